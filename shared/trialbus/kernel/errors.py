@@ -1,0 +1,38 @@
+"""Errors, named by what the caller must do."""
+
+from dataclasses import dataclass
+
+
+class Transient(Exception):
+    """The world was not ready (a server away, a timeout): retry the same call with back-off."""
+
+
+class Poison(Exception):
+    """A message that can never be handled: dead-letter it with this reason, go on with the next."""
+
+
+class Stale(Exception):
+    """Words of an older attempt or of a deleted experiment: drop them and count."""
+
+
+class InvariantBroken(Exception):
+    """A law of the system does not hold: crash, do not go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with an input: where, what, and what would be right."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class Refused(Exception):
+    """A business answer, not a fault: the request is wrong in these ways. Becomes an event or a 4xx."""
+
+    def __init__(self, problems: tuple[Problem, ...] | list[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))

@@ -1,0 +1,92 @@
+"""What a user asks for: an experiment's specification, parsed and valid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from trialbus.kernel.limits import DEFAULT_PARALLEL_TRIAL_COUNT
+from trialbus.kernel.objective import Objective
+from trialbus.kernel.space import Parameter
+
+Json = Any  # a JSON value: the template of a trial is the user's own object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmSpec:
+    """An algorithm or a stopping rule by name, with its settings as the user wrote them."""
+
+    name: str
+    settings: tuple[tuple[str, str], ...] = ()
+
+    def setting(self, name: str, default: str | None = None) -> str | None:
+        return dict(self.settings).get(name, default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialParameter:
+    """`${trialParameters.<name>}` stands for the search parameter (or metadata) `reference`."""
+
+    name: str
+    reference: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialTemplate:
+    """The object that a trial becomes. `trial_spec` is kept as the user wrote it."""
+
+    trial_spec: Mapping[str, Json]
+    parameters: tuple[TrialParameter, ...] = ()
+    primary_container: str = ""
+    primary_pod_labels: Mapping[str, str] = field(default_factory=dict)
+    success_condition: str = ""
+    failure_condition: str = ""
+    retain: bool = False
+
+
+class CollectorKind(str, Enum):
+    STDOUT = "StdOut"
+    FILE = "File"
+    TENSORFLOW_EVENT = "TensorFlowEvent"
+    PROMETHEUS_METRIC = "PrometheusMetric"
+    CUSTOM = "Custom"
+    PUSH = "Push"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsCollectorSpec:
+    kind: CollectorKind = CollectorKind.STDOUT
+    filters: tuple[str, ...] = ()
+
+
+class ResumePolicy(str, Enum):
+    NEVER = "Never"
+    LONG_RUNNING = "LongRunning"
+    FROM_VOLUME = "FromVolume"
+
+
+class AtGoal(str, Enum):
+    """What happens to the running trials when the goal is reached."""
+
+    STOP = "stop"
+    DRAIN = "drain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentSpec:
+    """Budgets are numbers of trials; None: no limit."""
+
+    parameters: tuple[Parameter, ...]
+    objective: Objective
+    algorithm: AlgorithmSpec
+    early_stopping: AlgorithmSpec | None = None
+    template: TrialTemplate | None = None
+    parallel_trial_count: int = DEFAULT_PARALLEL_TRIAL_COUNT
+    max_trial_count: int | None = None
+    max_failed_trial_count: int | None = None
+    metrics_collector: MetricsCollectorSpec = MetricsCollectorSpec()
+    resume_policy: ResumePolicy = ResumePolicy.NEVER
+    working_dir: str | None = None
+    at_goal: AtGoal = AtGoal.STOP
+    suspend: bool = False

@@ -1,0 +1,93 @@
+"""What the system needs from a message bus. Real: JetStream; in tests also in memory."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Bytes with a subject. `id` makes a repeat harmless (Nats-Msg-Id)."""
+
+    subject: str
+    data: bytes
+    id: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Delivery(Protocol):
+    """One message in hand. Exactly one of the three answers must be given."""
+
+    @property
+    def message(self) -> Message: ...
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first delivery."""
+
+    async def ack(self) -> None:
+        """Done; returns when the server has recorded it. Raises Transient if that is not known."""
+
+    async def retry(self, delay_s: float) -> None:
+        """Give it out again later."""
+
+    async def bury(self, reason: str) -> None:
+        """Copy to the dead-letter stream with the reason, then never deliver it again."""
+
+
+class Inbox(Protocol):
+    """A durable, shared queue of one service over one partition of the experiments."""
+
+    async def fetch(self, *, max_messages: int, timeout_s: float) -> Sequence[Delivery]:
+        """What is there now, at least one if one comes in time, else nothing. Never raises for
+        a server that is away: it goes on trying."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A command or a metric chunk that wants an answer after the commit."""
+
+    subject: str
+    data: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+# Answers a group of requests, one reply for each, in order.
+Responder = Callable[[Sequence[Request]], Awaitable[Sequence[bytes]]]
+
+
+class Bus(Protocol):
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Returns when the stream has all of them; raises Transient if that is not known for
+        some (then publish them all again: the same id is stored once)."""
+
+    def inbox(
+        self, service: str, event_types: Sequence[str], partition: int
+    ) -> AbstractAsyncContextManager[Inbox]:
+        """The durable queue of `service` for these event types (`trial.created`, ...), over
+        the experiments of one partition (0 .. limits.PARTITIONS - 1)."""
+
+    async def request(self, request: Request, *, timeout_s: float) -> bytes:
+        """Ask whoever serves the subject. Raises Transient: nobody there, or no answer in time."""
+
+    def serve(
+        self, subject: str, queue: str, responder: Responder, *, max_group: int
+    ) -> AbstractAsyncContextManager[None]:
+        """Answer requests on `subject` (may hold wildcards) as one of the group `queue`.
+        Requests that come while a group is being answered form the next group. When the
+        responder raises, the group gets no answer (senders repeat)."""
+
+    def tail(self, subject: str, *, from_start: bool) -> AbstractAsyncContextManager[
+        AsyncIterator[Message]
+    ]:
+        """Follow the event stream in order, for people and web pages; nothing is acknowledged."""
+
+    async def provision(self) -> None:
+        """Create or update the streams. Idempotent."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    async def close(self) -> None:
+        """Drain and leave."""

@@ -1,0 +1,74 @@
+"""What the trial launcher needs from a place where runs execute.
+
+A run is one attempt of one trial, named by its run id. Starting is idempotent: a run id starts at
+most once for ever, whoever asks, however often, across crashes and reboots.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """command: argv, never a shell string. env: added to the launcher's base environment.
+    deadline_s: seconds from its start after which it is stopped (reason DeadlineExceeded)."""
+
+    run_id: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str | None = None
+    deadline_s: float | None = None
+
+
+class RunState(str, Enum):
+    ABSENT = "absent"  # never started here
+    RUNNING = "running"
+    FINISHED = "finished"
+    LOST = "lost"  # it was started, no process of it lives, and it left no result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatus:
+    """exit_code: 0..255; signal: number if a signal ended it (then exit_code is None).
+    stop_reason: why *we* stopped it, "" if it ended by itself. output_bytes: so far, or in all.
+    message: what went wrong before user code ran (command not found, bad working folder)."""
+
+    run_id: str
+    state: RunState
+    started_at: float | None = None
+    finished_at: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    stop_reason: str = ""
+    message: str = ""
+    output_bytes: int = 0
+
+
+class Launcher(Protocol):
+    async def start(self, plans: Sequence[RunPlan]) -> None:
+        """Start each unless it has been started before. A command that cannot be started ends
+        as FINISHED with exit code 127 or 126 and a message. Raises Transient if this place is
+        not able to start anything now."""
+
+    async def status(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
+        """The state of each, from the world itself, not from memory. Adopts what runs."""
+
+    async def stop(self, run_id: str, *, reason: str, grace_s: float) -> None:
+        """SIGTERM to all its processes, SIGKILL after the grace. Returns at once; idempotent.
+        `reason` is kept with the run and comes back as its stop_reason."""
+
+    async def ended(self, *, timeout_s: float) -> Sequence[str]:
+        """Run ids that ended since the last call (a hint: some may be missed after a crash);
+        waits up to the timeout for the first."""
+
+    async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes:
+        """Its output (stdout and stderr as they came); b"" at the end or if there is none."""
+
+    async def forget(self, run_ids: Sequence[str]) -> None:
+        """Remove what is kept of ended runs (logs and results); they never start again because
+        their experiment is gone."""
+
+    async def close(self) -> None:
+        """Leave; runs go on."""
