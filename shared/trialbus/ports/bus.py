@@ -1,19 +1,11 @@
 """What the system needs from a message bus. Real: JetStream; in tests also in memory."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """Bytes with a subject. `id` makes a repeat harmless (Nats-Msg-Id)."""
-
-    subject: str
-    data: bytes
-    id: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+from trialbus.contracts.messages import Message as Message
+from trialbus.contracts.messages import Request as Request
 
 
 class Delivery(Protocol):
@@ -42,15 +34,6 @@ class Inbox(Protocol):
     async def fetch(self, *, max_messages: int, timeout_s: float) -> Sequence[Delivery]:
         """What is there now, at least one if one comes in time, else nothing. Never raises for
         a server that is away: it goes on trying."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A command or a metric chunk that wants an answer after the commit."""
-
-    subject: str
-    data: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 # Answers a group of requests, one reply for each, in order.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-Document = dict[str, Any]
+from trialbus.contracts.documents import Document as Document
 
 
 class Outcome(Enum):

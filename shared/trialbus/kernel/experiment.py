@@ -1,0 +1,159 @@
+"""An experiment, as the experiment service records it: one small document."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from trialbus.kernel.conditions import Conditions
+from trialbus.kernel.events import Event
+from trialbus.kernel.spec import ExperimentSpec
+from trialbus.kernel.suggestion import LookAhead, PointsRequest
+from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
+
+
+class ExperimentPhase(str, Enum):
+    """ENDING: the verdict is known, trials still run or wait to be written.
+    DELETED: a tombstone, which keeps late messages from reviving it."""
+
+    CREATED = "Created"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    ENDING = "Ending"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+    DELETED = "Deleted"
+
+
+FINISHED_PHASES = frozenset({ExperimentPhase.SUCCEEDED, ExperimentPhase.FAILED})
+SCHEDULING_PHASES = frozenset({ExperimentPhase.CREATED, ExperimentPhase.RUNNING})
+
+
+class OpenState(str, Enum):
+    """PENDING: the launcher is to start this attempt. PAUSED: no attempt lives; the experiment
+    is suspended."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTrial:
+    """A trial that has begun and not ended. request: number of the request its point came from.
+    stop: why its attempt must be stopped, "" if it need not. lost: attempts lost so far.
+    opened_at: when this attempt was opened."""
+
+    attempt: int
+    state: OpenState
+    request: int
+    opened_at: float
+    stop: str = ""
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosingTrial:
+    """Counted, but perhaps not yet written to its own document. finished: its finish number."""
+
+    attempt: int
+    request: int
+    phase: TrialPhase
+    finished: int
+    reason: str
+    message: str
+    closed_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Trials by how they ended."""
+
+    succeeded: int = 0
+    failed: int = 0
+    killed: int = 0
+    early_stopped: int = 0
+    metrics_unavailable: int = 0
+
+    @property
+    def closed(self) -> int:
+        return (
+            self.succeeded
+            + self.failed
+            + self.killed
+            + self.early_stopped
+            + self.metrics_unavailable
+        )
+
+    @property
+    def failures(self) -> int:
+        """What `maxFailedTrialCount` limits."""
+        return self.failed + self.metrics_unavailable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestTrial:
+    index: int
+    name: str
+    value: float
+    assignments: tuple[Assignment, ...]
+    observation: tuple[MetricValues, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How an ending experiment will have ended."""
+
+    phase: ExperimentPhase
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """Keys of `open` and `closing` are trial indices as text (a document's keys are text).
+
+    alive_name: `<namespace>/<name>` while it is not deleted: unique. active: whether the sweep
+    must look at it. source: the object as the user applied it. next_index: trials opened so
+    far. finished: trials closed so far, which is also the newest finish number.
+    """
+
+    id: str
+    version: int
+    namespace: str
+    name: str
+    spec: ExperimentSpec
+    source: Mapping[str, Any]
+    seed: int
+    phase: ExperimentPhase
+    created_at: float
+    alive_name: str | None
+    active: bool = True
+    generation: int = 1
+    conditions: Conditions = ()
+    started_at: float | None = None
+    completed_at: float | None = None
+    next_index: int = 0
+    finished: int = 0
+    open: Mapping[str, OpenTrial] = field(default_factory=dict)
+    closing: Mapping[str, ClosingTrial] = field(default_factory=dict)
+    counts: Counts = Counts()
+    best: BestTrial | None = None
+    verdict: Verdict | None = None
+    requests: tuple[PointsRequest, ...] = ()
+    next_request: int = 1
+    drawn: int = 0
+    exhausted: bool = False
+    look_ahead: LookAhead | None = None
+    outbox: tuple[Event, ...] = ()
+    outbox_at: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in FINISHED_PHASES
+
+    @property
+    def points_ahead(self) -> int:
+        """Points that are drawn and answered but not yet trials."""
+        return self.drawn - self.next_index

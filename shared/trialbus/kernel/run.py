@@ -1,0 +1,59 @@
+"""A run: one attempt of one trial, as its launcher records it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class RunPhase(str, Enum):
+    """INTENDED -> RUNNING -> FINISHED | LOST; a short run goes to its end at once."""
+
+    INTENDED = "Intended"
+    RUNNING = "Running"
+    FINISHED = "Finished"
+    LOST = "Lost"
+
+
+ENDED_PHASES = frozenset({RunPhase.FINISHED, RunPhase.LOST})
+
+
+class StopReason(str, Enum):
+    """Why a run was stopped by us. The text is what the launcher keeps with the run."""
+
+    GOAL_REACHED = "GoalReached"
+    EXPERIMENT_FAILED = "ExperimentFailed"
+    SUSPENDED = "Suspended"
+    DELETED = "Deleted"
+    EARLY_STOPPED = "EarlyStopped"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    OUTPUT_LIMIT = "OutputLimit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """exit_code: 0..255, None when a signal ended it. output_bytes: length of its whole output;
+    its metrics are complete when they are stored up to there. log_tail: the last lines."""
+
+    id: str
+    uid: str
+    index: int
+    attempt: int
+    version: int
+    namespace: str
+    experiment: str
+    trial: str
+    phase: RunPhase
+    host: str
+    boot_id: str
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    stop_reason: str = ""
+    message: str = ""
+    log_tail: str = ""
+    output_bytes: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in ENDED_PHASES

@@ -1,0 +1,55 @@
+"""Numbered requests for points, and their stored answers."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class LookAhead(str, Enum):
+    """How far ahead of need an algorithm's points may be drawn.
+
+    FREE: it does not look at results. PENDING: it does, and treats points ahead as running.
+    NONE: the next point depends on the last result.
+    """
+
+    FREE = "free"
+    PENDING = "pending"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointsRequest:
+    """Asks for `count` points, for the trials `first`, `first` + 1, ... number: 1-based.
+
+    watermark: only results with finish numbers up to here may be seen (law 7).
+    got: how many points the answer held; None while it is not there.
+    """
+
+    number: int
+    first: int
+    count: int
+    watermark: int
+    asked_at: float
+    got: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was drawn for one request; written once, never changed.
+
+    points: values as text, in the order of the experiment's parameters. Fewer than asked only
+    when the space is spent. refused: why no points can ever be drawn.
+    """
+
+    id: str
+    uid: str
+    version: int
+    number: int
+    first: int
+    watermark: int
+    seed: int
+    points: tuple[tuple[str, ...], ...]
+    exhausted: bool
+    look_ahead: LookAhead
+    refused: str | None
+    answered_at: float
+    took_s: float

@@ -1,0 +1,69 @@
+"""A trial: one evaluation of one point, as the experiment service records it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from trialbus.kernel.conditions import Conditions
+from trialbus.kernel.events import Event
+
+
+class TrialPhase(str, Enum):
+    """CREATED until it ends; whether it runs is told by its run."""
+
+    CREATED = "Created"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    KILLED = "Killed"
+    EARLY_STOPPED = "EarlyStopped"
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricValues:
+    """One metric's summary over a trial, as Katib's observation shows it."""
+
+    name: str
+    min: float
+    max: float
+    latest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """index: 0-based order of opening. finished: 1-based order of closing, None while open;
+    algorithms learn in this order. value: the objective by its strategy, None if not observed."""
+
+    id: str
+    uid: str
+    version: int
+    namespace: str
+    experiment: str
+    index: int
+    name: str
+    phase: TrialPhase
+    assignments: tuple[Assignment, ...]
+    conditions: Conditions
+    created_at: float
+    attempt: int = 1
+    started_at: float | None = None
+    completed_at: float | None = None
+    finished: int | None = None
+    value: float | None = None
+    observation: tuple[MetricValues, ...] = ()
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    log_tail: str = ""
+    outbox: tuple[Event, ...] = ()
+    outbox_at: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.phase is not TrialPhase.CREATED
