@@ -1,0 +1,1 @@
+"""Training programs that come with trialbus; each is a command of its own (`python -m`)."""
