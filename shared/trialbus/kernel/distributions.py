@@ -1,16 +1,16 @@
 """Truncated distributions as maps between the unit interval and a range.
 
-Every numeric parameter is a pair of functions u -> x (the quantile function) and x -> u (its inverse),
-so an algorithm that works in the unit cube honours every distribution and never leaves the bounds.
+Every numeric parameter has a function u -> x (the quantile function) and its inverse, so an
+algorithm that works in the unit cube honours every distribution and never leaves the bounds.
 """
 
 import math
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from statistics import NormalDist
 
 
-class DistributionKind(str, Enum):
+class DistributionKind(StrEnum):
     """Katib's names. `unknown` and an empty name mean uniform, as in Katib."""
 
     UNIFORM = "uniform"
@@ -58,10 +58,7 @@ class Truncated:
         bell = None
         start, end = (math.log(low), math.log(high)) if kind.is_log else (low, high)
         if kind.is_normal and start < end:
-            # Halved before adding: the sum of two large bounds may overflow.
-            bell = NormalDist(
-                start / 2 + end / 2, end / SIGMAS_PER_RANGE - start / SIGMAS_PER_RANGE
-            )
+            bell = NormalDist((start + end) / 2, (end - start) / SIGMAS_PER_RANGE)
         return cls(*support, kind.is_log, bell)
 
     def quantile(self, u: float) -> float:
@@ -82,8 +79,7 @@ class Truncated:
             return 0.5
         if self.bell is not None:
             start, end, x = self.bell.cdf(start), self.bell.cdf(end), self.bell.cdf(x)
-        # Halves, because the width of a range may overflow where its bounds do not.
-        return min(max((x / 2 - start / 2) / (end / 2 - start / 2), 0.0), 1.0)
+        return min(max((x - start) / (end - start), 0.0), 1.0)
 
     def _scaled(self, value: float) -> float:
         return math.log(value) if self.is_log else value

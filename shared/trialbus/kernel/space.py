@@ -35,8 +35,8 @@ def axis_of(parameter: Parameter) -> Axis:
 class SearchSpace:
     """Valid parameters. A point is a tuple of values in their order.
 
-    The laws: a point made here lies within bounds and on the step grid; `point(assignments(p)) == p`;
-    in a finite space `point_at` is a bijection from 0..cardinality-1 and `index_of` its inverse.
+    The laws: a point made here lies within bounds and on the step grid; `point(assignments(p))`
+    is p; in a finite space `point_at` maps 0..cardinality-1 one to one, `index_of` is its inverse.
     """
 
     parameters: tuple[Parameter, ...]

@@ -1,9 +1,8 @@
-"""What a parameter must look like: Katib's fields as the user wrote them, and every problem in them.
+"""A parameter in Katib's fields, as the user wrote them, and every problem in them.
 
-Katib's webhook checks only that fields are present; the rest here fails there at the first trial or never.
+Katib's webhook checks only that fields are present; the rest fails there at the first trial or never.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,9 @@ NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 # Katib's integers are Go's int; a trial's own program would overflow beyond.
 MAX_INTEGER = 2**63 - 1
+# Halves, widths and logarithms of such numbers neither overflow nor vanish.
+MAX_MAGNITUDE = 1e300
+MIN_LOG_BOUND = Decimal("1e-300")
 # More steps than a double can count: neighbours would be the same number.
 MAX_STEPS = 2**53
 
@@ -26,7 +28,7 @@ Found = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One search parameter in Katib's words. All values are texts, kept as written, "" for absent."""
+    """One search parameter in Katib's words: all values are texts, kept as written; "": absent."""
 
     name: str
     type: str
@@ -38,8 +40,8 @@ class Parameter:
 
 
 def is_number(text: str) -> bool:
-    """A finite decimal number; no underscores, blanks, nan or inf."""
-    return NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
+    """A decimal number up to 1e300; no underscores, blanks, nan or inf."""
+    return NUMBER.fullmatch(text) is not None and abs(float(text)) <= MAX_MAGNITUDE
 
 
 def is_integer(text: str) -> bool:
@@ -114,7 +116,7 @@ def _range_problems(parameter: Parameter) -> Iterator[Found]:
         yield "feasibleSpace.min", f"{parameter.min} is greater than max {parameter.max}"
         return
     yield from _step_problems(parameter, EXACT.subtract(high, low))
-    if float(low) <= 0 and parameter.distribution in {"logUniform", "logNormal"}:
+    if low < MIN_LOG_BOUND and parameter.distribution in {"logUniform", "logNormal"}:
         yield "feasibleSpace.min", f"must be above 0 for the distribution {parameter.distribution}"
 
 
