@@ -1,0 +1,111 @@
+# Everything a developer or CI does. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# The first of these that runs and is new enough makes the virtual environment.
+PYTHONS := python3.11 python3 python3.12 python3.13
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+JOBS ?= 2
+SEEDS ?= 500
+EXAMPLE ?= examples/quick-start.yaml
+# Where `make run` keeps its data; empty means .trialbus/ in this folder.
+DATA_DIR ?=
+# More arguments for `make run`, `make test` (pytest) and `make bench`.
+ARGS ?=
+
+CODE := shared services tests $(wildcard examples loadtests deploy)
+TYPED := shared services tests $(wildcard loadtests)
+PYTEST := $(BIN)/python -m pytest --no-header
+
+##@ Use
+.PHONY: run
+run: $(VENV)/.stamp-local $(VENV)/.stamp-project ## Set everything up in .venv and run the tutorial's experiment
+	@$(BIN)/trialbus run $(EXAMPLE) $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(ARGS)
+
+.PHONY: setup
+setup: $(VENV)/.stamp-dev $(VENV)/.stamp-project ## Set .venv up for development
+
+##@ Check
+.PHONY: test
+test: setup ## Run all tests, the real servers included
+	@if grep -rqs --include='*.py' 'pytest[.]mark[.]alone' tests; then $(PYTEST) -m alone $(ARGS); fi
+	@$(PYTEST) -m 'not alone' -n $(JOBS) --dist worksteal $(ARGS)
+
+.PHONY: verify
+verify: setup ## Check format, lint, types, import rules, generated files, docs and style
+	$(BIN)/ruff format --check --quiet $(CODE)
+	$(BIN)/ruff check --quiet $(CODE)
+	$(BIN)/mypy --strict --no-error-summary $(TYPED)
+	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+	$(PYTEST) -n $(JOBS) tests/tidy
+
+.PHONY: simulate
+simulate: setup ## Run the deterministic simulation with SEEDS=n seeds
+	TRIALBUS_SEEDS=$(SEEDS) $(PYTEST) -n $(JOBS) --timeout 0 tests/simulation $(ARGS)
+
+.PHONY: bench
+bench: setup ## Measure the figures of loadtests/README.md
+	$(BIN)/python -m loadtests $(ARGS)
+
+.PHONY: test-wheel
+test-wheel: setup ## Run the example from the built wheel in an empty environment
+	.ci/test-wheel
+
+##@ Change
+.PHONY: fmt
+fmt: setup ## Format the code and repair what ruff can
+	$(BIN)/ruff format --quiet $(CODE)
+	$(BIN)/ruff check --fix --quiet $(CODE)
+
+# dev.lock is made first and constrains the others, so that one .venv can serve all three.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header
+.PHONY: lock
+lock: setup ## Remake the lock files; UPGRADE=1 takes newer releases
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra dev -o requirements/dev.lock
+	$(LOCK) pyproject.toml --extra local -c requirements/dev.lock -o requirements/local.lock
+	$(LOCK) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
+
+.PHONY: wheel
+wheel: setup ## Build the wheel into dist/
+	rm -rf dist
+	$(BIN)/hatchling build -t wheel -d dist
+
+.PHONY: clean
+clean: ## Remove .venv, caches, built files and .trialbus/
+	rm -rf $(VENV) dist build .trialbus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find shared services tests $(wildcard examples loadtests) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# One environment serves running and developing: dev.lock is a superset of local.lock.
+# Stamps make the second run instant; a changed lock file installs again.
+$(VENV)/.stamp-venv:
+	@for python in $(PYTHONS); do \
+		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then echo 'trialbus needs Python 3.11 or newer on PATH (tried: $(PYTHONS))' >&2; exit 1; fi; \
+	echo "Setting up $(VENV) with $$($$found --version)"; \
+	$$found -m venv $(VENV) || { echo 'could not make $(VENV): Debian and Ubuntu need the package python3-venv' >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.stamp-local: requirements/local.lock | $(VENV)/.stamp-venv
+	@$(PIP) install --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.stamp-dev: requirements/dev.lock | $(VENV)/.stamp-venv
+	@$(PIP) install --require-hashes -r $<
+	@touch $@ $(VENV)/.stamp-local
+
+# Editable, without dependencies (the locks bring them) and without fetching a build backend.
+$(VENV)/.stamp-project: pyproject.toml requirements/build.lock | $(VENV)/.stamp-venv
+	@$(PIP) install --require-hashes -r requirements/build.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
