@@ -50,6 +50,10 @@ MAX_COMMIT_RETRIES = 8
 
 # Metrics -------------------------------------------------------------------------------------
 MAX_LINE_BYTES = 64 * 1024
+# Under a user's own metric filter: Python backtracks, so a line's cost may grow with its square.
+MAX_FILTERED_LINE_BYTES = 16 * 1024
+# Steps of one trial that stopping rules look at: 10,000 floats are a document of 90 KB.
+MAX_EVIDENCE_STEPS = 10_000
 MAX_CHUNK_POINTS = 1000
 # How often a running trial's output is looked at: a reported line is stored well under 1 s.
 TAIL_INTERVAL_S = 0.2

@@ -1,0 +1,126 @@
+"""How algorithms and stopping rules describe themselves: names, settings, what they can take.
+
+Descriptions are light: they load in every service; the code behind them loads on first use.
+Messages are Katib's, word for word, where Katib has one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+SettingKind = Literal["int", "float", "bool", "str"]
+SettingValue = int | float | bool | str
+LookAhead = Literal["free", "pending", "none"]
+
+
+def _anything(_value: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting. `check` takes the parsed value; `message` is what to say when it is wrong.
+
+    `default` None: the setting is simply absent when not given, or must be given if `required`.
+    """
+
+    name: str
+    kind: SettingKind
+    default: SettingValue | None = None
+    check: Callable[[Any], bool] = _anything
+    message: str = ""
+    required: bool = False
+    meaning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppingRuleDescription:
+    name: str
+    settings: tuple[Setting, ...] = ()
+    meaning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmDescription:
+    """`look_ahead`: may points be drawn before earlier results are known? `free`: results are not
+    looked at; `pending`: at most `parallelTrialCount` ahead, treated as running; `none`: never.
+
+    `implementation`: `module:attribute`, imported on first use.
+    """
+
+    name: str
+    settings: tuple[Setting, ...] = ()
+    look_ahead: LookAhead = "none"
+    parameter_types: frozenset[str] = frozenset()
+    distributions: frozenset[str] = frozenset()
+    implementation: str = ""
+    meaning: str = ""
+
+
+Description = AlgorithmDescription | StoppingRuleDescription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingProblem:
+    """What is wrong with a setting, and which of those given (None: it was not given)."""
+
+    index: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def check_settings(
+    description: Description, given: Sequence[tuple[str, str]]
+) -> list[SettingProblem]:
+    """Every problem of the settings as the user wrote them, in their order; empty if right."""
+    known = {setting.name: setting for setting in description.settings}
+    problems = []
+    for index, (name, text) in enumerate(given):
+        message = _problem(known.get(name), name, text, description.name)
+        if message is not None:
+            problems.append(SettingProblem(index=index, message=message))
+    names = {name for name, _ in given}
+    problems += [
+        SettingProblem(index=None, message=setting.message or f"{setting.name} must be set.")
+        for setting in description.settings
+        if setting.required and setting.name not in names
+    ]
+    return problems
+
+
+def read_settings(
+    description: Description, given: Sequence[tuple[str, str]]
+) -> Mapping[str, SettingValue]:
+    """The values to work with: those given (of a repeated name the last, as Katib has it), then
+    the defaults. `given` must have passed `check_settings`; else raises ValueError or KeyError."""
+    known = {setting.name: setting for setting in description.settings}
+    values = {
+        setting.name: setting.default
+        for setting in description.settings
+        if setting.default is not None
+    }
+    return values | {name: _parse(known[name].kind, text) for name, text in given}
+
+
+def _problem(setting: Setting | None, name: str, text: str, owner: str) -> str | None:
+    if setting is None:
+        return f"unknown setting {name} for algorithm {owner}"
+    try:
+        value = _parse(setting.kind, text)
+    except ValueError as exc:
+        return f"failed to validate {name}({text}): {exc}"
+    return None if setting.check(value) else setting.message or f"{name} has a wrong value: {text}"
+
+
+def _parse(kind: SettingKind, text: str) -> SettingValue:
+    if kind == "int":
+        return int(text)
+    if kind == "float":
+        return float(text)
+    if kind == "bool":
+        if text.strip().lower() not in ("true", "false"):
+            raise ValueError(f"neither true nor false: {text!r}")
+        return text.strip().lower() == "true"
+    return text
