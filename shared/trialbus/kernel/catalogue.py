@@ -19,7 +19,8 @@ def _anything(_value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One setting. `check` takes the parsed value; `message` is what to say when it is wrong.
+    """One setting. `check` takes the parsed value; `message` is what to say when it is wrong,
+    where {value} stands for the user's text.
 
     `default` None: the setting is simply absent when not given, or must be given if `required`.
     """
@@ -46,6 +47,7 @@ class AlgorithmDescription:
     looked at; `pending`: at most `parallelTrialCount` ahead, treated as running; `none`: never.
 
     `implementation`: `module:attribute`, imported on first use.
+    `heavy`: it computes for long or loads large libraries, so it runs in a process of its own.
     """
 
     name: str
@@ -54,6 +56,7 @@ class AlgorithmDescription:
     parameter_types: frozenset[str] = frozenset()
     distributions: frozenset[str] = frozenset()
     implementation: str = ""
+    heavy: bool = False
     meaning: str = ""
 
 
@@ -111,7 +114,9 @@ def _problem(setting: Setting | None, name: str, text: str, owner: str) -> str |
         value = _parse(setting.kind, text)
     except ValueError as exc:
         return f"failed to validate {name}({text}): {exc}"
-    return None if setting.check(value) else setting.message or f"{name} has a wrong value: {text}"
+    if setting.check(value):
+        return None
+    return (setting.message or f"{name} has a wrong value: {{value}}").replace("{value}", text)
 
 
 def _parse(kind: SettingKind, text: str) -> SettingValue:

@@ -1,0 +1,67 @@
+"""What goes into an algorithm and what comes out: points so far, finished trials, new points.
+
+Points travel as texts in the order of the experiment's parameters; the i-th point is that of the
+trial with index i.
+"""
+
+from dataclasses import dataclass
+
+from trialbus.kernel.objective import ObjectiveType
+from trialbus.kernel.space import Parameter
+from trialbus.kernel.spec import AlgorithmSpec
+from trialbus.kernel.trial import TrialPhase
+
+PointTexts = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What never changes in an experiment, as far as an algorithm is concerned."""
+
+    parameters: tuple[Parameter, ...]
+    objective: ObjectiveType
+    algorithm: AlgorithmSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedTrial:
+    """number: finish number, 1-based, in the order of learning. value: the objective, may be NaN
+    or infinite; None: not observed (failed, killed, metrics lost)."""
+
+    number: int
+    index: int
+    point: PointTexts
+    phase: TrialPhase
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """A stretch of the past: `points` from index `first` on, `finished` by number."""
+
+    first: int = 0
+    points: tuple[PointTexts, ...] = ()
+    finished: tuple[FinishedTrial, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalRequest:
+    """Asks for the points `first` .. `first + count - 1`.
+
+    The answer is a function of the points before `first`, the finished trials up to `watermark`,
+    and `seed` alone. Earlier points that have not finished by then count as running.
+    """
+
+    number: int
+    first: int
+    count: int
+    watermark: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """exhausted: the space is spent, so there are fewer points than asked for."""
+
+    points: tuple[PointTexts, ...]
+    exhausted: bool = False
