@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTHONS := python3.11 python3 python3.12 python3.13
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 JOBS ?= 2
 SEEDS ?= 500
 EXAMPLE ?= examples/quick-start.yaml
@@ -17,8 +17,8 @@ DATA_DIR ?=
 # More arguments for `make run`, `make test` (pytest) and `make bench`.
 ARGS ?=
 
-CODE := shared services tests $(wildcard examples loadtests deploy)
-TYPED := shared services tests $(wildcard loadtests)
+CODE := .ci shared services tests $(wildcard examples loadtests deploy)
+TYPED := .ci shared services tests $(wildcard loadtests)
 PYTEST := $(BIN)/python -m pytest --no-header
 
 ##@ Use
