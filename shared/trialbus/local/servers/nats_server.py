@@ -1,0 +1,103 @@
+"""nats-server with JetStream for one machine. No fsync per message: MongoDB is the truth."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+from trialbus.local.servers.ports import LOOPBACK
+from trialbus.local.servers.process import MAX_LOG_BYTES, POLL_INTERVAL_S, ServerSpec
+
+# Twice the largest message of the system with its headers, and room for foreign publishers.
+MAX_PAYLOAD_BYTES = 1024 * 1024
+# Events are kept for replays by people; the streams' own limits are below these.
+MAX_FILE_STORE_BYTES = 4 * 1024**3
+MAX_MEMORY_STORE_BYTES = 64 * 1024**2
+HEALTH_TIMEOUT_S = 2.0
+
+
+class NatsServerSpec(ServerSpec):
+    """Loopback only, JetStream below the folder, a monitoring port for health."""
+
+    name = "nats-server"
+
+    def command(self) -> list[str]:
+        return [str(self.binary), "--config", str(self.config_path)]
+
+    def url(self, port: int) -> str:
+        return f"nats://{LOOPBACK}:{port}"
+
+    def monitoring_url(self, pid: int) -> str | None:
+        """Base URL of the monitoring endpoints (`/healthz`, `/jsz`), once that process listens."""
+        try:
+            listening = json.loads(self._ports_file(pid).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):  # not there, or half written
+            return None
+        return str(listening["monitoring"][0])
+
+    def _ports_file(self, pid: int) -> Path:
+        return self.folder / f"{self.binary.name}_{pid}.ports"
+
+    def _listens(self, pid: int, new_log: str) -> bool:
+        del new_log
+        return self.monitoring_url(pid) is not None
+
+    def _config(self, port: int) -> str:
+        self._remove_stale_ports_files()
+        # JSON is valid configuration syntax, and quotes any path.
+        settings = {
+            "server_name": "trialbus-local",
+            "host": LOOPBACK,
+            "port": port,
+            "http": f"{LOOPBACK}:-1",
+            "ports_file_dir": str(self.folder),
+            "log_file": str(self.log_path),
+            "log_size_limit": MAX_LOG_BYTES,
+            "log_max_num": 1,
+            "max_payload": MAX_PAYLOAD_BYTES,
+            "jetstream": {
+                "store_dir": str(self.folder / "data"),
+                "max_file_store": MAX_FILE_STORE_BYTES,
+                "max_memory_store": MAX_MEMORY_STORE_BYTES,
+            },
+        }
+        return json.dumps(settings, indent=2) + "\n"
+
+    def _remove_stale_ports_files(self) -> None:
+        """Those that killed servers left: a pid may come again. A living one keeps its file."""
+        for ports_file in self.folder.glob(f"{self.binary.name}_*.ports"):
+            if not _is_alive(int(ports_file.stem.rpartition("_")[2])):
+                ports_file.unlink(missing_ok=True)
+
+    async def _make_ready(self, port: int, pid: int) -> None:
+        del port
+        while True:
+            monitoring = self.monitoring_url(pid)
+            if monitoring and await _healthy(int(monitoring.rpartition(":")[2])):
+                return
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, so it lives
+    return True
+
+
+async def _healthy(monitoring_port: int) -> bool:
+    """`/healthz` says 200 once JetStream has recovered its streams and consumers."""
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(LOOPBACK, monitoring_port)
+            try:
+                writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return status.split()[1:2] == [b"200"]

@@ -1,0 +1,47 @@
+"""Fixtures for every test: the real nats-server and mongod, once per test process.
+
+A test makes its own database, stream and subject names, so tests share the servers.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from trialbus.local.servers import ServerHandle, running_mongod, running_nats
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses a real server carries the marker `servers`."""
+    for item in items:
+        if {"nats_url", "mongo_url"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a nats-server with JetStream."""
+    folder = tmp_path_factory.mktemp("nats")
+    yield from _served(folder, running_nats(folder))
+
+
+@pytest.fixture(scope="session")
+def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a mongod that is the primary of its own replica set."""
+    folder = tmp_path_factory.mktemp("mongod")
+    yield from _served(folder, running_mongod(folder))
+
+
+def _served(folder: Path, server: AbstractAsyncContextManager[ServerHandle]) -> Iterator[str]:
+    # An event loop of its own, in the main thread (the server dies with the thread that forked it),
+    # and never the current one, which belongs to the tests.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        handle = runner.run(server.__aenter__())
+        try:
+            yield handle.url
+        finally:
+            runner.run(server.__aexit__(None, None, None))
+            shutil.rmtree(folder)
