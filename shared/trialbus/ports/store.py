@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
+from trialbus.contracts.collections import CollectionSpec as CollectionSpec
+from trialbus.contracts.collections import Index as Index
 from trialbus.contracts.documents import Document as Document
+from trialbus.kernel.errors import Poison
 
 
 class Outcome(Enum):
@@ -22,38 +25,52 @@ class Write:
 
     base None: insert, `document` must not exist yet. Otherwise replace the document only if its
     `version` is still `base["version"]`; the new document carries that version + 1.
-    Documents have their key in `_id`; top-level fields that equal the base's need not be sent.
+    Documents have their key in `_id`. What is nested keeps its order, top-level fields need not.
+    ValueError (a fault of the caller): a wrong version or key, or a top-level field that holds
+    '.', starts with '$' or is called `revived`. Nested names may hold anything but NUL.
     """
 
     base: Document | None
     document: Document
+
+    def __post_init__(self) -> None:
+        key, version = self.document.get("_id"), self.document.get("version")
+        if not isinstance(key, str) or type(version) is not int:
+            raise ValueError(f"document {key!r}, version {version!r}: must be a str and an int")
+        if self.base is None:
+            if version < 1:
+                raise ValueError(f"document {key}: a first version is at least 1, not {version}")
+        elif self.base["_id"] != key or self.base["version"] + 1 != version:
+            raise ValueError(
+                f"document {key}, version {version} cannot replace"
+                f" {self.base['_id']}, version {self.base['version']}"
+            )
+        for name in self.document:
+            if "." in name or name.startswith("$") or name == "revived":
+                raise ValueError(f"document {key}: no field can be called {name!r}")
 
     @property
     def id(self) -> str:
         return str(self.document["_id"])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
-    """`fields` in order. sparse: only documents where the first field exists and is not None."""
+class Unstorable(Poison):
+    """Some documents of a group can never be stored: too large, integers over 64 bits, broken
+    text. `reasons`: id -> why. The rest of the group is committed: `outcomes` in the order of the
+    writes, None for an unstorable one."""
 
-    fields: tuple[str, ...]
-    unique: bool = False
-    sparse: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectionSpec:
-    name: str
-    owner: str
-    indexes: tuple[Index, ...] = ()
+    def __init__(self, reasons: Mapping[str, str], outcomes: Sequence[Outcome | None]) -> None:
+        self.reasons = dict(reasons)
+        self.outcomes = tuple(outcomes)
+        super().__init__("; ".join(f"{key}: {why}" for key, why in self.reasons.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """Equality and ranges on indexed fields only; every filter must hold.
 
-    equals: field -> value; among: field -> values; at_least/at_most/above/below: field -> bound;
+    equals: field -> value (None: also where it is absent); among: field -> values;
+    at_least/at_most/above/below: field -> bound, met by values of the bound's own kind only;
     prefix: of `_id`. order: field, "-field" for descending. fields: what to return
     (None: all; `_id` always).
     """
@@ -88,7 +105,11 @@ class Store(Protocol):
     async def count(self, collection: str, query: Query) -> int: ...
 
     async def commit(self, collection: str, writes: Sequence[Write]) -> list[Outcome]:
-        """One grouped, durable write; each succeeds or fails alone; outcomes in order."""
+        """One grouped, durable write; each succeeds or fails alone; outcomes in order.
+
+        Raises Unstorable, after the others are committed, if a document can never be stored. A
+        cancelled call is an unknown result, like Transient: the write itself goes on to its end.
+        """
 
     async def clear_outbox(self, collection: str, sent: Mapping[str, Collection[str]]) -> None:
         """Take the events with these ids (document id -> event ids) out of `outbox`, and set
@@ -98,6 +119,8 @@ class Store(Protocol):
         """Remove all documents that the query finds; how many."""
 
     @property
-    def connected(self) -> bool: ...
+    def connected(self) -> bool:
+        """Whether writes are believed to be possible now. Cheap; False until the first call."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Wait for the writes under way, then disconnect."""

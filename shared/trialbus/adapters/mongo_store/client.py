@@ -1,0 +1,79 @@
+"""Connects with either driver. Their APIs are nearly the same: the store uses the common part."""
+
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import Any, Literal, cast
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from trialbus.ports.store import Document
+
+Driver = Literal["motor", "pymongo"]
+Client = AsyncMongoClient[Document]
+Database = AsyncDatabase[Document]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MongoSettings:
+    """`url`: of a replica set of one or more (retryable writes need one)."""
+
+    url: str
+    database: str = "trialbus"
+    app_name: str = "trialbus"
+    driver: Driver = "pymongo"
+    # Handlers commit groups, so a service has few calls under way at a time.
+    max_pool_size: int = 16
+    server_selection_timeout_s: float = 5.0
+    # Of one call with its retries: also bounds a server that accepts calls and answers none.
+    call_timeout_s: float = 10.0
+    # Of a write on the server, for its majority; below the call's, so that the answer arrives.
+    write_timeout_s: float = 8.0
+
+
+# How soon a returned server is seen when nobody calls it.
+HEARTBEAT_MS = 2000
+
+
+def connect(settings: MongoSettings) -> Client:
+    """A client of the running event loop; it connects at its first call."""
+    options: dict[str, Any] = {
+        "appname": settings.app_name,
+        "maxPoolSize": settings.max_pool_size,
+        "serverSelectionTimeoutMS": _milliseconds(settings.server_selection_timeout_s),
+        "connectTimeoutMS": _milliseconds(settings.server_selection_timeout_s),
+        "timeoutMS": _milliseconds(settings.call_timeout_s),
+        "heartbeatFrequencyMS": HEARTBEAT_MS,
+        "retryWrites": True,
+        "retryReads": True,
+    }
+    if settings.driver == "motor":
+        # Loaded on demand: past its end of life, and not wanted where it is not used.
+        from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415
+
+        return cast("Client", AsyncIOMotorClient(settings.url, **options))
+    return AsyncMongoClient(settings.url, **options)
+
+
+def database_of(client: Client, settings: MongoSettings) -> Database:
+    """Every write is durable when it returns, every read sees only what cannot be rolled back."""
+    return client.get_database(
+        settings.database,
+        read_concern=ReadConcern("majority"),
+        write_concern=WriteConcern(
+            w="majority", j=True, wtimeout=_milliseconds(settings.write_timeout_s)
+        ),
+    )
+
+
+async def disconnect(client: Client) -> None:
+    # motor closes at once, pymongo's client is awaited.
+    closing = cast("Any", client).close()
+    if isawaitable(closing):
+        await closing
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
