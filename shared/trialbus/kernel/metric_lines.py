@@ -224,7 +224,7 @@ class LineParser:
             start = end
 
     def _read_line(self, line: bytes, end: int, now: float, points: list[Point]) -> None:
-        text = line.decode("utf-8", "replace")
+        text = line.removesuffix(b"\n").decode("utf-8", "replace")
         found = self._find(text)
         if not found:
             return
