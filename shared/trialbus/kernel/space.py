@@ -75,19 +75,22 @@ class SearchSpace:
             index = index * (axis.size or 1) + axis.index_of(value)
         return index
 
+    def key(self, point: Point) -> tuple[str, ...]:
+        """The texts that a trial is given: the shortest that read back as the same values. Equal
+        for points that a trial cannot tell apart."""
+        return tuple(axis.text(v) for axis, v in zip(self.axes, point, strict=True))
+
+    def parse(self, texts: Sequence[str]) -> Point:
+        """The inverse of `key`. ValueError: a text is not a value of its parameter."""
+        return tuple(axis.parse(text) for axis, text in zip(self.axes, texts, strict=True))
+
     def assignments(self, point: Point) -> dict[str, str]:
-        """What a trial is given: the shortest text that reads back as the same number."""
-        named = zip(self.parameters, self.axes, point, strict=True)
-        return {parameter.name: axis.text(value) for parameter, axis, value in named}
+        """The texts of `key` by name."""
+        return dict(zip((p.name for p in self.parameters), self.key(point), strict=True))
 
     def point(self, assignments: Mapping[str, str]) -> Point:
         """The inverse of `assignments`. ValueError: a name is missing or a value is outside."""
         missing = [p.name for p in self.parameters if p.name not in assignments]
         if missing:
             raise ValueError(f"no value for {', '.join(missing)}")
-        named = zip(self.parameters, self.axes, strict=True)
-        return tuple(axis.parse(assignments[parameter.name]) for parameter, axis in named)
-
-    def key(self, point: Point) -> tuple[str, ...]:
-        """Equal for points that a trial cannot tell apart."""
-        return tuple(axis.text(v) for axis, v in zip(self.axes, point, strict=True))
+        return self.parse([assignments[p.name] for p in self.parameters])

@@ -1,6 +1,7 @@
 """A parameter in Katib's fields, as the user wrote them, and every problem in them.
 
-Katib's webhook checks only that fields are present; the rest fails there at the first trial or never.
+Katib's webhook checks only that fields are present; the rest fails there at the first trial, or
+never.
 """
 
 import re
