@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import pytest
 
 # Calls that fail the test by themselves; so do functions whose name starts so.
-CHECKS = {"raises", "fail", "warns", "run_state_machine_as_test"}
+CHECKS = {"raises", "fail", "warns", "until", "until_sync", "run_state_machine_as_test"}
 CHECKING_PREFIXES = ("assert_", "check_", "expect_")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
