@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
+from trialbus.kernel.chunks import Chunk
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import Run
 from trialbus.kernel.suggestion import Answer
@@ -36,3 +37,4 @@ EXPERIMENT = DocumentCodec(Experiment)
 TRIAL = DocumentCodec(Trial)
 RUN = DocumentCodec(Run)
 ANSWER = DocumentCodec(Answer)
+CHUNK = DocumentCodec(Chunk)

@@ -88,7 +88,7 @@ _TYPES = (
     _notice("suggestion.refused", "suggestion", "no points can be drawn, with why", "experiment"),
     _record("trials.opened", "trials wait for a launcher", "trial_launcher"),
     _record("trials.stopping", "trials of an experiment must be stopped", "trial_launcher"),
-    _notice("run.started", "trial_launcher", "attempts run", "experiment"),
+    _notice("run.started", "trial_launcher", "attempts run"),
     _notice(
         "run.finished",
         "trial_launcher",
@@ -101,7 +101,6 @@ _TYPES = (
         "observation.recorded",
         "metrics_collector",
         "all metric points of ended attempts are stored",
-        "experiment",
     ),
     _notice(
         "trial.stop_requested",

@@ -31,11 +31,10 @@ SCHEDULING_PHASES = frozenset({ExperimentPhase.CREATED, ExperimentPhase.RUNNING}
 
 
 class OpenState(str, Enum):
-    """PENDING: the launcher is to start this attempt. PAUSED: no attempt lives; the experiment
-    is suspended."""
+    """ACTIVE: the launcher is to run this attempt (its run tells how far it is). PAUSED: no
+    attempt lives; the experiment is suspended."""
 
-    PENDING = "pending"
-    RUNNING = "running"
+    ACTIVE = "active"
     PAUSED = "paused"
 
 

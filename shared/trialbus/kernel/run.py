@@ -5,9 +5,8 @@ from enum import Enum
 
 
 class RunPhase(str, Enum):
-    """INTENDED -> RUNNING -> FINISHED | LOST; a short run goes to its end at once."""
+    """RUNNING is committed before the process is spawned: who finds it without a claim spawns it."""
 
-    INTENDED = "Intended"
     RUNNING = "Running"
     FINISHED = "Finished"
     LOST = "Lost"

@@ -1,0 +1,159 @@
+"""load -> decide -> commit -> let the trial documents follow, for a group of experiments."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from trialbus.contracts.collections import EXPERIMENTS, TRIALS
+from trialbus.contracts.documents import EXPERIMENT, Document
+from trialbus.kernel.errors import Poison, Transient
+from trialbus.kernel.experiment import Experiment, ExperimentPhase
+from trialbus.kernel.limits import (
+    DELETED_RETENTION_S,
+    MAX_COMMIT_RETRIES,
+)
+from trialbus.ports.store import Outcome, Query, Write
+from trialbus.runtime.parts import Parts
+from trialbus_experiment.app.trial_documents import TrialDocuments
+from trialbus_experiment.app.views import Views
+from trialbus_experiment.core.commands import delete
+from trialbus_experiment.core.decide import decide
+
+_SWEPT_EXPERIMENTS = 10_000
+_SWEPT_EXPIRED = 100
+
+
+class ExperimentReactor:
+    """The experiment service's reaction to "experiment X changed"."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._views = Views(parts.store)
+        self._trials = TrialDocuments(parts.store, parts.outbox)
+
+    async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
+        """Advance each experiment as far as what is seen allows."""
+        failed: dict[str, Exception] = {}
+        due = list(uids)
+        for _ in range(MAX_COMMIT_RETRIES):
+            due = await self._advance(due, failed)
+            if not due:
+                return failed
+        for uid in due:
+            failed[uid] = Transient("lost every compare-and-set race")
+        return failed
+
+    async def _advance(self, uids: Sequence[str], failed: dict[str, Exception]) -> list[str]:
+        """One round; returns the experiments that need another."""
+        documents = await self._parts.store.get_many(EXPERIMENTS.name, uids)
+        states = self._decode(documents, failed)
+        observed = await self._views.observe(
+            list(states.values()), self._trials.settled(states)
+        )
+        changed: dict[str, Experiment] = {}
+        for uid, state in states.items():
+            kept = self._parts.outbox.unsent(EXPERIMENTS.name, uid, state.outbox)
+            lean = replace(state, outbox=kept, outbox_at=state.outbox_at if kept else None)
+            decision = decide(lean, observed[uid], self._parts.clock.now())
+            if decision.state is not lean:
+                changed[uid] = decision.state
+                self._parts.telemetry.log.debug("decided", uid=uid, reason=decision.reason)
+        lost = await self._commit(documents, changed)
+        current = {
+            uid: changed.get(uid, state) for uid, state in states.items() if uid not in lost
+        }
+        await self._trials.follow(list(current.values()), observed)
+        for uid in changed.keys() - set(lost):
+            self._offer(changed[uid])
+        again = [uid for uid, state in current.items() if _waits_for_settling(state)]
+        for state in current.values():
+            await self._clean_up(state)
+        return [*lost, *again]
+
+    def _decode(
+        self, documents: Mapping[str, Document], failed: dict[str, Exception]
+    ) -> dict[str, Experiment]:
+        states = {}
+        for uid, document in documents.items():
+            try:
+                states[uid] = EXPERIMENT.decode(document)
+            except ValidationError as error:
+                failed[uid] = Poison(f"unreadable experiment document: {error}")
+        return states
+
+    async def _commit(
+        self, documents: Mapping[str, Document], changed: Mapping[str, Experiment]
+    ) -> list[str]:
+        if not changed:
+            return []
+        writes = [
+            Write(base=documents[uid], document=EXPERIMENT.encode(state))
+            for uid, state in changed.items()
+        ]
+        outcomes = await self._parts.store.commit(EXPERIMENTS.name, writes)
+        lost = [uid for uid, outcome in zip(changed, outcomes, strict=True) if outcome is not Outcome.DONE]
+        self._parts.telemetry.conflicts.inc(len(lost))
+        return lost
+
+    def _offer(self, state: Experiment) -> None:
+        self._parts.outbox.offer(EXPERIMENTS.name, state.id, state.outbox, urgent=True)
+
+    async def _clean_up(self, state: Experiment) -> None:
+        """Drop what this process remembers of what is over."""
+        if state.ended or state.phase is ExperimentPhase.DELETED:
+            self._views.forget(state.id)
+            self._trials.forget(state.id)
+        if state.phase is ExperimentPhase.DELETED:
+            await self._parts.store.delete(TRIALS.name, Query(equals={"uid": state.id}))
+
+    async def sweep(self) -> Sequence[str]:
+        """Every experiment that is not at rest; and what has outlived its retention."""
+        await self._expire()
+        active = await self._parts.store.find(
+            EXPERIMENTS.name,
+            Query(equals={"active": True}, limit=_SWEPT_EXPERIMENTS, fields=("_id",)),
+        )
+        return [str(document["_id"]) for document in active]
+
+    async def _expire(self) -> None:
+        now = self._parts.clock.now()
+        await self._parts.store.delete(
+            EXPERIMENTS.name,
+            Query(
+                equals={"phase": ExperimentPhase.DELETED.value},
+                below={"completed_at": now - DELETED_RETENTION_S},
+            ),
+        )
+        kept_s = self._parts.settings.finished_retention_s
+        if kept_s <= 0:
+            return
+        for phase in (ExperimentPhase.SUCCEEDED, ExperimentPhase.FAILED):
+            expired = await self._parts.store.find(
+                EXPERIMENTS.name,
+                Query(
+                    equals={"phase": phase.value},
+                    below={"completed_at": now - kept_s},
+                    limit=_SWEPT_EXPIRED,
+                ),
+            )
+            writes = []
+            for document in expired:
+                decision = delete(EXPERIMENT.decode(document), now)
+                writes.append(Write(base=document, document=EXPERIMENT.encode(decision.state)))
+            if writes:
+                await self._parts.store.commit(EXPERIMENTS.name, writes)
+
+
+def _waits_for_settling(state: Experiment) -> bool:
+    """Its last step follows at once, now that its trial documents are written."""
+    if not state.closing or state.open:
+        return False
+    return state.phase in (
+        ExperimentPhase.ENDING,
+        ExperimentPhase.DELETING,
+        ExperimentPhase.SUSPENDED,
+    )
+
+
+

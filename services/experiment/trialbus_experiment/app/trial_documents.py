@@ -1,0 +1,145 @@
+"""Keeping trial documents in step with their experiment: they follow its commits, never lead."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from trialbus.contracts.collections import TRIALS
+from trialbus.contracts.documents import TRIAL
+from trialbus.kernel.errors import Transient
+from trialbus.kernel.experiment import Experiment, OpenState
+from trialbus.kernel.ids import trial_id
+from trialbus.kernel.trial import Trial
+from trialbus.ports.store import Outcome, Store, Write
+from trialbus.runtime.outbox import Outbox
+from trialbus_experiment.core.observed import Observed
+from trialbus_experiment.core.trials import closed_trial, opened_trial
+
+
+class TrialDocuments:
+    """Writes what the committed experiments imply. Repeats are harmless: a trial document is a
+    function of its experiment's document and of immutable answers, runs and observations."""
+
+    def __init__(self, store: Store, outbox: Outbox) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._known: dict[str, dict[int, Trial]] = {}
+        self._settled: dict[str, set[int]] = {}
+
+    def settled(self, uids: Iterable[str]) -> dict[str, frozenset[int]]:
+        """Closing trials whose documents are written, by experiment."""
+        return {uid: frozenset(self._settled.get(uid, ())) for uid in uids}
+
+    def forget(self, uid: str) -> None:
+        self._known.pop(uid, None)
+        self._settled.pop(uid, None)
+
+    async def follow(
+        self, states: Sequence[Experiment], observed: Mapping[str, Observed]
+    ) -> None:
+        """Insert the documents of opened trials, finish those of closed ones. A trial that is
+        closed before its document was ever seen here is opened first."""
+        await self._open([trial for state in states for trial in self._missing(state, observed)])
+        await self._close(states, observed)
+        for state in states:
+            self._drop_finished(state)
+
+    def _missing(self, state: Experiment, observed: Mapping[str, Observed]) -> list[Trial]:
+        known = self._known.setdefault(state.id, {})
+        answers = observed[state.id].answers
+        missing = []
+        for key, open_ in state.open.items():
+            index = int(key)
+            if index in known or open_.state is OpenState.PAUSED:
+                continue
+            missing.append(opened_trial(state, index, open_, answers[open_.request]))
+        return missing
+
+    async def _open(self, trials: Sequence[Trial]) -> None:
+        if not trials:
+            return
+        writes = [Write(base=None, document=TRIAL.encode(trial)) for trial in trials]
+        outcomes = await self._store.commit(TRIALS.name, writes)
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            if outcome is Outcome.DONE:
+                self._known[trial.uid][trial.index] = trial
+                self._outbox.offer(TRIALS.name, trial.id, trial.outbox, urgent=False)
+        there = [
+            trial.id
+            for trial, outcome in zip(trials, outcomes, strict=True)
+            if outcome is not Outcome.DONE
+        ]
+        await self._learn(there)
+
+    async def _learn(self, ids: Sequence[str]) -> None:
+        if not ids:
+            return
+        for document in (await self._store.get_many(TRIALS.name, ids)).values():
+            trial = TRIAL.decode(document)
+            self._known.setdefault(trial.uid, {})[trial.index] = trial
+
+    async def _close(
+        self, states: Sequence[Experiment], observed: Mapping[str, Observed]
+    ) -> None:
+        due = [
+            (state, int(key))
+            for state in states
+            for key in state.closing
+            if int(key) not in self._settled.setdefault(state.id, set())
+        ]
+        await self._learn(
+            [trial_id(s.id, index) for s, index in due if index not in self._known[s.id]]
+        )
+        await self._open(self._never_written(due, observed))
+        writes, closed = [], []
+        for state, index in due:
+            trial = self._known[state.id].get(index)
+            if trial is None:
+                raise Transient(f"trial {index} of {state.id} is not readable yet")
+            if trial.ended:
+                self._settled[state.id].add(index)
+                continue
+            after = self._closed(state, index, trial, observed[state.id])
+            writes.append(Write(base=TRIAL.encode(trial), document=TRIAL.encode(after)))
+            closed.append(after)
+        if writes:
+            await self._commit_closed(writes, closed)
+
+    def _never_written(
+        self, due: Sequence[tuple[Experiment, int]], observed: Mapping[str, Observed]
+    ) -> list[Trial]:
+        """Trials that closed although a crash kept their documents from being made."""
+        missing = []
+        for state, index in due:
+            if index in self._known[state.id]:
+                continue
+            closing = state.closing[str(index)]
+            answer = observed[state.id].answers[closing.request]
+            missing.append(opened_trial(state, index, closing, answer))
+        return missing
+
+    def _closed(self, state: Experiment, index: int, trial: Trial, seen: Observed) -> Trial:
+        kept = self._outbox.unsent(TRIALS.name, trial.id, trial.outbox)
+        return closed_trial(
+            trial,
+            kept,
+            state.closing[str(index)],
+            seen.runs.get(index),
+            seen.observations.get(index),
+            state.spec,
+        )
+
+    async def _commit_closed(self, writes: Sequence[Write], closed: Sequence[Trial]) -> None:
+        outcomes = await self._store.commit(TRIALS.name, writes)
+        for trial, outcome in zip(closed, outcomes, strict=True):
+            if outcome is Outcome.DONE:
+                self._settled[trial.uid].add(trial.index)
+                self._outbox.offer(TRIALS.name, trial.id, trial.outbox, urgent=False)
+            else:
+                # Another replica was faster: read what it wrote at the next look.
+                self._known[trial.uid].pop(trial.index, None)
+
+    def _drop_finished(self, state: Experiment) -> None:
+        known = self._known.get(state.id, {})
+        for index in [i for i in known if str(i) not in state.open and str(i) not in state.closing]:
+            del known[index]
+        settled = self._settled.get(state.id, set())
+        settled.intersection_update(int(key) for key in state.closing)

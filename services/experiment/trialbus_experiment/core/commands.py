@@ -1,0 +1,166 @@
+"""What people and pipelines may ask of an experiment, decided without touching the world."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trialbus.kernel.conditions import drop_conditions
+from trialbus.kernel.errors import Problem, Refused
+from trialbus.kernel.experiment import Experiment, ExperimentPhase, OpenState
+from trialbus.kernel.ids import seed_of
+from trialbus.kernel.spec import ExperimentSpec, ResumePolicy
+from trialbus_experiment.core.closing import reopened
+from trialbus_experiment.core.draft import Decision, Draft
+from trialbus_experiment.core.states import Happening
+
+# What may change while an experiment lives; everything else is what was tuned.
+_EDITABLE = ("parallel_trial_count", "max_trial_count", "max_failed_trial_count", "suspend")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """The object that a user wants to be there. uid: of the experiment if it is new."""
+
+    uid: str
+    namespace: str
+    name: str
+    spec: ExperimentSpec
+    source: Mapping[str, Any]
+
+
+def create(command: Applied, now: float) -> Experiment:
+    """A new experiment, asking for its first points at once when it is decided on."""
+    random_state = command.spec.algorithm.setting("random_state")
+    state = Experiment(
+        id=command.uid,
+        version=0,
+        namespace=command.namespace,
+        name=command.name,
+        alive_name=f"{command.namespace}/{command.name}",
+        spec=command.spec,
+        source=command.source,
+        seed=int(random_state) if random_state else seed_of(command.uid),
+        phase=ExperimentPhase.CREATED,
+        created_at=now,
+        started_at=now,
+    )
+    draft = Draft(state, now)
+    draft.condition("Created", reason="ExperimentCreated", message="Experiment is created")
+    draft.emit("experiment.created", reason="ExperimentCreated", message="Experiment is created")
+    if command.spec.suspend:
+        _suspend(draft)
+    return draft.freeze().state
+
+
+def edit(state: Experiment, command: Applied, now: float) -> Decision:
+    """Apply a changed object to a living experiment: budgets, goal, suspend. Raises Refused."""
+    wanted = command.spec
+    _refuse_other_changes(state.spec, wanted)
+    draft = Draft(state, now)
+    if wanted != state.spec:
+        if state.ended and not _only_suspend(state.spec, wanted):
+            _restart(draft, wanted)
+        draft.set(spec=wanted, source=command.source, generation=state.generation + 1)
+        draft.set(active=True) if not draft.state.ended else None
+        draft.emit("experiment.edited", message="the specification was changed")
+        draft.note("edited")
+    if wanted.suspend and draft.state.phase in (ExperimentPhase.CREATED, ExperimentPhase.RUNNING):
+        _suspend(draft)
+    elif not wanted.suspend and draft.state.phase is ExperimentPhase.SUSPENDED:
+        _resume(draft)
+    return draft.freeze()
+
+
+def suspend(state: Experiment, now: float, *, suspended: bool) -> Decision:
+    """Suspend or resume without another change."""
+    spec = replace(state.spec, suspend=suspended)
+    command = Applied(
+        uid=state.id,
+        namespace=state.namespace,
+        name=state.name,
+        spec=spec,
+        source=state.source,
+    )
+    return edit(state, command, now)
+
+
+def delete(state: Experiment, now: float) -> Decision:
+    """Stop everything, free the name at once, leave a tombstone."""
+    draft = Draft(state, now)
+    if state.phase not in (ExperimentPhase.DELETING, ExperimentPhase.DELETED):
+        draft.move(Happening.DELETE_ASKED)
+        draft.set(alive_name=None, active=True)
+        draft.note("delete asked")
+    return draft.freeze()
+
+
+def _suspend(draft: Draft) -> None:
+    draft.move(Happening.SUSPEND_ASKED)
+    draft.set(active=True)
+    draft.condition("Suspended", reason="ExperimentSuspended", message="Experiment is suspended")
+    draft.emit("experiment.suspended", reason="ExperimentSuspended")
+    draft.note("suspended")
+
+
+def _resume(draft: Draft) -> None:
+    draft.move(Happening.RESUME_ASKED)
+    draft.set(active=True, conditions=drop_conditions(draft.state.conditions, "Suspended"))
+    for index, trial in list(draft.open.items()):
+        if trial.state is OpenState.PAUSED:
+            draft.open[index] = reopened(trial, draft.now)
+        elif trial.stop:
+            draft.open[index] = replace(trial, stop="")
+    if draft.open:
+        draft.emit("trials.opened", indices=sorted(draft.open))
+    draft.condition("Running", reason="ExperimentResumed", message="Experiment is running")
+    draft.emit("experiment.resumed", reason="ExperimentResumed")
+    draft.note("resumed")
+
+
+def _restart(draft: Draft, wanted: ExperimentSpec) -> None:
+    """Katib: only after reaching the number of trials, only where the policy keeps it alive."""
+    state = draft.state
+    reached = any(
+        condition.type == "Succeeded" and condition.reason == "ExperimentMaxTrialsReached"
+        for condition in state.conditions
+    )
+    if not reached or wanted.resume_policy is ResumePolicy.NEVER:
+        raise Refused(
+            [
+                Problem(
+                    field="spec.resumePolicy",
+                    message="Experiment can be restarted if it is in succeeded state by reaching "
+                    "max trials and spec.resumePolicy = LongRunning or spec.resumePolicy = "
+                    "FromVolume, when experiment is completed",
+                )
+            ]
+        )
+    draft.move(Happening.RESTARTED)
+    draft.set(
+        verdict=None,
+        completed_at=None,
+        active=True,
+        conditions=drop_conditions(state.conditions, "Succeeded", "Failed", "Running"),
+    )
+    draft.condition("Restarting", reason="ExperimentRestarting", message="Experiment is restarted")
+    draft.emit("experiment.restarted", reason="ExperimentRestarting")
+
+
+def _only_suspend(old: ExperimentSpec, new: ExperimentSpec) -> bool:
+    return replace(old, suspend=new.suspend) == new
+
+
+def _refuse_other_changes(old: ExperimentSpec, new: ExperimentSpec) -> None:
+    same = {name: getattr(new, name) for name in _EDITABLE}
+    goal = replace(old.objective, goal=new.objective.goal)
+    if replace(old, **same, objective=goal) != new:
+        raise Refused(
+            [
+                Problem(
+                    field="spec",
+                    message="only spec.parallelTrialCount, spec.maxTrialCount, "
+                    "spec.maxFailedTrialCount, spec.objective.goal and spec.suspend are editable; "
+                    "delete the experiment or give the new one another name",
+                )
+            ]
+        )

@@ -1,0 +1,128 @@
+"""When an experiment is over, and how it comes to its end."""
+
+from dataclasses import replace
+
+from trialbus.kernel.experiment import ExperimentPhase, OpenState
+from trialbus.kernel.run import StopReason
+from trialbus.kernel.spec import AtGoal
+from trialbus_experiment.core.closing import close_paused
+from trialbus_experiment.core.draft import Draft
+from trialbus_experiment.core.states import Happening
+
+_JUDGED = frozenset(
+    {ExperimentPhase.CREATED, ExperimentPhase.RUNNING, ExperimentPhase.SUSPENDED}
+)
+
+
+def judge_budget(draft: Draft) -> None:
+    """Goal first, then failures, then the number of trials, then the end of the space."""
+    state = draft.state
+    if state.phase not in _JUDGED:
+        return
+    spec = state.spec
+    if state.best is not None and spec.objective.reached(state.best.value):
+        draft.end_with(
+            ExperimentPhase.SUCCEEDED,
+            "ExperimentGoalReached",
+            "Experiment has succeeded because Objective goal has reached",
+        )
+    elif _failed_too_often(draft):
+        draft.end_with(
+            ExperimentPhase.FAILED,
+            "ExperimentFailed",
+            "Experiment has failed because max failed count has reached",
+        )
+    elif not draft.open and _budget_spent(draft):
+        draft.end_with(
+            ExperimentPhase.SUCCEEDED,
+            "ExperimentMaxTrialsReached",
+            "Experiment has succeeded because max trial count has reached",
+        )
+    elif not draft.open and state.exhausted and state.points_ahead == 0:
+        draft.end_with(
+            ExperimentPhase.SUCCEEDED,
+            "ExperimentSuggestionEndReached",
+            "Experiment has succeeded because suggestion service has reached the end",
+        )
+
+
+def _failed_too_often(draft: Draft) -> bool:
+    """Katib's rule: 0 fails on the first failure, no limit never fails."""
+    limit = draft.state.spec.max_failed_trial_count
+    failures = draft.state.counts.failures
+    return limit is not None and failures > 0 and failures >= limit
+
+
+def _budget_spent(draft: Draft) -> bool:
+    limit = draft.state.spec.max_trial_count
+    return limit is not None and draft.state.next_index >= limit
+
+
+def stop_open_trials(draft: Draft) -> None:
+    """Ask the launcher to stop what must not go on."""
+    reason = _stop_reason(draft)
+    if reason is None:
+        return
+    asked = []
+    for index, trial in list(draft.open.items()):
+        if trial.state is OpenState.PAUSED:
+            continue
+        if trial.stop != reason.value:
+            draft.open[index] = replace(trial, stop=reason.value)
+            asked.append(index)
+    if asked:
+        draft.emit("trials.stopping", reason=reason.value, indices=asked)
+        draft.note(f"stopping {len(asked)}: {reason.value}")
+
+
+def _stop_reason(draft: Draft) -> StopReason | None:
+    state = draft.state
+    if state.phase is ExperimentPhase.DELETING:
+        return StopReason.DELETED
+    if state.phase is ExperimentPhase.SUSPENDED:
+        return StopReason.SUSPENDED
+    if state.phase is not ExperimentPhase.ENDING or state.verdict is None:
+        return None
+    if state.verdict.phase is ExperimentPhase.FAILED:
+        return StopReason.EXPERIMENT_FAILED
+    return StopReason.GOAL_REACHED if state.spec.at_goal is AtGoal.STOP else None
+
+
+def end_if_complete(draft: Draft) -> None:
+    """The last step, when no trial is open and every trial document is written."""
+    state = draft.state
+    if state.phase in (ExperimentPhase.ENDING, ExperimentPhase.DELETING):
+        close_paused(draft)
+    alive = [trial for trial in draft.open.values() if trial.state is not OpenState.PAUSED]
+    if alive or draft.closing:
+        return
+    if state.phase is ExperimentPhase.DELETING:
+        draft.move(Happening.DELETION_COMPLETE)
+        draft.set(active=False, requests=(), completed_at=draft.now)
+        draft.emit("experiment.deleted", reason="ExperimentDeleted")
+        draft.note("deleted")
+    elif state.phase is ExperimentPhase.SUSPENDED:
+        draft.set(active=False)
+    elif state.phase is ExperimentPhase.ENDING and state.verdict is not None:
+        _end(draft)
+
+
+def _end(draft: Draft) -> None:
+    verdict = draft.state.verdict
+    assert verdict is not None
+    succeeded = verdict.phase is ExperimentPhase.SUCCEEDED
+    draft.move(Happening.SUCCESS_COMPLETE if succeeded else Happening.FAILURE_COMPLETE)
+    draft.condition(
+        "Running", status=False, reason=verdict.reason, message=verdict.message
+    )
+    draft.condition(
+        "Succeeded" if succeeded else "Failed", reason=verdict.reason, message=verdict.message
+    )
+    # Points ahead are dropped: they were never trials.
+    draft.set(active=False, requests=(), drawn=draft.state.next_index, completed_at=draft.now)
+    draft.emit(
+        "experiment.succeeded" if succeeded else "experiment.failed",
+        reason=verdict.reason,
+        message=verdict.message,
+    )
+    draft.note(verdict.reason)

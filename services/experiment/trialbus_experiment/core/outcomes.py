@@ -1,0 +1,156 @@
+"""How one trial ended: judged from its run, its observation and the experiment's wishes."""
+
+from dataclasses import dataclass
+
+from trialbus.kernel.limits import (
+    MAX_LOST_ATTEMPTS,
+    MAX_MESSAGE_CHARS,
+    OBSERVATION_DEADLINE_S,
+)
+from trialbus.kernel.objective import Objective
+from trialbus.kernel.run import Run, RunPhase, StopReason
+from trialbus.kernel.trial import TrialPhase
+from trialbus_experiment.core.observed import SeenObservation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The trial is over."""
+
+    phase: TrialPhase
+    reason: str
+    message: str
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """Its attempt was stopped by a suspension; it starts again as the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """Its attempt left no result; it starts again as the next."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Not over yet."""
+
+
+RunOutcome = Ended | Paused | Lost | Waiting
+
+_KILLING = frozenset(
+    {
+        StopReason.GOAL_REACHED.value,
+        StopReason.EXPERIMENT_FAILED.value,
+        StopReason.DELETED.value,
+        StopReason.SUSPENDED.value,
+    }
+)
+
+
+def judge(
+    run: Run,
+    observation: SeenObservation | None,
+    *,
+    objective: Objective,
+    lost_before: int,
+    stop_wanted: str,
+    now: float,
+) -> RunOutcome:
+    """The outcome of an attempt.
+
+    A command that ended by itself with exit code 0 succeeded even if a stop was on its way. A
+    run is judged only when all its metrics are stored, or a deadline later: what is missing then
+    is said.
+    """
+    if run.phase is RunPhase.LOST:
+        return _lost(run, lost_before, stop_wanted)
+    if not run.ended:
+        return Waiting()
+    by_itself = run.exit_code == 0
+    suspended = StopReason.SUSPENDED.value
+    if not by_itself and run.stop_reason == suspended and stop_wanted in (suspended, ""):
+        return Paused()
+    finished_at = run.finished_at if run.finished_at is not None else now
+    if observation is None and now - finished_at < OBSERVATION_DEADLINE_S:
+        return Waiting()
+    if by_itself:
+        return _by_itself(observation, objective)
+    if run.stop_reason == StopReason.EARLY_STOPPED.value:
+        return Ended(
+            phase=TrialPhase.EARLY_STOPPED,
+            reason="TrialEarlyStopped",
+            message="Trial is early stopped",
+            value=_value(observation, objective),
+        )
+    if run.stop_reason in _KILLING:
+        return _killed(run.stop_reason)
+    return _failed(run)
+
+
+def _value(observation: SeenObservation | None, objective: Objective) -> float | None:
+    if observation is None:
+        return None
+    return observation.value(objective.metric, objective.strategy(objective.metric).value)
+
+
+def _by_itself(observation: SeenObservation | None, objective: Objective) -> RunOutcome:
+    value = _value(observation, objective)
+    if value is not None:
+        return Ended(
+            phase=TrialPhase.SUCCEEDED,
+            reason="TrialSucceeded",
+            message="Trial has succeeded",
+            value=value,
+        )
+    why = (
+        f"its metrics were not stored within {OBSERVATION_DEADLINE_S:g} s"
+        if observation is None
+        else f"it printed no value of {objective.metric!r}"
+    )
+    return Ended(
+        phase=TrialPhase.METRICS_UNAVAILABLE,
+        reason="MetricsUnavailable",
+        message=f"Metrics are not available: {why}",
+    )
+
+
+def _lost(run: Run, lost_before: int, stop_wanted: str) -> RunOutcome:
+    if stop_wanted in _KILLING - {StopReason.SUSPENDED.value}:
+        return _killed(stop_wanted)
+    if stop_wanted == StopReason.SUSPENDED.value:
+        return Paused()
+    if lost_before < MAX_LOST_ATTEMPTS:
+        return Lost(message=run.message)
+    return Ended(
+        phase=TrialPhase.FAILED,
+        reason="TrialLost",
+        message=f"Trial was lost {lost_before + 1} times: {run.message}"[:MAX_MESSAGE_CHARS],
+    )
+
+
+def _killed(stop_reason: str) -> Ended:
+    return Ended(
+        phase=TrialPhase.KILLED,
+        reason=f"TrialKilled.{stop_reason}",
+        message=f"Trial was stopped: {stop_reason}",
+    )
+
+
+def _failed(run: Run) -> Ended:
+    if run.stop_reason:
+        how = f"stopped: {run.stop_reason}"
+    elif run.signal is not None:
+        how = f"ended by signal {run.signal}"
+    else:
+        how = f"exit code {run.exit_code}"
+    detail = f" ({run.message})" if run.message else ""
+    return Ended(
+        phase=TrialPhase.FAILED,
+        reason="TrialFailed",
+        message=f"Trial has failed: {how}{detail}"[:MAX_MESSAGE_CHARS],
+    )

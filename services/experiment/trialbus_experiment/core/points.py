@@ -1,0 +1,144 @@
+"""Asking for points, and turning points into trials."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from trialbus.kernel.experiment import SCHEDULING_PHASES, ExperimentPhase, OpenState, OpenTrial
+from trialbus.kernel.limits import (
+    FREE_AHEAD_FACTOR,
+    FREE_AHEAD_MAX_POINTS,
+    FREE_AHEAD_MIN_POINTS,
+    MAX_OUTBOX_EVENTS,
+    SUGGESTION_DEADLINE_S,
+)
+from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
+from trialbus_experiment.core.draft import Draft
+from trialbus_experiment.core.states import Happening
+
+
+def take_answers(draft: Draft, answers: Mapping[int, Answer]) -> None:
+    """Note how many points the outstanding request was answered with."""
+    requests: list[PointsRequest] = []
+    for request in draft.state.requests:
+        answer = answers.get(request.number)
+        if request.got is not None or answer is None:
+            requests.append(request)
+            continue
+        requests.append(replace(request, got=len(answer.points)))
+        draft.set(
+            drawn=draft.state.drawn + len(answer.points),
+            look_ahead=answer.look_ahead,
+            exhausted=draft.state.exhausted or answer.exhausted,
+        )
+        draft.note(f"{len(answer.points)} points drawn")
+        if answer.refused is not None and draft.state.phase is not ExperimentPhase.DELETING:
+            _fail_for_refusal(draft, answer.refused)
+    if tuple(requests) != draft.state.requests:
+        draft.set(requests=tuple(requests))
+
+
+def _fail_for_refusal(draft: Draft, why: str) -> None:
+    if draft.state.verdict is None:
+        draft.end_with(
+            ExperimentPhase.FAILED, "ExperimentFailed", f"Suggestion has failed: {why}"
+        )
+
+
+def open_trials(draft: Draft) -> None:
+    """Fill free places with drawn points, never beyond a budget."""
+    state = draft.state
+    if state.phase not in SCHEDULING_PHASES or len(state.outbox) >= MAX_OUTBOX_EVENTS:
+        return
+    opened = []
+    index = state.next_index
+    while len(draft.open) < state.spec.parallel_trial_count and index < _end_of_budget(draft):
+        request = _request_of(state.requests, index)
+        if request is None:
+            break
+        draft.open[index] = OpenTrial(
+            attempt=1, state=OpenState.ACTIVE, request=request.number, opened_at=draft.now
+        )
+        opened.append(index)
+        index += 1
+    if not opened:
+        return
+    draft.set(
+        next_index=index,
+        requests=tuple(
+            request
+            for request in state.requests
+            if request.got is None or request.first + request.got > index
+        ),
+    )
+    if state.phase is ExperimentPhase.CREATED:
+        draft.emit("experiment.started", message="Experiment is running")
+    draft.move(Happening.TRIALS_OPENED)
+    draft.condition("Running", reason="ExperimentRunning", message="Experiment is running")
+    draft.emit("trials.opened", indices=opened)
+    draft.note(f"opened {len(opened)}")
+
+
+def ask_for_points(draft: Draft) -> None:
+    """One request at a time, as far ahead as the algorithm allows and the budget still needs."""
+    state = draft.state
+    if state.phase not in SCHEDULING_PHASES or state.exhausted:
+        return
+    waiting = next((request for request in state.requests if request.got is None), None)
+    if waiting is not None:
+        _complain_about_silence(draft, waiting)
+        return
+    count = min(_wanted(draft), _end_of_budget(draft) - state.drawn)
+    if count <= 0:
+        return
+    request = PointsRequest(
+        number=state.next_request,
+        first=state.drawn,
+        count=count,
+        watermark=state.finished,
+        asked_at=draft.now,
+    )
+    draft.set(requests=(*state.requests, request), next_request=state.next_request + 1)
+    draft.emit("suggestion.requested", number=request.number, count=count)
+    draft.note(f"asked for {count}")
+
+
+def _wanted(draft: Draft) -> int:
+    """Points to draw now: for free places, and ahead of need."""
+    state = draft.state
+    free = max(0, state.spec.parallel_trial_count - len(draft.open))
+    missing = free - state.points_ahead
+    match state.look_ahead:
+        case LookAhead.FREE:
+            wide = state.spec.parallel_trial_count * FREE_AHEAD_FACTOR
+            target = min(max(wide, FREE_AHEAD_MIN_POINTS), FREE_AHEAD_MAX_POINTS)
+            # Half used up: a full load again, so that requests stay few.
+            return target + missing if state.points_ahead - free < target // 2 else 0
+        case LookAhead.PENDING:
+            return state.spec.parallel_trial_count + missing
+        case LookAhead.NONE | None:
+            return missing
+
+
+def _end_of_budget(draft: Draft) -> int:
+    """The first index that may not be opened."""
+    limit = draft.state.spec.max_trial_count
+    # Without a limit only the goal or failures end an experiment: enough for every free place.
+    return limit if limit is not None else draft.state.next_index + FREE_AHEAD_MAX_POINTS * 2
+
+
+def _request_of(requests: tuple[PointsRequest, ...], index: int) -> PointsRequest | None:
+    for request in requests:
+        if request.got is not None and request.first <= index < request.first + request.got:
+            return request
+    return None
+
+
+def _complain_about_silence(draft: Draft, waiting: PointsRequest) -> None:
+    waited = draft.now - waiting.asked_at
+    starving = len(draft.open) < draft.state.spec.parallel_trial_count
+    if starving and waited > SUGGESTION_DEADLINE_S:
+        draft.condition(
+            "Running",
+            reason="SuggestionStalled",
+            message=f"No points after {SUGGESTION_DEADLINE_S:g} s: is the suggestion service up?",
+        )

@@ -1,0 +1,54 @@
+"""The collections of the store: who owns each, and the indexes that its queries need."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """`fields` in order. sparse: only documents where the first field exists and is not None."""
+
+    fields: tuple[str, ...]
+    unique: bool = False
+    sparse: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSpec:
+    name: str
+    owner: str
+    indexes: tuple[Index, ...] = ()
+
+
+_UNSENT = Index(fields=("outbox_at",), sparse=True)
+
+EXPERIMENTS = CollectionSpec(
+    name="experiments",
+    owner="experiment",
+    indexes=(
+        Index(fields=("alive_name",), unique=True, sparse=True),
+        Index(fields=("active",)),
+        Index(fields=("phase", "completed_at")),
+        Index(fields=("namespace", "created_at")),
+        _UNSENT,
+    ),
+)
+TRIALS = CollectionSpec(
+    name="trials",
+    owner="experiment",
+    indexes=(
+        Index(fields=("uid", "index"), unique=True),
+        Index(fields=("uid", "finished")),
+        Index(fields=("name",)),
+        _UNSENT,
+    ),
+)
+ANSWERS = CollectionSpec(name="answers", owner="suggestion")
+RUNS = CollectionSpec(name="runs", owner="trial_launcher")
+CHUNKS = CollectionSpec(
+    name="chunks",
+    owner="metrics_collector",
+    indexes=(Index(fields=("final_run",), unique=True, sparse=True),),
+)
+EVIDENCE = CollectionSpec(name="evidence", owner="early_stopping")
+
+COLLECTIONS = (EXPERIMENTS, TRIALS, ANSWERS, RUNS, CHUNKS, EVIDENCE)

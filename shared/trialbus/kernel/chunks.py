@@ -1,0 +1,61 @@
+"""Metric points as they are stored: an insert-only chain of chunks per run.
+
+A chunk covers the bytes [from_byte, to_byte) of a run's output and is taken only where the chain
+ends, so a repeat is refused and a gap cannot arise. Each carries the summary of the whole run so
+far; the final one is the run's observation.
+"""
+
+from dataclasses import dataclass
+
+from trialbus.kernel.measurements import Summary
+from trialbus.kernel.trial import MetricValues
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Points of one metric in order. first_step: 1-based ordinal of the first among the run's
+    reports of this metric. values, times: same length; times in seconds since the epoch."""
+
+    metric: str
+    first_step: int
+    values: tuple[float, ...]
+    times: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSummary:
+    """A metric's name beside its summary (names are data, not document keys)."""
+
+    metric: str
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """final: the run has ended and nothing follows. final_run: the run's id on the final chunk,
+    None on others (a unique, sparse index finds observations by it)."""
+
+    id: str
+    uid: str
+    run: str
+    version: int
+    from_byte: int
+    to_byte: int
+    series: tuple[Series, ...]
+    summaries: tuple[MetricSummary, ...]
+    final: bool
+    final_run: str | None
+    stored_at: float
+
+    @property
+    def metric_values(self) -> tuple[MetricValues, ...]:
+        """The observation as trials and experiments show it."""
+        return tuple(
+            MetricValues(
+                name=item.metric,
+                min=item.summary.min,
+                max=item.summary.max,
+                latest=item.summary.latest,
+            )
+            for item in self.summaries
+        )

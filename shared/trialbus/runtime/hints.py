@@ -1,0 +1,149 @@
+"""Hints: from the bus and from the sweep, grouped by experiment, handled, and only then acked."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from trialbus.contracts.envelope import decode_event
+from trialbus.kernel.errors import Poison, Transient
+from trialbus.kernel.limits import FETCH_MESSAGES, MAX_DELIVERIES, PARTITIONS
+from trialbus.ports.bus import Delivery
+from trialbus.runtime.parts import Parts, Reactor
+
+_FETCH_TIMEOUT_S = 5.0
+_FIRST_RETRY_S = 0.2
+_LAST_RETRY_S = 30.0
+
+
+class HintLoop:
+    """Feeds one reactor. Experiments in hand are never handled twice at the same time here."""
+
+    def __init__(self, service: str, reactor: Reactor, parts: Parts) -> None:
+        self._service = service
+        self._reactor = reactor
+        self._parts = parts
+        self._pending: dict[str, list[Delivery]] = {}
+        self._in_hand: set[str] = set()
+        self._wake = asyncio.Event()
+        self._draining = False
+
+    async def run(self) -> None:
+        """Until cancelled. Any task's failure is the loop's failure."""
+        async with asyncio.TaskGroup() as tasks:
+            for partition in range(PARTITIONS):
+                tasks.create_task(self._receive(partition))
+            for _ in range(self._reactor.max_groups):
+                tasks.create_task(self._handle_groups())
+            tasks.create_task(self._sweep())
+
+    async def drain(self) -> None:
+        """Take nothing new, finish what is in hand."""
+        self._draining = True
+        while self._in_hand:
+            await self._parts.clock.sleep(0.01)
+
+    def add(self, uids: Sequence[str]) -> None:
+        """Look at these experiments soon, without a message."""
+        for uid in uids:
+            self._pending.setdefault(uid, [])
+        if uids:
+            self._wake.set()
+
+    async def _receive(self, partition: int) -> None:
+        async with self._parts.bus.inbox(
+            self._service, self._reactor.listens, partition
+        ) as inbox:
+            while not self._draining:
+                deliveries = await inbox.fetch(
+                    max_messages=FETCH_MESSAGES, timeout_s=_FETCH_TIMEOUT_S
+                )
+                for delivery in deliveries:
+                    await self._accept(delivery)
+
+    async def _accept(self, delivery: Delivery) -> None:
+        try:
+            event = decode_event(delivery.message)
+        except Poison as poison:
+            await self._bury(delivery, str(poison))
+            return
+        self._parts.telemetry.hints.labels(source="bus").inc()
+        self._pending.setdefault(event.uid, []).append(delivery)
+        self._wake.set()
+
+    async def _bury(self, delivery: Delivery, reason: str) -> None:
+        self._parts.telemetry.dead_letters.inc()
+        self._parts.telemetry.log.warning(
+            "dead letter", subject=delivery.message.subject, reason=reason
+        )
+        try:
+            await delivery.bury(reason)
+        except Transient as error:
+            self._parts.telemetry.log.warning("dead letter waits", error=str(error))
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._parts.clock.sleep(self._parts.settings.sweep_interval_s)
+            if self._draining:
+                continue
+            try:
+                uids = await self._reactor.sweep()
+            except Transient as error:
+                self._parts.telemetry.log.warning("sweep waits", error=str(error))
+                continue
+            self._parts.telemetry.hints.labels(source="sweep").inc(len(uids))
+            self.add(uids)
+
+    async def _handle_groups(self) -> None:
+        while True:
+            group = self._take_group()
+            if not group:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            try:
+                await self._handle(group)
+            finally:
+                self._in_hand.difference_update(group)
+                self._wake.set()
+
+    def _take_group(self) -> dict[str, list[Delivery]]:
+        if self._draining:
+            return {}
+        free = [uid for uid in self._pending if uid not in self._in_hand]
+        group = {uid: self._pending.pop(uid) for uid in free[: self._reactor.max_group_keys]}
+        self._in_hand.update(group)
+        return group
+
+    async def _handle(self, group: Mapping[str, list[Delivery]]) -> None:
+        started = self._parts.clock.monotonic()
+        try:
+            failed = await self._reactor.react(list(group))
+        except Transient as error:
+            failed = dict.fromkeys(group, error)
+        self._parts.telemetry.groups.observe(self._parts.clock.monotonic() - started)
+        answers = []
+        for uid, deliveries in group.items():
+            error = failed.get(uid)
+            if error is not None:
+                self._report(uid, error)
+            answers.extend(self._answer(delivery, error) for delivery in deliveries)
+        await asyncio.gather(*answers)
+
+    def _report(self, uid: str, error: Exception) -> None:
+        self._parts.telemetry.failures.labels(error=type(error).__name__).inc()
+        self._parts.telemetry.log.warning(
+            "handling failed", uid=uid, error=f"{type(error).__name__}: {error}"
+        )
+
+    async def _answer(self, delivery: Delivery, error: Exception | None) -> None:
+        """Ack after the commit; a failed one comes again later, and in the end is buried."""
+        try:
+            if error is None:
+                await delivery.ack()
+            elif isinstance(error, Poison) or delivery.attempt >= MAX_DELIVERIES:
+                await self._bury(delivery, f"{type(error).__name__}: {error}")
+            else:
+                delay = min(_FIRST_RETRY_S * 2**delivery.attempt, _LAST_RETRY_S)
+                await delivery.retry(delay)
+        except Transient as lost:
+            # Delivered again after the ack wait; handling it again commits nothing (law 1).
+            self._parts.telemetry.log.debug("answer lost", error=str(lost))

@@ -1,0 +1,161 @@
+"""The outbox relay: what was committed with its events is published, whatever happens between.
+
+A document carries the events that its last changes caused. After a commit the service offers
+them here; a task publishes them and, once the stream has them, remembers that. The next commit
+of the document leaves the sent ones out; a document that stays idle has them cleared. After a
+crash the sweep finds what was left unsent and publishes it again under the same ids.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from pydantic import TypeAdapter
+
+from trialbus.contracts.envelope import encode_event
+from trialbus.kernel.errors import Transient
+from trialbus.kernel.events import Event
+from trialbus.kernel.limits import FETCH_MESSAGES, OUTBOX_IDLE_S
+from trialbus.ports.bus import Bus
+from trialbus.ports.clock import Clock
+from trialbus.ports.store import Document, Query, Store
+from trialbus.runtime.telemetry import Telemetry
+
+_EVENTS = TypeAdapter(tuple[Event, ...])
+_SWEPT_DOCUMENTS = 500
+_RETRY_DELAY_S = 0.5
+# Entries older than this that this process does not know were left by a crashed one.
+_FOREIGN_AFTER_S = 5 * OUTBOX_IDLE_S
+
+DocumentKey = tuple[str, str]  # collection, id
+
+
+class Outbox:
+    """The relay of one service process."""
+
+    def __init__(self, bus: Bus, store: Store, clock: Clock, telemetry: Telemetry) -> None:
+        self._bus = bus
+        self._store = store
+        self._clock = clock
+        self._telemetry = telemetry
+        self._urgent: deque[tuple[DocumentKey, Event]] = deque()
+        self._later: deque[tuple[DocumentKey, Event]] = deque()
+        self._waiting: set[str] = set()
+        self._sent: dict[DocumentKey, dict[str, float]] = {}
+        self._wake = asyncio.Event()
+
+    def unsent(self, collection: str, document: str, events: Sequence[Event]) -> tuple[Event, ...]:
+        """Those of a document's events that the stream may not have yet: what its next commit
+        must keep."""
+        sent = self._sent.get((collection, document))
+        if not sent:
+            return tuple(events)
+        return tuple(event for event in events if event.id not in sent)
+
+    def offer(
+        self, collection: str, document: str, events: Iterable[Event], *, urgent: bool
+    ) -> None:
+        """Publish soon what has just been committed with this document. urgent: services wait
+        for it; otherwise only people do."""
+        key = (collection, document)
+        queue = self._urgent if urgent else self._later
+        kept: dict[str, float] = {}
+        sent = self._sent.get(key, {})
+        for event in events:
+            if event.id in sent:
+                kept[event.id] = sent[event.id]
+            elif event.id not in self._waiting:
+                self._waiting.add(event.id)
+                queue.append((key, event))
+        if kept:
+            self._sent[key] = kept
+        else:
+            self._sent.pop(key, None)
+        self._wake.set()
+
+    async def publish_notices(self, notices: Sequence[Event]) -> None:
+        """Publish hints at once. Losing one costs a sweep, so a bus that is away is no error."""
+        if not notices:
+            return
+        try:
+            await self._bus.publish([encode_event(notice) for notice in notices])
+        except Transient as error:
+            self._telemetry.log.warning("notices dropped", count=len(notices), error=str(error))
+        else:
+            self._telemetry.published.inc(len(notices))
+
+    async def relay(self) -> None:
+        """Publish what is offered, for ever."""
+        while True:
+            if not self._urgent and not self._later:
+                self._wake.clear()
+                await self._wake.wait()
+            batch = self._take()
+            try:
+                await self._bus.publish([encode_event(event) for _, event in batch])
+            except Transient as error:
+                self._telemetry.log.warning("events wait for the bus", error=str(error))
+                self._urgent.extendleft(reversed(batch))
+                await self._clock.sleep(_RETRY_DELAY_S)
+                continue
+            now = self._clock.now()
+            for key, event in batch:
+                self._waiting.discard(event.id)
+                self._sent.setdefault(key, {})[event.id] = now
+            self._telemetry.published.inc(len(batch))
+            self._telemetry.unsent.set(len(self._waiting))
+
+    def _take(self) -> list[tuple[DocumentKey, Event]]:
+        """What services wait for goes first."""
+        batch: list[tuple[DocumentKey, Event]] = []
+        for queue in (self._urgent, self._later):
+            while queue and len(batch) < FETCH_MESSAGES:
+                batch.append(queue.popleft())
+        return batch
+
+    async def clear_idle(self) -> None:
+        """Take sent events out of documents that nobody has committed since."""
+        before = self._clock.now() - OUTBOX_IDLE_S
+        due: dict[str, dict[str, list[str]]] = {}
+        for (collection, document), sent in self._sent.items():
+            if sent and max(sent.values()) <= before:
+                due.setdefault(collection, {})[document] = list(sent)
+        for collection, documents in due.items():
+            await self._store.clear_outbox(collection, documents)
+            for document, ids in documents.items():
+                self._forget((collection, document), ids)
+
+    def _forget(self, key: DocumentKey, ids: Iterable[str]) -> None:
+        left = self._sent.get(key, {})
+        for event_id in ids:
+            left.pop(event_id, None)
+        if not left:
+            self._sent.pop(key, None)
+
+    async def sweep(self, collections: Sequence[str]) -> None:
+        """Offer again what a crashed process committed and did not publish."""
+        before = self._clock.now() - _FOREIGN_AFTER_S
+        for collection in collections:
+            query = Query(
+                at_most={"outbox_at": before},
+                order="outbox_at",
+                limit=_SWEPT_DOCUMENTS,
+                fields=("outbox",),
+            )
+            for document in await self._store.find(collection, query):
+                self._adopt(collection, document)
+
+    def _adopt(self, collection: str, document: Document) -> None:
+        key = (collection, str(document["_id"]))
+        sent = self._sent.get(key, {})
+        events = _EVENTS.validate_python(document["outbox"])
+        for event in events:
+            if event.id not in sent and event.id not in self._waiting:
+                self._waiting.add(event.id)
+                self._urgent.append((key, event))
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Wait until everything offered so far is published (for draining)."""
+        while self._waiting:
+            await self._clock.sleep(0.01)

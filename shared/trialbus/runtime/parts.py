@@ -1,0 +1,77 @@
+"""What a service is given, and what it gives back: the two halves of a composition root."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trialbus.ports.bus import Bus, Responder
+from trialbus.ports.clock import Clock, Ids
+from trialbus.ports.store import CollectionSpec, Store
+from trialbus.runtime.outbox import Outbox
+from trialbus.runtime.settings import Settings
+from trialbus.runtime.telemetry import Telemetry
+
+# Handles the experiments with these uids; returns those that failed, with why. What it returns
+# without is committed.
+React = Callable[[Sequence[str]], Awaitable[Mapping[str, Exception]]]
+# The uids that may need attention although no message says so.
+Sweep = Callable[[], Awaitable[Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The world of a service, behind ports."""
+
+    bus: Bus
+    store: Store
+    clock: Clock
+    ids: Ids
+    settings: Settings
+    outbox: Outbox
+    telemetry: Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reactor:
+    """Level-triggered handling of hints. max_groups: how many groups (of different
+    experiments) may be in hand at once; one is best where groups make commits cheap."""
+
+    listens: tuple[str, ...]
+    react: React
+    sweep: Sweep
+    max_groups: int = 1
+    max_group_keys: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Requests that a service answers, in groups, after the commit."""
+
+    subject: str
+    queue: str
+    respond: Responder
+    max_group: int = 256
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What a service does: react, answer, and work of its own until it is cancelled."""
+
+    reactor: Reactor | None = None
+    served: tuple[Served, ...] = ()
+    tasks: tuple[Callable[[], Awaitable[None]], ...] = ()
+    close: Callable[[], Awaitable[None]] = _nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceDefinition:
+    """One service: what it owns in the store, and how it is put together. loads: modules worth
+    importing before the service's process is forked."""
+
+    name: str
+    owns: tuple[CollectionSpec, ...]
+    build: Callable[[Parts], Awaitable[Behaviour]]
+    loads: tuple[str, ...] = field(default=())

@@ -1,0 +1,48 @@
+"""Settings of a service process: environment variables `TRIALBUS_<NAME>`."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from trialbus.kernel import limits
+
+
+class Settings(BaseSettings):
+    """Every field is documented in docs/reference/settings.md; a test says so."""
+
+    model_config = SettingsConfigDict(env_prefix="TRIALBUS_", extra="ignore")
+
+    nats_url: str = Field("nats://127.0.0.1:4222", description="Address of nats-server.")
+    mongo_url: str = Field(
+        "mongodb://127.0.0.1:27017/?directConnection=true",
+        description="Connection string of MongoDB (a replica set of one or more).",
+    )
+    mongo_database: str = Field("trialbus", description="Name of the database.")
+    data_dir: Path = Field(
+        Path(".trialbus"), description="Folder for what runs on this machine leave behind."
+    )
+    host: str = Field("127.0.0.1", description="Address that a service listens on.")
+    health_port: int = Field(
+        0, description="Port of /healthz, /readyz and /metrics; 0 takes a free one."
+    )
+    http_port: int = Field(0, description="Port of the gateway's HTTP API; 0 takes a free one.")
+    grpc_port: int = Field(0, description="Port of the gateway's gRPC API; 0 takes a free one.")
+    interpreter: str = Field(
+        "", description="What `python` in a trial's command means; empty: our own interpreter."
+    )
+    sweep_interval_s: float = Field(
+        limits.SWEEP_INTERVAL_S,
+        description="How often a service looks for what a lost hint would have started, seconds.",
+    )
+    kill_grace_s: float = Field(
+        limits.KILL_GRACE_S, description="From SIGTERM to SIGKILL of a stopped trial, seconds."
+    )
+    drain_deadline_s: float = Field(
+        limits.DRAIN_DEADLINE_S, description="Time to finish what is in hand at SIGTERM, seconds."
+    )
+    finished_retention_s: float = Field(
+        limits.FINISHED_RETENTION_S,
+        description="How long finished experiments are kept, seconds; 0 keeps them for ever.",
+    )
+    log_level: str = Field("info", description="debug, info, warning or error.")
