@@ -180,8 +180,9 @@ def test_an_integer_value_is_compared_as_a_number() -> None:
     assert stopped_at(rule_of([888.0]), 90.0) is None
 
 
-def test_huge_values_do_not_overflow_the_median() -> None:
+def test_the_median_is_right_at_the_ends_of_the_number_range() -> None:
     assert rule_of([1.5e308], [1.7e308]).median_at(1) == pytest.approx(1.6e308)
+    assert rule_of([5e-324], [5e-324]).median_at(1) == 5e-324
 
 
 def test_a_stop_verdict_stands_whatever_comes_after_it() -> None:
@@ -200,6 +201,23 @@ def test_repeated_reports_change_nothing() -> None:
     again = decide(rule, known, [Report(1, 99.0), Report(2, 3.0)])
     assert again.evidence is known
     assert again.verdict is None
+
+
+def test_a_step_is_judged_once_and_not_again_when_better_trials_complete() -> None:
+    rule = rule_of([9.0, 1.0])  # averages 9, 5
+    known = run(rule, 4.0).evidence
+    for number in range(3):
+        rule.add(f"better-{number}", [1.0, 9.0], finished=5)  # averages 1, 5
+    # Step 1 would be stopped by now; step 2 is as good as its median.
+    decision = decide(rule, known, [Report(2, 4.0)])
+    assert decision.verdict is not None
+    assert (decision.verdict.stop, decision.verdict.step) == (False, 2)
+    assert decide(rule, decision.evidence, []).verdict is None
+
+
+def test_of_two_values_for_one_step_the_first_stays() -> None:
+    known = TrialEvidence(trial="t", attempt=1).with_reports([Report(2, 7.0)])
+    assert known.with_reports([Report(2, 8.0), Report(1, 6.0)]).values == (6.0, 7.0)
 
 
 def test_a_step_is_judged_when_all_before_it_are_known() -> None:

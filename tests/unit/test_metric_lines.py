@@ -118,7 +118,7 @@ MESS = {
     "a long number without a name": b"9" * 65_000,
     "many blanks": b"loss" + b" " * 65_000,
     "many names": b" ".join(b"m%d=1" % n for n in range(8_000)),
-    "a million names": b"\n".join(b"m%d=1" % n for n in range(100_000)),
+    "a hundred thousand names": b"\n".join(b"m%d=1" % n for n in range(100_000)),
     "negative step": b"step=-1",
     "huge step": b"step=1e400 step=" + b"9" * 5000,
     "carriage returns": b"\r\r\r\n\r",
@@ -224,6 +224,7 @@ def test_a_line_at_the_limit_is_read_and_one_byte_more_is_skipped_and_counted() 
 def test_a_restart_within_a_too_long_line_starts_at_its_beginning() -> None:
     parser = LineParser(MetricFilter.compile(), ["loss"], LineLimits(line_bytes=100))
     parser.feed(b"loss=1\n" + b"x" * 500, NOW)
+    assert parser.skipped_lines == 1
     parser.feed(b"y" * 500, NOW)
     assert parser.consumed == 7
     assert parser.feed(b"loss=2\nloss=3\n", NOW) == [Point("loss", 3.0, NOW, 1021)]

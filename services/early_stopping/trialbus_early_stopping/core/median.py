@@ -68,7 +68,7 @@ class MedianRule:
             return None
         upper = column[len(column) // 2]
         lower = column[(len(column) - 1) // 2]
-        # Halves first: a sum could overflow. Equal ones need no arithmetic (infinities have none).
+        # Halves first: a sum could overflow. Equal ones stay exact, however small.
         return upper if lower == upper else lower / 2 + upper / 2
 
     def judge(self, step: int, best_loss: float) -> Verdict | None:
