@@ -235,7 +235,11 @@ async def test_no_server_outlives_a_parent_killed_with_9(tmp_path: Path) -> None
     finally:
         parent.kill()
         await parent.wait()
-    await until(lambda: not any(map(alive, servers)), "both servers are dead")
+    try:
+        await until(lambda: not any(map(alive, servers)), "both servers are dead")
+    finally:
+        for server in filter(alive, servers):
+            server.kill()
     async with running_servers(tmp_path) as again:  # the locks went with them
         assert again.mongod.pid not in {server.pid for server in servers}
 
@@ -293,7 +297,7 @@ def test_every_library_that_ldd_misses_is_named(
     fake = script(tmp_path / "mongod", f'echo "$0: {LIBCURL}: No such file" >&2; exit 127')
     (problem,) = find_mongod({"TRIALBUS_MONGOD_BIN": str(fake)}).problems
     assert "libcurl.so.4, libcrypto.so.3, which" in problem.what
-    assert "apt-get install libcurl4 libssl3;" in problem.remedy
+    assert "apt-get install libcurl4 libssl3)" in problem.remedy
 
 
 def test_a_wrong_setting_is_a_problem_and_not_replaced(tmp_path: Path) -> None:

@@ -186,10 +186,10 @@ def _explain(wanted: _Wanted, path: Path, complaint: str) -> Problem:
         packages = dict.fromkeys(
             DEBIAN_PACKAGES[lib] for lib in libraries if lib in DEBIAN_PACKAGES
         )
-        install = f"apt-get install {' '.join(packages)}" if packages else "the package with it"
+        on_debian = f" (Debian, Ubuntu: apt-get install {' '.join(packages)})" if packages else ""
         return Problem(
             what=f"{path} needs {', '.join(libraries)}, which this machine does not have",
-            remedy=f"install it, on Debian or Ubuntu: {install}; or set {wanted.setting}",
+            remedy=f"install what carries them{on_debian}, or set {wanted.setting}",
         )
     if too_old := _TOO_OLD_LIBRARY.findall(complaint):
         return Problem(
