@@ -1,0 +1,107 @@
+"""The bus over NATS: JetStream for events, request and reply for commands and metric chunks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from trialbus.adapters.nats_bus.connection import Connection, ConnectionOptions
+from trialbus.adapters.nats_bus.inbox import NatsInbox
+from trialbus.adapters.nats_bus.publishing import Publisher, check_headers
+from trialbus.adapters.nats_bus.serving import serving
+from trialbus.adapters.nats_bus.streams import durable_config, provision_stream, stream_configs
+from trialbus.adapters.nats_bus.tailing import tailing
+from trialbus.contracts import subjects
+from trialbus.contracts.messages import Message, Request
+from trialbus.kernel import limits
+from trialbus.ports.bus import Responder
+
+CONNECT_WAIT_S = 5.0
+
+
+class NatsBus:
+    """One connection of one process. Made by `NatsBus.open`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        replicas: int,
+        event_stream_bytes: int,
+        publish_deadline_s: float,
+        ack_wait_s: float,
+    ) -> None:
+        self._connection = connection
+        self._configs = stream_configs(replicas=replicas, event_stream_bytes=event_stream_bytes)
+        self._ack_wait_s = ack_wait_s
+        self._publisher = Publisher(connection, self.provision, deadline_s=publish_deadline_s)
+        self._provisioning = asyncio.Lock()
+
+    @classmethod
+    async def open(
+        cls,
+        options: ConnectionOptions,
+        *,
+        wait_s: float = CONNECT_WAIT_S,
+        replicas: int = 1,
+        event_stream_bytes: int = limits.EVENT_STREAM_BYTES,
+        publish_deadline_s: float = limits.PUBLISH_DEADLINE_S,
+        ack_wait_s: float = limits.ACK_WAIT_S,
+    ) -> "NatsBus":
+        """Connected, or after `wait_s` still trying: see `connected`. It never gives up."""
+        connection = Connection(options)
+        await connection.open(wait_s=wait_s)
+        return cls(
+            connection,
+            replicas=replicas,
+            event_stream_bytes=event_stream_bytes,
+            publish_deadline_s=publish_deadline_s,
+            ack_wait_s=ack_wait_s,
+        )
+
+    @property
+    def connected(self) -> bool:
+        return self._connection.connected
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def provision(self) -> None:
+        async with self._provisioning:
+            for config in self._configs:
+                await provision_stream(self._connection, config)
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            subjects.parse_event(message.subject)
+        await self._publisher.publish(messages, stream=subjects.EVENT_STREAM)
+
+    def inbox(
+        self, service: str, event_types: Sequence[str], partition: int
+    ) -> AbstractAsyncContextManager[NatsInbox]:
+        return NatsInbox(
+            self._connection,
+            self._publisher,
+            self.provision,
+            service=service,
+            durable=durable_config(service, event_types, partition, ack_wait_s=self._ack_wait_s),
+        )
+
+    async def request(self, request: Request, *, timeout_s: float) -> bytes:
+        check_headers(dict(request.headers))
+        answer = await self._connection.request(
+            subjects.literal(request.subject),
+            request.data,
+            timeout_s=timeout_s,
+            headers=request.headers or None,
+        )
+        return bytes(answer.data)
+
+    def serve(
+        self, subject: str, queue: str, responder: Responder, *, max_group: int
+    ) -> AbstractAsyncContextManager[None]:
+        return serving(self._connection, subject, queue, responder, max_group=max_group)
+
+    def tail(
+        self, subject: str, *, from_start: bool
+    ) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+        return tailing(self._connection, self.provision, subject, from_start=from_start)

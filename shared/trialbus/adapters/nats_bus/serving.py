@@ -1,0 +1,85 @@
+"""Answering requests in groups, over core NATS with a queue group."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from nats.aio.msg import Msg
+
+from trialbus.adapters.nats_bus.connection import Connection, ConnectionLost
+from trialbus.contracts.messages import Request
+from trialbus.kernel import limits
+from trialbus.ports.bus import Responder
+
+log = structlog.get_logger(__name__)
+
+
+class _Server:
+    def __init__(self, connection: Connection, responder: Responder, max_group: int) -> None:
+        self._connection = connection
+        self._responder = responder
+        self._max_group = max_group
+        self._waiting: deque[Msg] = deque()
+        self._news = asyncio.Event()
+        self._leaving = False
+
+    def on_request(self, message: Msg) -> None:
+        if not message.reply:
+            return
+        if len(self._waiting) >= limits.MAX_WAITING_REQUESTS:
+            log.warning("request_dropped", subject=message.subject, waiting=len(self._waiting))
+            return
+        self._waiting.append(message)
+        self._news.set()
+
+    async def run(self) -> None:
+        while self._waiting or not self._leaving:
+            self._news.clear()
+            if not self._waiting:
+                await self._news.wait()
+                continue
+            count = min(self._max_group, len(self._waiting))
+            await self._answer([self._waiting.popleft() for _ in range(count)])
+
+    def leave(self) -> None:
+        """Answer what has come, then end."""
+        self._leaving = True
+        self._news.set()
+
+    async def _answer(self, group: Sequence[Msg]) -> None:
+        requests = [
+            Request(subject=it.subject, data=it.data, headers=it.headers or {}) for it in group
+        ]
+        try:
+            answers = list(zip(group, await self._responder(requests), strict=True))
+        except Exception as error:  # noqa: BLE001 - the senders repeat, whatever it was
+            log.warning("responder_failed", requests=len(group), error=repr(error))
+            return
+        for message, answer in answers:
+            try:
+                await self._connection.publish(message.reply, answer)
+            except ConnectionLost as error:
+                log.info("answers_lost", requests=len(group), error=str(error))
+                return
+
+
+@asynccontextmanager
+async def serving(
+    connection: Connection, subject: str, queue: str, responder: Responder, *, max_group: int
+) -> AsyncIterator[None]:
+    """See `Bus.serve`."""
+    server = _Server(connection, responder, max_group)
+    task = asyncio.create_task(server.run(), name=f"serve {subject}")
+    route = await connection.subscribe(subject, server.on_request, queue=queue)
+    try:
+        yield
+    finally:
+        await connection.unsubscribe(route, drain=True)
+        server.leave()
+        try:
+            async with asyncio.timeout(limits.DRAIN_DEADLINE_S):
+                await task
+        except TimeoutError:
+            log.warning("requests_abandoned", subject=subject)

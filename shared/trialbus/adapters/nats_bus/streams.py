@@ -1,0 +1,131 @@
+"""The JetStream API calls that we need, and what our streams and durables look like.
+
+The event stream keeps by age and size and drops the oldest when full: the store is the truth, so an
+event that nobody has read in time costs one sweep, while refusing new events would stop the system.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from trialbus.adapters.nats_bus.connection import Connection
+from trialbus.contracts import subjects
+from trialbus.kernel import limits
+from trialbus.kernel.errors import Transient
+
+API_TIMEOUT_S = 5.0
+
+STREAM_NOT_FOUND = 10059
+STREAM_DIFFERS = 10058
+CONSUMER_NOT_FOUND = 10014
+CONSUMER_EXISTS = 10148
+_NANOSECONDS = 1_000_000_000
+
+Config = dict[str, Any]
+# Makes the streams, when one turns out to be missing. May raise Transient.
+Provision = Callable[[], Awaitable[None]]
+
+
+class ApiError(Transient):
+    """JetStream refused a call: full, starting, or a configuration that it does not take."""
+
+    def __init__(self, call: str, error: Mapping[str, Any]) -> None:
+        self.code = error.get("err_code")
+        super().__init__(f"{call}: {error.get('description')} ({self.code})")
+
+
+async def call_api(connection: Connection, call: str, body: Mapping[str, Any] | None = None) -> Any:
+    """The decoded answer. Raises ApiError, Transient."""
+    data = b"" if body is None else json.dumps(body).encode()
+    answer = await connection.request(f"$JS.API.{call}", data, timeout_s=API_TIMEOUT_S)
+    decoded = json.loads(answer.data)
+    if "error" in decoded:
+        raise ApiError(call, decoded["error"])
+    return decoded
+
+
+def nanoseconds(seconds: float) -> int:
+    return int(seconds * _NANOSECONDS)
+
+
+def stream_configs(*, replicas: int, event_stream_bytes: int) -> Sequence[Config]:
+    common = {"retention": "limits", "storage": "file", "discard": "old", "num_replicas": replicas}
+    sizes = {"max_msg_size": limits.MAX_PAYLOAD_BYTES + limits.MAX_HEADER_BYTES}
+    window = {"duplicate_window": nanoseconds(limits.DEDUPLICATION_WINDOW_S)}
+    events = {
+        "name": subjects.EVENT_STREAM,
+        "subjects": [subjects.EVENT_STREAM_SUBJECT],
+        "max_age": nanoseconds(limits.EVENT_RETENTION_S),
+        "max_bytes": event_stream_bytes,
+        "subject_transform": {
+            "src": subjects.EVENT_STREAM_SUBJECT,
+            "dest": subjects.STORED_SUBJECT_TEMPLATE,
+        },
+    }
+    dead_letters = {
+        "name": subjects.DEAD_LETTER_STREAM,
+        "subjects": [subjects.DEAD_LETTER_STREAM_SUBJECT],
+        "max_age": nanoseconds(limits.DEAD_LETTER_RETENTION_S),
+        "max_bytes": limits.DEAD_LETTER_STREAM_BYTES,
+    }
+    # A dead letter carries the original's headers and its own.
+    return [
+        common | window | sizes | events,
+        common | window | {"max_msg_size": sizes["max_msg_size"] * 2} | dead_letters,
+    ]
+
+
+async def provision_stream(connection: Connection, config: Config) -> None:
+    """Create or update one stream. Idempotent."""
+    name = config["name"]
+    try:
+        await call_api(connection, f"STREAM.CREATE.{name}", config)
+    except ApiError as error:
+        if error.code != STREAM_DIFFERS:
+            raise
+        await call_api(connection, f"STREAM.UPDATE.{name}", config)
+
+
+def durable_config(
+    service: str, event_types: Sequence[str], partition: int, *, ack_wait_s: float
+) -> Config:
+    return {
+        "durable_name": subjects.durable(service, partition),
+        "filter_subjects": [subjects.stored_filter(partition, it) for it in event_types],
+        "ack_policy": "explicit",
+        "ack_wait": nanoseconds(ack_wait_s),
+        "max_deliver": limits.MAX_DELIVERIES + limits.BURIAL_DELIVERIES,
+        "max_ack_pending": limits.MAX_ACK_PENDING,
+    }
+
+
+async def ensure_durable(connection: Connection, wanted: Config, start: Config) -> None:
+    """Make the durable as `wanted`; `start` says where a new one begins. Idempotent.
+
+    Where it began cannot be changed later, so an existing one keeps that.
+    """
+    stream, name = subjects.EVENT_STREAM, wanted["durable_name"]
+    try:
+        info = await call_api(connection, f"CONSUMER.INFO.{stream}.{name}")
+    except ApiError as error:
+        if error.code != CONSUMER_NOT_FOUND:
+            raise
+        await _create_consumer(connection, wanted | start, action="create")
+        return
+    existing = info["config"]
+    if any(existing.get(key) != value for key, value in wanted.items()):
+        await _create_consumer(connection, existing | wanted, action="update")
+
+
+async def _create_consumer(connection: Connection, config: Config, *, action: str) -> None:
+    stream = subjects.EVENT_STREAM
+    try:
+        await call_api(
+            connection,
+            f"CONSUMER.CREATE.{stream}.{config['durable_name']}",
+            {"stream_name": stream, "config": config, "action": action},
+        )
+    except ApiError as error:
+        # Another replica was faster.
+        if error.code != CONSUMER_EXISTS:
+            raise
