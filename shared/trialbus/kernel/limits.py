@@ -35,6 +35,8 @@ MAX_OPEN_REQUESTS = 8
 
 # Messages ------------------------------------------------------------------------------------
 MAX_DELIVERIES = 8
+# Beyond those, so that a burial that failed can be tried again; then the bus itself gives up.
+BURIAL_DELIVERIES = 8
 PARTITIONS = 16
 FETCH_MESSAGES = 256
 # Messages stay for replays by people; the store, not the stream, is the truth.
@@ -42,6 +44,21 @@ EVENT_RETENTION_S = 7 * 24 * 3600.0
 DEAD_LETTER_RETENTION_S = 30 * 24 * 3600.0
 DEDUPLICATION_WINDOW_S = 600.0
 MAX_PAYLOAD_BYTES = 256 * 1024
+# Attributes of an event: a dozen headers with names of at most 63 characters.
+MAX_HEADER_BYTES = 16 * 1024
+# When full, the oldest go: the store is the truth. About a million events.
+EVENT_STREAM_BYTES = 1024**3
+DEAD_LETTER_STREAM_BYTES = 256 * 1024**2
+# A publisher repeats with the same id for this long, then the outbox keeps the event.
+PUBLISH_DEADLINE_S = 5.0
+# Messages without an acknowledgement yet: enough to fill a round trip, little to repeat.
+PUBLISH_WINDOW_MESSAGES = 256
+# Given out and not answered, per service and partition: four full fetches.
+MAX_ACK_PENDING = 1024
+# The server has recorded an acknowledgement; else the message comes again.
+ACK_TIMEOUT_S = 5.0
+# Requests that wait for the group in hand; more are dropped, and their senders repeat.
+MAX_WAITING_REQUESTS = 4096
 # A full outbox starts no new trial (condition BusUnavailable).
 MAX_OUTBOX_EVENTS = 64
 # Sent entries of an idle document are cleared after this long.
@@ -70,6 +87,10 @@ MAX_YAML_NODES = 10_000
 MAX_YAML_BYTES = 1024 * 1024
 MAX_YAML_DEPTH = 100
 MAX_EXPERIMENT_NAME_CHARS = 40
+# Of one refused input: enough to work on, few enough to read and to send.
+MAX_PROBLEMS = 100
+# Linux takes no longer argument or variable (MAX_ARG_STRLEN, with its closing NUL).
+MAX_ARGUMENT_BYTES = 128 * 1024 - 1
 
 # Retention -----------------------------------------------------------------------------------
 # Finished experiments, with trials and metrics; 0 keeps them for ever.
