@@ -115,17 +115,19 @@ class HintLoop:
 
     async def _handle(self, group: Mapping[str, list[Delivery]]) -> None:
         started = self._parts.clock.monotonic()
+        failed: Mapping[str, Exception]
         try:
             failed = await self._reactor.react(list(group))
-        except Transient as error:
-            failed = dict.fromkeys(group, error)
+        except Transient as away:
+            failed = dict.fromkeys(group, away)
         self._parts.telemetry.groups.observe(self._parts.clock.monotonic() - started)
-        answers = []
-        for uid, deliveries in group.items():
-            error = failed.get(uid)
-            if error is not None:
-                self._report(uid, error)
-            answers.extend(self._answer(delivery, error) for delivery in deliveries)
+        for uid, error in failed.items():
+            self._report(uid, error)
+        answers = [
+            self._answer(delivery, failed.get(uid))
+            for uid, deliveries in group.items()
+            for delivery in deliveries
+        ]
         await asyncio.gather(*answers)
 
     def _report(self, uid: str, error: Exception) -> None:

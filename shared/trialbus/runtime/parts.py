@@ -17,6 +17,17 @@ React = Callable[[Sequence[str]], Awaitable[Mapping[str, Exception]]]
 Sweep = Callable[[], Awaitable[Sequence[str]]]
 
 
+class Nudge:
+    """Asks the service's own hint loop to look at experiments soon, without a message."""
+
+    def __init__(self) -> None:
+        self.target: Callable[[Sequence[str]], None] | None = None
+
+    def __call__(self, uids: Sequence[str]) -> None:
+        if self.target is not None:
+            self.target(uids)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The world of a service, behind ports."""
@@ -28,6 +39,7 @@ class Parts:
     settings: Settings
     outbox: Outbox
     telemetry: Telemetry
+    nudge: Nudge = field(default_factory=Nudge)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,7 @@ class RunningService:
         work = [self.parts.outbox.relay(), self._tend_outbox(), *(task() for task in behaviour.tasks)]
         if behaviour.reactor is not None:
             self._loop = HintLoop(self.definition.name, behaviour.reactor, self.parts)
+            self.parts.nudge.target = self._loop.add
             work.append(self._loop.run())
         tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
         stopping = asyncio.ensure_future(stop.wait())

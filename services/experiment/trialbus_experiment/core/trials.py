@@ -1,5 +1,6 @@
 """The documents of trials: as they open, and as they close."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from trialbus.kernel.conditions import set_condition
@@ -143,7 +144,7 @@ def _with_event(
     *,
     reason: str = "",
     message: str = "",
-    data: dict[str, object] | None = None,
+    data: Mapping[str, object] | None = None,
 ) -> Trial:
     event = Event(
         id=f"{trial.id}@{trial.version}.{type_}",

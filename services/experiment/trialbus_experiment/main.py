@@ -1,0 +1,25 @@
+"""Composition root of the experiment service."""
+
+from trialbus.contracts import subjects
+from trialbus.contracts.collections import EXPERIMENTS, TRIALS
+from trialbus.runtime.catalogue import load_catalogue
+from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
+from trialbus_experiment.app.commanding import Commanding
+from trialbus_experiment.app.reacting import ExperimentReactor
+from trialbus.kernel.events import heard_by
+
+
+async def build(parts: Parts) -> Behaviour:
+    reactor = ExperimentReactor(parts)
+    commanding = Commanding(parts, load_catalogue())
+    return Behaviour(
+        reactor=Reactor(
+            listens=heard_by("experiment"), react=reactor.react, sweep=reactor.sweep
+        ),
+        served=(
+            Served(subject=subjects.commands(), queue="experiment", respond=commanding.respond),
+        ),
+    )
+
+
+service = ServiceDefinition(name="experiment", owns=(EXPERIMENTS, TRIALS), build=build)

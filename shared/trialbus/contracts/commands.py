@@ -1,0 +1,28 @@
+"""Commands as they travel: what the gateway (or any client of the bus) asks of an experiment.
+
+Subject `trialbus.v1.cmd.<namespace>.<experiment>.<verb>`; the answer is a `CommandReply`, sent
+after the commit. The sender repeats a command under the same id until it is answered; a repeat
+has no second effect.
+"""
+
+from enum import Enum
+from typing import Any
+
+from trialbus.contracts.envelope import Body
+
+
+class Verb(str, Enum):
+    APPLY = "apply"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    DELETE = "delete"
+
+
+class Command(Body):
+    """object: the Experiment object of an `apply`. working_dir: where its trials run unless
+    their template says otherwise. uid: refuse the command if the experiment is another one."""
+
+    id: str
+    object: dict[str, Any] | None = None
+    working_dir: str | None = None
+    uid: str | None = None
