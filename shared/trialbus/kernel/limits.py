@@ -15,6 +15,8 @@ OBSERVATION_DEADLINE_S = 60.0
 # A run without `activeDeadlineSeconds` may compute for ever: no default limit on user code.
 # SIGTERM, then this long, then SIGKILL of the process group.
 KILL_GRACE_S = 10.0
+# SIGKILL is repeated this long against processes of a stopped run that fork as fast as they die.
+ORPHAN_KILL_DEADLINE_S = 10.0
 # One command or metric chunk over the bus; the sender repeats with the same id.
 REQUEST_TIMEOUT_S = 5.0
 # A message whose handler died is given out again after this long.
@@ -75,6 +77,11 @@ MAX_CHUNK_POINTS = 1000
 # How often a running trial's output is looked at: a reported line is stored well under 1 s.
 TAIL_INTERVAL_S = 0.2
 READ_BLOCK_BYTES = 1024 * 1024
+
+# Runs ----------------------------------------------------------------------------------------
+# A run that writes more is stopped (reason OutputLimit): no log is read to there, and a loop that
+# prints for ever must not fill the disk under the store. High, because it ends user code.
+MAX_OUTPUT_BYTES = 10 * 1024**3
 
 # What people see -----------------------------------------------------------------------------
 LOG_TAIL_BYTES = 4096
