@@ -3,7 +3,7 @@
     python loadtests/store_drivers.py --url mongodb://127.0.0.1:27017/?replicaSet=rs0
 
 prints the table of docs/decisions/0004-mongodb-driver.md. The drivers take turns, so that both meet
-the same noise; figures are medians (lowest to highest) over the rounds. CPU is that of this process.
+the same noise; figures are medians (lowest to highest) over the rounds, CPU is this process's own.
 """
 
 import argparse

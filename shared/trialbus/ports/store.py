@@ -5,10 +5,20 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from trialbus.contracts.collections import CollectionSpec as CollectionSpec
-from trialbus.contracts.collections import Index as Index
-from trialbus.contracts.documents import Document as Document
+from trialbus.contracts.collections import CollectionSpec, Index
+from trialbus.contracts.documents import Document
 from trialbus.kernel.errors import Poison
+
+__all__ = [
+    "CollectionSpec",
+    "Document",
+    "Index",
+    "Outcome",
+    "Query",
+    "Store",
+    "Unstorable",
+    "Write",
+]
 
 
 class Outcome(Enum):
@@ -35,12 +45,11 @@ class Write:
 
     def __post_init__(self) -> None:
         key, version = self.document.get("_id"), self.document.get("version")
-        if not isinstance(key, str) or type(version) is not int:
-            raise ValueError(f"document {key!r}, version {version!r}: must be a str and an int")
-        if self.base is None:
-            if version < 1:
-                raise ValueError(f"document {key}: a first version is at least 1, not {version}")
-        elif self.base["_id"] != key or self.base["version"] + 1 != version:
+        if not (isinstance(key, str) and isinstance(version, int) and version >= 1):
+            raise ValueError(f"document {key!r}, version {version!r}: not a str and an int from 1")
+        if self.base is not None and (
+            self.base["_id"] != key or self.base["version"] + 1 != version
+        ):
             raise ValueError(
                 f"document {key}, version {version} cannot replace"
                 f" {self.base['_id']}, version {self.base['version']}"
@@ -55,9 +64,12 @@ class Write:
 
 
 class Unstorable(Poison):
-    """Some documents of a group can never be stored: too large, integers over 64 bits, broken
-    text. `reasons`: id -> why. The rest of the group is committed: `outcomes` in the order of the
-    writes, None for an unstorable one."""
+    """Some documents of a group can never be stored: too large or too deep, integers over 64
+    bits, broken text.
+
+    `reasons`: id -> why. The rest of the group is committed: `outcomes` in the order of the writes,
+    None for an unstorable one.
+    """
 
     def __init__(self, reasons: Mapping[str, str], outcomes: Sequence[Outcome | None]) -> None:
         self.reasons = dict(reasons)

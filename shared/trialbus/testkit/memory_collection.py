@@ -11,6 +11,7 @@ from trialbus.ports.store import CollectionSpec, Document, Index, Outcome, Query
 
 # As MongoDB: a document may have 16 MiB, less what a write wraps around it.
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024 - 16 * 1024
+MAX_DOCUMENT_LEVELS = 180
 MAX_INTEGER = 2**63 - 1
 # Version 2 knows no references: loading makes every list and dict anew.
 _MARSHAL_VERSION = 2
@@ -26,7 +27,7 @@ class CannotStore(Exception):
 
 def frozen(document: Document) -> bytes:
     """Raises CannotStore for what MongoDB refuses, TypeError for what is not plain JSON."""
-    _check(document)
+    _check(document, 1)
     packed = marshal.dumps(document, _MARSHAL_VERSION)
     if len(packed) > MAX_DOCUMENT_BYTES:
         raise CannotStore(f"{len(packed)} bytes, at most {MAX_DOCUMENT_BYTES} can be kept")
@@ -241,8 +242,10 @@ def _bounds_of(name: str, query: Query) -> Callable[[Any], bool]:
     return met
 
 
-def _check(value: Any) -> None:
+def _check(value: Any, level: int) -> None:
     kind = type(value)
+    if level > MAX_DOCUMENT_LEVELS:
+        raise CannotStore(f"too many levels, at most {MAX_DOCUMENT_LEVELS} can be kept")
     if kind is str:
         if not value.isascii():
             try:
@@ -253,10 +256,10 @@ def _check(value: Any) -> None:
         for name, each in value.items():
             if type(name) is not str or "\0" in name:
                 raise TypeError(f"not the name of a field: {name!r}")
-            _check(each)
+            _check(each, level + 1)
     elif kind is list:
         for each in value:
-            _check(each)
+            _check(each, level + 1)
     elif kind is int:
         if not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
             raise CannotStore(f"cannot be encoded: {value} has more than 64 bits")

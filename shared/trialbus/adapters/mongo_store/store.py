@@ -31,6 +31,7 @@ from trialbus.adapters.mongo_store.writes import (
     Group,
     Operation,
     encodable,
+    is_unreadable,
 )
 from trialbus.kernel.errors import Transient
 from trialbus.ports.store import CollectionSpec, Document, Outcome, Query, Write
@@ -108,9 +109,11 @@ class MongoStore:
         group = Group(writes=writes, unstorable={})
         try:
             details = await self._write_group(collection, group)
-        except ENCODING_ERRORS:
-            # Nothing was sent (the driver encodes a message before it sends it; a group that fills
-            # several has CONFLICT for those in the first ones: read again). Send the others.
+        except (OperationFailure, *ENCODING_ERRORS) as error:
+            if not is_unreadable(error):
+                raise
+            # Send the others. (A group of more than 48 MB goes in several messages, and has
+            # CONFLICT for the documents of those that went before: the caller reads again.)
             group = encodable(writes)
             details = await self._write_group(collection, group)
         return group.outcomes(details)

@@ -13,6 +13,7 @@ from typing import Any
 import bson
 from bson.errors import BSONError
 from pymongo import InsertOne, UpdateOne
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from trialbus.adapters.mongo_store.queries import REVIVED
 from trialbus.kernel.errors import Transient
@@ -22,8 +23,13 @@ Operation = InsertOne[Document] | UpdateOne
 
 # The server's limit for a document, less room for what an update wraps around it.
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024 - 16 * 1024
-# Raised by the driver before it sends anything: values that BSON cannot hold, or too many bytes.
-ENCODING_ERRORS = (BSONError, OverflowError, UnicodeError)
+# The server's limit for nested objects and lists.
+MAX_DOCUMENT_LEVELS = 180
+# Raised by the driver before it sends anything: values that BSON cannot hold.
+ENCODING_ERRORS = (BSONError, OverflowError, UnicodeError, RecursionError)
+# The server's answers to a message that it cannot read; nothing of it was applied.
+_TOO_DEEP = 15
+_TOO_LARGE = 10334
 
 _DUPLICATE_KEY = 11000
 _FAILED_VALIDATION = 121
@@ -80,18 +86,36 @@ class Group:
         return [index for index in range(len(self.writes)) if index not in self.unstorable]
 
 
+def is_unreadable(error: Exception) -> bool:
+    """Whether one document made the whole message fail, before any of it was applied."""
+    if isinstance(error, OperationFailure) and not isinstance(error, BulkWriteError):
+        return error.code in {_TOO_DEEP, _TOO_LARGE}
+    return isinstance(error, ENCODING_ERRORS)
+
+
 def encodable(writes: Sequence[Write]) -> Group:
     """The group with those documents named that cannot be sent at all. Encodes every document."""
     unstorable = {}
     for index, write in enumerate(writes):
         try:
+            levels = _levels(write.document)
             size_bytes = len(bson.encode(write.document))
         except ENCODING_ERRORS as error:
             unstorable[index] = f"cannot be encoded: {error}"
         else:
+            if levels > MAX_DOCUMENT_LEVELS:
+                unstorable[index] = f"{levels} levels, at most {MAX_DOCUMENT_LEVELS} can be kept"
             if size_bytes > MAX_DOCUMENT_BYTES:
                 unstorable[index] = f"{size_bytes} bytes, at most {MAX_DOCUMENT_BYTES} can be kept"
     return Group(writes=writes, unstorable=unstorable)
+
+
+def _levels(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_levels, value.values()), default=0)
+    if isinstance(value, (list, tuple)):
+        return 1 + max(map(_levels, value), default=0)
+    return 0
 
 
 def _operation(write: Write) -> Operation:
