@@ -3,6 +3,7 @@
 events    `trialbus.v1.evt.<namespace>.<experiment>.<aggregate>.<participle>`
 commands  `trialbus.v1.cmd.<namespace>.<experiment>.<verb>`
 metrics   `trialbus.v1.metric.<namespace>.<experiment>.<trial>`
+logs      `trialbus.v1.log.<host>`             the host percent-encoded: host names hold dots
 
 Publishers, subscribers and people use these *plain* subjects. The event stream stores each event
 under `trialbus.v1.part.<partition>.<the same four names>`, so that a durable can be held to one
@@ -14,6 +15,7 @@ in a name would reach other people's experiments.
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from trialbus.kernel import ids, limits
 
@@ -23,6 +25,7 @@ DEAD_LETTER_STREAM = "TRIALBUS_DEAD_LETTERS"
 _EVENT = "trialbus.v1.evt"
 _COMMAND = "trialbus.v1.cmd"
 _METRIC = "trialbus.v1.metric"
+_LOG = "trialbus.v1.log"
 _STORED = "trialbus.v1.part"
 _DEAD = "trialbus.v1.dead"
 
@@ -90,6 +93,13 @@ def commands(verb: str | None = None) -> str:
 
 def metrics() -> str:
     return f"{_METRIC}.*.*.*"
+
+
+def log(host: str) -> str:
+    """Where the launcher on `host` is asked for the output of its runs. Any text is a host."""
+    if not host:
+        raise ValueError("a host must have a name")
+    return f"{_LOG}.{quote(host, safe='').replace('.', '%2E')}"
 
 
 def parse_event(subject: str) -> EventSubject:
