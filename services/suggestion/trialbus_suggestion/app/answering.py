@@ -1,0 +1,238 @@
+"""Answering requests for points: drawn once, stored before they are told, never changed."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from trialbus.contracts.collections import ANSWERS, EXPERIMENTS, TRIALS
+from trialbus.contracts.documents import ANSWER, EXPERIMENT, TRIAL
+from trialbus.kernel.catalogue import Catalogue
+from trialbus.kernel.errors import Poison, Refused, Transient
+from trialbus.kernel.events import Event
+from trialbus.kernel.experiment import SCHEDULING_PHASES, Experiment, ExperimentPhase
+from trialbus.kernel.ids import answer_id
+from trialbus.kernel.proposals import FinishedTrial, History, Proposal, ProposalRequest, Study
+from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
+from trialbus.ports.compute import Compute
+from trialbus.ports.store import Outcome, Query, Write
+from trialbus.runtime.parts import Parts
+from trialbus_suggestion.core.seeds import request_seed
+
+_SWEPT_EXPERIMENTS = 10_000
+
+
+class Answering:
+    """The suggestion service's reaction to "experiment X asks for points"."""
+
+    def __init__(self, parts: Parts, compute: Compute, catalogue: Catalogue) -> None:
+        self._parts = parts
+        self._compute = compute
+        self._catalogue = catalogue
+        self._purged: set[str] = set()
+
+    async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
+        documents = await self._parts.store.get_many(EXPERIMENTS.name, uids)
+        failed: dict[str, Exception] = {}
+        asking: list[tuple[Experiment, PointsRequest]] = []
+        for uid, document in documents.items():
+            try:
+                state = EXPERIMENT.decode(document)
+            except ValidationError as error:
+                failed[uid] = Poison(f"unreadable experiment document: {error}")
+                continue
+            request = next((it for it in state.requests if it.got is None), None)
+            if state.phase is ExperimentPhase.DELETED:
+                await self._purge(uid)
+            elif state.ended:
+                self._compute.forget(uid)
+            elif request is not None and state.phase in SCHEDULING_PHASES:
+                asking.append((state, request))
+        await self._answer_all(asking, failed)
+        return failed
+
+    async def _answer_all(
+        self,
+        asking: Sequence[tuple[Experiment, PointsRequest]],
+        failed: dict[str, Exception],
+    ) -> None:
+        ids = [answer_id(state.id, request.number) for state, request in asking]
+        there = await self._parts.store.get_many(ANSWERS.name, ids, fields=("_id",)) if ids else {}
+        new = [pair for key, pair in zip(ids, asking, strict=True) if key not in there]
+        results = await asyncio.gather(
+            *(self._draw(state, request) for state, request in new), return_exceptions=True
+        )
+        answers: list[tuple[Experiment, Answer]] = []
+        for (state, _), result in zip(new, results, strict=True):
+            if isinstance(result, Answer):
+                answers.append((state, result))
+            elif isinstance(result, Exception):
+                failed[state.id] = result
+            else:
+                raise result
+        await self._store(answers)
+        # An answer that was there already may not have been heard: tell it again.
+        told = [(state, key in there) for key, (state, _) in zip(ids, asking, strict=True)]
+        await self._tell([state for state, known in told if known], answers)
+
+    async def _draw(self, state: Experiment, request: PointsRequest) -> Answer:
+        """The points of one request. Raises Transient while the past is not readable."""
+        started = self._parts.clock.monotonic()
+        spec = state.spec
+        study = Study(
+            parameters=spec.parameters, objective=spec.objective.type, algorithm=spec.algorithm
+        )
+        # A document holds signed 64-bit numbers.
+        seed = request_seed(state.seed, request.number) >> 1
+        asked = ProposalRequest(
+            number=request.number,
+            first=request.first,
+            count=request.count,
+            watermark=request.watermark,
+            seed=seed,
+        )
+        history = _PastOf(self._parts, state, request)
+        refused: str | None = None
+        try:
+            proposal = await self._compute.propose(state.id, study, asked, history)
+        except Refused as error:
+            proposal, refused = Proposal(points=()), str(error)
+        except Transient:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an algorithm raises is its verdict
+            proposal, refused = Proposal(points=()), f"{type(error).__name__}: {error}"
+        return Answer(
+            id=answer_id(state.id, request.number),
+            uid=state.id,
+            version=1,
+            number=request.number,
+            first=request.first,
+            watermark=request.watermark,
+            seed=seed,
+            points=proposal.points,
+            exhausted=proposal.exhausted,
+            look_ahead=self._look_ahead(spec.algorithm.name),
+            refused=refused,
+            answered_at=self._parts.clock.now(),
+            took_s=round(self._parts.clock.monotonic() - started, 6),
+        )
+
+    def _look_ahead(self, algorithm: str) -> LookAhead:
+        description = self._catalogue.algorithms.get(algorithm)
+        return LookAhead(description.look_ahead) if description is not None else LookAhead.NONE
+
+    async def _store(self, answers: Sequence[tuple[Experiment, Answer]]) -> None:
+        """Stored before it is told (law 7). A conflict: another replica was faster, its answer
+        counts."""
+        if not answers:
+            return
+        writes = [Write(base=None, document=ANSWER.encode(answer)) for _, answer in answers]
+        outcomes = await self._parts.store.commit(ANSWERS.name, writes)
+        self._parts.telemetry.conflicts.inc(
+            sum(outcome is not Outcome.DONE for outcome in outcomes)
+        )
+
+    async def _tell(
+        self, known: Sequence[Experiment], answers: Sequence[tuple[Experiment, Answer]]
+    ) -> None:
+        notices = [_notice(state, answer, self._parts.clock.now()) for state, answer in answers]
+        notices += [_notice(state, None, self._parts.clock.now()) for state in known]
+        await self._parts.outbox.publish_notices(notices)
+
+    async def _purge(self, uid: str) -> None:
+        self._compute.forget(uid)
+        if uid not in self._purged:
+            await self._parts.store.delete(ANSWERS.name, Query(prefix=f"{uid}:"))
+            self._purged.add(uid)
+
+    async def sweep(self) -> Sequence[str]:
+        """Active experiments, and tombstones that are not yet cleaned up here."""
+        active = await self._parts.store.find(
+            EXPERIMENTS.name,
+            Query(equals={"active": True}, limit=_SWEPT_EXPERIMENTS, fields=("_id",)),
+        )
+        deleted = await self._parts.store.find(
+            EXPERIMENTS.name,
+            Query(
+                equals={"phase": ExperimentPhase.DELETED.value},
+                limit=_SWEPT_EXPERIMENTS,
+                fields=("_id",),
+            ),
+        )
+        tombstones = {str(it["_id"]) for it in deleted}
+        self._purged &= tombstones
+        return [*(str(it["_id"]) for it in active), *sorted(tombstones - self._purged)]
+
+
+class _PastOf:
+    """Reads what a request may see: earlier points, and results up to its watermark."""
+
+    def __init__(self, parts: Parts, state: Experiment, request: PointsRequest) -> None:
+        self._parts = parts
+        self._state = state
+        self._request = request
+
+    async def __call__(self, *, first: int, after: int | None) -> History:
+        points = await self._points(first)
+        finished = await self._finished(after) if after is not None else ()
+        return History(first=first, points=points, finished=finished)
+
+    async def _points(self, first: int) -> tuple[tuple[str, ...], ...]:
+        """Points `first` up to the request's own first, out of the earlier answers."""
+        if first >= self._request.first:
+            return ()
+        found: dict[int, tuple[str, ...]] = {}
+        for number in range(self._request.number - 1, 0, -1):
+            key = answer_id(self._state.id, number)
+            documents = await self._parts.store.get_many(ANSWERS.name, [key])
+            if key not in documents:
+                raise Transient(f"answer {number} is not readable yet")
+            answer = ANSWER.decode(documents[key])
+            found.update(enumerate(answer.points, start=answer.first))
+            if answer.first <= first:
+                break
+        return tuple(found[index] for index in range(first, self._request.first))
+
+    async def _finished(self, after: int) -> tuple[FinishedTrial, ...]:
+        """Finish numbers (after, watermark], without a gap."""
+        watermark = self._request.watermark
+        if after >= watermark:
+            return ()
+        documents = await self._parts.store.find(
+            TRIALS.name,
+            Query(
+                equals={"uid": self._state.id},
+                above={"finished": after},
+                at_most={"finished": watermark},
+                order="finished",
+            ),
+        )
+        if len(documents) != watermark - after:
+            raise Transient("finished trials are not all written yet")
+        trials = [TRIAL.decode(document) for document in documents]
+        return tuple(
+            FinishedTrial(
+                number=after + position,
+                index=trial.index,
+                point=tuple(item.value for item in trial.assignments),
+                phase=trial.phase,
+                value=trial.value,
+            )
+            for position, trial in enumerate(trials, start=1)
+        )
+
+
+def _notice(state: Experiment, answer: Answer | None, now: float) -> Event:
+    refused = answer is not None and answer.refused is not None
+    type_ = "suggestion.refused" if refused else "suggestion.proposed"
+    number = answer.number if answer is not None else state.next_request - 1
+    return Event(
+        id=f"{answer_id(state.id, number)}.{type_}" + ("" if answer is not None else f".{now}"),
+        type=type_,
+        uid=state.id,
+        namespace=state.namespace,
+        experiment=state.name,
+        at=now,
+        message=(answer.refused or "") if answer is not None else "",
+        data={"number": number, "count": len(answer.points) if answer is not None else None},
+    )

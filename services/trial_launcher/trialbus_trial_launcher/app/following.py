@@ -1,0 +1,198 @@
+"""Runs that this process follows: their output is shipped while they run and when they end."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from trialbus.contracts import subjects
+from trialbus.contracts.chunks import ChunkReply
+from trialbus.kernel.errors import Transient
+from trialbus.kernel.limits import (
+    LOG_TAIL_BYTES,
+    MAX_MESSAGE_CHARS,
+    OBSERVATION_DEADLINE_S,
+    READ_BLOCK_BYTES,
+    REQUEST_TIMEOUT_S,
+    TAIL_INTERVAL_S,
+)
+from trialbus.kernel.run import Run, RunPhase
+from trialbus.ports.bus import Request
+from trialbus.ports.launcher import Launcher, RunState, RunStatus
+from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.tail import OutputTail
+
+_RETRY_DELAY_S = 0.2
+_ENDED_WAIT_S = 5.0
+# Taking up what `ended()` missed costs one look at each run.
+_SURVEY_INTERVAL_S = 2.0
+
+
+@dataclass(slots=True)
+class Followed:
+    """One live run. run: as committed. stop_asked: the reason that was passed on. refused: the
+    collector wants nothing more of it. complete: the collector has all of it."""
+
+    run: Run
+    tail: OutputTail
+    stop_asked: str = ""
+    refused: bool = False
+    complete: bool = False
+    shipping: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Following:
+    """Ships metric chunks, sees ends, hands ended runs to `record`."""
+
+    def __init__(
+        self, parts: Parts, launcher: Launcher, record: Callable[[Run, Run], None]
+    ) -> None:
+        self._parts = parts
+        self._launcher = launcher
+        self._record = record
+        self._runs: dict[str, Followed] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._early: set[str] = set()
+
+    def ids(self, uid: str) -> frozenset[str]:
+        """Followed runs of one experiment."""
+        return frozenset(key for key, run in self._runs.items() if run.run.uid == uid)
+
+    def add(self, run: Run, tail: OutputTail) -> None:
+        """Follow a run that has been started; it may be over by now."""
+        self._runs.setdefault(run.id, Followed(run=run, tail=tail))
+        if run.id in self._early:
+            self._early.discard(run.id)
+            self.end([run.id])
+
+    async def stop(self, run_id: str, reason: str) -> None:
+        followed = self._runs.get(run_id)
+        if followed is None or followed.stop_asked == reason:
+            return
+        await self._launcher.stop(run_id, reason=reason, grace_s=self._parts.settings.kill_grace_s)
+        followed.stop_asked = reason
+
+    async def watch_ends(self) -> None:
+        """For ever: end runs as soon as the launcher says so."""
+        while True:
+            self.end(await self._launcher.ended(timeout_s=_ENDED_WAIT_S))
+
+    async def survey(self) -> None:
+        """For ever: find ends that were missed, and let the launcher enforce its limits."""
+        while True:
+            self._early.clear()
+            await self._parts.clock.sleep(_SURVEY_INTERVAL_S)
+            running = [key for key in self._runs if key not in self._ending]
+            if not running:
+                continue
+            status = await self._launcher.status(running)
+            self.end([key for key, it in status.items() if it.state is not RunState.RUNNING])
+
+    def end(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            if run_id not in self._runs:
+                self._early.add(run_id)
+            elif run_id not in self._ending:
+                self._ending[run_id] = asyncio.ensure_future(self._end(self._runs[run_id]))
+
+    async def ship_live(self) -> None:
+        """For ever: send what running trials have reported since the last look."""
+        while True:
+            await self._parts.clock.sleep(TAIL_INTERVAL_S)
+            live = [it for key, it in self._runs.items() if key not in self._ending]
+            await asyncio.gather(*(self._ship_once(followed) for followed in live))
+
+    async def _ship_once(self, followed: Followed) -> None:
+        async with followed.shipping:
+            if followed.refused or not await self._read_more(followed):
+                return
+            try:
+                while await self._send_next(followed):
+                    pass
+            except Transient as error:
+                self._parts.telemetry.log.debug(
+                    "chunk waits", run=followed.run.id, error=str(error)
+                )
+
+    async def _read_more(self, followed: Followed) -> bool:
+        data = await self._launcher.read(followed.run.id, followed.tail.read_to, READ_BLOCK_BYTES)
+        if data:
+            followed.tail.feed(data, self._parts.clock.now())
+        return bool(data)
+
+    async def _send_next(self, followed: Followed) -> bool:
+        """Send one chunk; whether there is more to say. Raises Transient."""
+        report = followed.tail.next_report()
+        if report is None or followed.refused:
+            return False
+        run = followed.run
+        request = Request(
+            subject=subjects.metric(run.namespace, run.experiment, run.trial),
+            data=report.to_bytes(),
+        )
+        answer = await self._parts.bus.request(request, timeout_s=REQUEST_TIMEOUT_S)
+        reply = ChunkReply.from_bytes(answer)
+        if reply.refused is not None:
+            followed.refused = True
+            self._parts.telemetry.stale.inc()
+            return False
+        followed.tail.resume_at(reply.stored_to)
+        followed.complete = reply.final
+        return not reply.final
+
+    async def _end(self, followed: Followed) -> None:
+        """Ship the rest, then record the end: a finished run has all its metrics stored."""
+        try:
+            run_id = followed.run.id
+            status = (await self._launcher.status([run_id]))[run_id]
+            if status.state is RunState.RUNNING:
+                return
+            stored = True
+            if status.state is RunState.FINISHED:
+                stored = await self._ship_rest(followed)
+            self._record(followed.run, await self._ended(followed.run, status, stored))
+            self._runs.pop(run_id, None)
+        finally:
+            self._ending.pop(followed.run.id, None)
+
+    async def _ship_rest(self, followed: Followed) -> bool:
+        deadline = self._parts.clock.monotonic() + OBSERVATION_DEADLINE_S
+        async with followed.shipping:
+            while self._parts.clock.monotonic() < deadline:
+                while await self._read_more(followed):
+                    pass
+                followed.tail.end(self._parts.clock.now())
+                try:
+                    await self._send_next(followed)
+                except Transient:
+                    await self._parts.clock.sleep(_RETRY_DELAY_S)
+                if followed.complete or followed.refused:
+                    return True
+        return False
+
+    async def _ended(self, run: Run, status: RunStatus, stored: bool) -> Run:
+        start = max(0, status.output_bytes - LOG_TAIL_BYTES)
+        tail = await self._launcher.read(run.id, start, LOG_TAIL_BYTES)
+        lost = status.state in (RunState.LOST, RunState.ABSENT)
+        message = status.message
+        if lost and not message:
+            message = "its processes ended without leaving a result"
+        if not stored:
+            message = f"its metrics could not be stored in {OBSERVATION_DEADLINE_S:g} s; {message}"
+        return replace(
+            run,
+            version=run.version + 1,
+            phase=RunPhase.LOST if lost else RunPhase.FINISHED,
+            started_at=status.started_at or run.started_at,
+            finished_at=status.finished_at or self._parts.clock.now(),
+            exit_code=status.exit_code,
+            signal=status.signal,
+            stop_reason=status.stop_reason,
+            message=message[:MAX_MESSAGE_CHARS],
+            log_tail=tail.decode(errors="replace"),
+            output_bytes=status.output_bytes,
+        )
+
+    async def close(self) -> None:
+        for task in list(self._ending.values()):
+            task.cancel()
+        await asyncio.gather(*self._ending.values(), return_exceptions=True)

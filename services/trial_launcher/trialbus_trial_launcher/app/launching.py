@@ -1,0 +1,253 @@
+"""Reacting to "experiment X changed": start, adopt and stop runs until they are as it wants."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from trialbus.contracts.collections import EVIDENCE, EXPERIMENTS, RUNS, TRIALS
+from trialbus.contracts.documents import EXPERIMENT, RUN, TRIAL
+from trialbus.kernel.errors import Poison
+from trialbus.kernel.events import Event
+from trialbus.kernel.experiment import Experiment, ExperimentPhase
+from trialbus.kernel.ids import run_id, trial_id
+from trialbus.kernel.metric_lines import MetricFilter
+from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.templates import DefaultTemplate
+from trialbus.kernel.trial import Trial
+from trialbus.ports.launcher import Launcher, RunPlan, RunState
+from trialbus.ports.store import Outcome, Query, Write
+from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.following import Following
+from trialbus_trial_launcher.app.plans import plan_of
+from trialbus_trial_launcher.app.tail import OutputTail
+from trialbus_trial_launcher.core.actions import (
+    Intend,
+    NeverStart,
+    Stop,
+    TakeOver,
+    decide,
+    wanted_runs,
+)
+
+_SWEPT_EXPERIMENTS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where this launcher runs things. host: stable over restarts on the same folder."""
+
+    host: str
+    boot_id: str
+    interpreter: str
+    default_template: DefaultTemplate
+
+
+class Launching:
+    """The trial launcher's reaction."""
+
+    def __init__(
+        self, parts: Parts, launcher: Launcher, following: Following, place: Place
+    ) -> None:
+        self._parts = parts
+        self._launcher = launcher
+        self._following = following
+        self._place = place
+        self._purged: set[str] = set()
+
+    async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
+        documents = await self._parts.store.get_many(EXPERIMENTS.name, uids)
+        failed: dict[str, Exception] = {}
+        states: list[Experiment] = []
+        for uid, document in documents.items():
+            try:
+                states.append(EXPERIMENT.decode(document))
+            except ValidationError as error:
+                failed[uid] = Poison(f"unreadable experiment document: {error}")
+        recorded = await self._recorded(states)
+        verdicts = await self._verdicts(states)
+        intends: list[tuple[Experiment, Intend | NeverStart]] = []
+        for state in states:
+            if state.phase is ExperimentPhase.DELETED:
+                await self._purge(state)
+                continue
+            actions = decide(
+                state,
+                followed=self._following.ids(state.id),
+                recorded=recorded,
+                verdicts=verdicts,
+                host=self._place.host,
+            )
+            for action in actions:
+                match action:
+                    case Intend() | NeverStart():
+                        intends.append((state, action))
+                    case TakeOver(run=run):
+                        await self._take_over(state, run)
+                    case Stop(run_id=key, reason=reason):
+                        await self._following.stop(key, reason)
+        await self._begin(intends)
+        return failed
+
+    async def _recorded(self, states: Sequence[Experiment]) -> dict[str, Run]:
+        """Runs in the store of attempts that this process does not follow."""
+        unknown = [
+            key
+            for state in states
+            for key in wanted_runs(state).keys() - self._following.ids(state.id)
+        ]
+        if not unknown:
+            return {}
+        documents = await self._parts.store.get_many(RUNS.name, unknown)
+        return {key: RUN.decode(document) for key, document in documents.items()}
+
+    async def _verdicts(self, states: Sequence[Experiment]) -> frozenset[str]:
+        """Runs that a stopping rule wants stopped (the evidence documents say so)."""
+        keys = [
+            key
+            for state in states
+            if state.spec.early_stopping is not None
+            for key in wanted_runs(state)
+        ]
+        if not keys:
+            return frozenset()
+        documents = await self._parts.store.get_many(EVIDENCE.name, keys, fields=("verdict",))
+        return frozenset(
+            key
+            for key, document in documents.items()
+            if document.get("verdict") is not None and document["verdict"]["stop"]
+        )
+
+    async def _begin(self, intends: Sequence[tuple[Experiment, Intend | NeverStart]]) -> None:
+        """Claim in the store, then start: who loses the claim starts nothing."""
+        if not intends:
+            return
+        trials = await self._trials(intends)
+        runs, plans = [], {}
+        for state, action in intends:
+            trial = trials.get(trial_id(state.id, action.index))
+            if trial is None:
+                continue  # its document is on its way; the sweep comes again
+            run = self._claim(state, trial, action)
+            runs.append((state, run))
+            if isinstance(action, Intend):
+                plans[run.id] = plan_of(state, trial, action.attempt, self._place)
+        outcomes = await self._parts.store.commit(
+            RUNS.name, [Write(base=None, document=RUN.encode(run)) for _, run in runs]
+        )
+        mine = [
+            (state, run)
+            for (state, run), outcome in zip(runs, outcomes, strict=True)
+            if outcome is Outcome.DONE
+        ]
+        await self._start(mine, plans)
+        await self._parts.outbox.publish_notices(_notices([run for _, run in mine]))
+
+    async def _trials(
+        self, intends: Sequence[tuple[Experiment, Intend | NeverStart]]
+    ) -> dict[str, Trial]:
+        ids = [trial_id(state.id, action.index) for state, action in intends]
+        documents = await self._parts.store.get_many(TRIALS.name, ids)
+        return {key: TRIAL.decode(document) for key, document in documents.items()}
+
+    async def _start(
+        self, mine: Sequence[tuple[Experiment, Run]], plans: Mapping[str, RunPlan]
+    ) -> None:
+        begun = [(state, run) for state, run in mine if run.id in plans]
+        await self._launcher.start([plans[run.id] for _, run in begun])
+        for state, run in begun:
+            self._following.add(run, _tail(state, run))
+
+    async def _take_over(self, state: Experiment, run: Run) -> None:
+        """A run that another process of this host began: it may live, be over, or never have
+        been spawned."""
+        status = (await self._launcher.status([run.id]))[run.id]
+        same_boot = run.boot_id == self._place.boot_id
+        if status.state is RunState.ABSENT and same_boot:
+            again = Intend(index=run.index, attempt=run.attempt)
+            trial = (await self._trials([(state, again)]))[trial_id(state.id, run.index)]
+            plan = plan_of(state, trial, run.attempt, self._place)
+            await self._launcher.start([plan])
+            status = (await self._launcher.status([run.id]))[run.id]
+        self._following.add(run, _tail(state, run))
+        if status.state is not RunState.RUNNING:
+            self._following.end([run.id])
+
+    def _claim(self, state: Experiment, trial: Trial, action: Intend | NeverStart) -> Run:
+        now = self._parts.clock.now()
+        never = isinstance(action, NeverStart)
+        return Run(
+            id=run_id(state.id, action.index, action.attempt),
+            uid=state.id,
+            index=action.index,
+            attempt=action.attempt,
+            version=1,
+            namespace=state.namespace,
+            experiment=state.name,
+            trial=trial.name,
+            phase=RunPhase.FINISHED if never else RunPhase.RUNNING,
+            host=self._place.host,
+            boot_id=self._place.boot_id,
+            created_at=now,
+            started_at=None if never else now,
+            finished_at=now if never else None,
+            stop_reason=action.reason if isinstance(action, NeverStart) else "",
+            message="stopped before it was started" if never else "",
+        )
+
+    async def _purge(self, state: Experiment) -> None:
+        """A deleted experiment: remove its runs here and in the store."""
+        if state.id in self._purged:
+            return
+        query = Query(prefix=f"{state.id}.")
+        documents = await self._parts.store.find(RUNS.name, query)
+        local = [str(it["_id"]) for it in documents if it["host"] == self._place.host]
+        await self._launcher.forget(local)
+        await self._parts.store.delete(RUNS.name, query)
+        self._purged.add(state.id)
+
+    async def sweep(self) -> Sequence[str]:
+        """Active experiments, and tombstones that are not yet cleaned up here."""
+        active = await self._parts.store.find(
+            EXPERIMENTS.name,
+            Query(equals={"active": True}, limit=_SWEPT_EXPERIMENTS, fields=("_id",)),
+        )
+        deleted = await self._parts.store.find(
+            EXPERIMENTS.name,
+            Query(
+                equals={"phase": ExperimentPhase.DELETED.value},
+                limit=_SWEPT_EXPERIMENTS,
+                fields=("_id",),
+            ),
+        )
+        tombstones = {str(it["_id"]) for it in deleted}
+        self._purged &= tombstones
+        return [*(str(it["_id"]) for it in active), *sorted(tombstones - self._purged)]
+
+
+def _tail(state: Experiment, run: Run) -> OutputTail:
+    return OutputTail(
+        run.id,
+        MetricFilter.compile(state.spec.metrics_collector.filters),
+        state.spec.objective.metric_names,
+    )
+
+
+def _notices(runs: Sequence[Run]) -> list[Event]:
+    """One for each experiment whose runs began, and one for those that never will."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        type_ = "run.finished" if run.ended else "run.started"
+        groups.setdefault((run.uid, type_), []).append(run)
+    return [
+        Event(
+            id=f"{own[0].id}@1.{type_}",
+            type=type_,
+            uid=uid,
+            namespace=own[0].namespace,
+            experiment=own[0].experiment,
+            at=own[0].created_at,
+            data={"runs": [{"trial": run.trial, "attempt": run.attempt} for run in own]},
+        )
+        for (uid, type_), own in groups.items()
+    ]

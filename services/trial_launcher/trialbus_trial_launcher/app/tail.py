@@ -1,0 +1,93 @@
+"""Following one run's output: bytes in, chunks of metric points out, resumable at any byte."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from trialbus.contracts.chunks import ChunkReport, ReportedSeries
+from trialbus.kernel.limits import MAX_CHUNK_POINTS
+from trialbus.kernel.metric_lines import LineParser, MetricFilter, Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Points of whole lines, up to `to_byte`."""
+
+    points: tuple[Point, ...]
+    to_byte: int
+
+
+class OutputTail:
+    """Position in one run's output. `read_to`: next byte to read; `stored_to`: the collector has
+    everything before it."""
+
+    def __init__(self, run: str, metric_filter: MetricFilter, wanted: Collection[str]) -> None:
+        self._run = run
+        self._filter = metric_filter
+        self._wanted = wanted
+        self.stored_to = 0
+        self.read_to = 0
+        self._ended = False
+        self._points: list[Point] = []
+        self._parser = LineParser(metric_filter, wanted)
+
+    def feed(self, data: bytes, now: float) -> None:
+        self.read_to += len(data)
+        self._points.extend(self._parser.feed(data, now))
+
+    def end(self, now: float) -> None:
+        """The run has ended and everything is read."""
+        if not self._ended:
+            self._points.extend(self._parser.finish(now))
+            self._ended = True
+
+    def resume_at(self, stored_to: int) -> None:
+        """The collector's word on where the chain ends: read again from there if we differ."""
+        if stored_to <= self._parser.consumed and stored_to >= self.stored_to:
+            self._points = [point for point in self._points if point.end_byte > stored_to]
+            self.stored_to = stored_to
+            return
+        self.stored_to = self.read_to = stored_to
+        self._ended = False
+        self._points = []
+        self._parser = LineParser(self._filter, self._wanted, start=stored_to)
+
+    def next_report(self) -> ChunkReport | None:
+        """What to send next; None when there is nothing to say. The last one is final."""
+        piece = self._next_piece()
+        everything = len(piece.points) == len(self._points)
+        final = self._ended and everything
+        if not piece.points and not final:
+            return None
+        return ChunkReport(
+            run=self._run,
+            from_byte=self.stored_to,
+            to_byte=piece.to_byte,
+            series=_series(piece.points),
+            final=final,
+        )
+
+    def _next_piece(self) -> Piece:
+        """A whole number of lines, at most MAX_CHUNK_POINTS points unless one line has more."""
+        if len(self._points) <= MAX_CHUNK_POINTS:
+            return Piece(points=tuple(self._points), to_byte=self._parser.consumed)
+        count = MAX_CHUNK_POINTS
+        while count > 1 and self._points[count - 1].end_byte == self._points[count].end_byte:
+            count -= 1
+        end = self._points[count - 1].end_byte
+        while count < len(self._points) and self._points[count].end_byte == end:
+            count += 1
+        return Piece(points=tuple(self._points[:count]), to_byte=end)
+
+
+def _series(points: Sequence[Point]) -> tuple[ReportedSeries, ...]:
+    by_metric: dict[str, list[Point]] = {}
+    for point in points:
+        by_metric.setdefault(point.metric, []).append(point)
+    return tuple(
+        ReportedSeries(
+            metric=metric,
+            values=tuple(point.value for point in own),
+            times=tuple(round(point.at, 6) for point in own),
+        )
+        for metric, own in by_metric.items()
+    )
