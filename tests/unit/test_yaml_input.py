@@ -1,4 +1,4 @@
-"""Hostile and ordinary documents: what is refused, with which words, in how much time and memory."""
+"""Hostile and ordinary documents: what is refused, in which words, in what time and memory."""
 
 import json
 import time

@@ -1,0 +1,274 @@
+"""A trial's template and its parameters -> what runs: arguments, variables, working folder.
+
+Values replace placeholders inside the strings of the parsed object, in one pass: a value is never
+read again, neither as YAML, as a placeholder, nor by a shell. So no value can change anything but
+its own place.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trialbus.kernel.errors import Problem, Refused
+from trialbus.kernel.job_templates import TEMPLATE_FIELD, JobProcess, read_job
+from trialbus.kernel.limits import MAX_ARGUMENT_BYTES, MAX_YAML_BYTES
+from trialbus.kernel.spec import TrialTemplate
+from trialbus.kernel.trial import Assignment
+
+Json = Any
+
+# As the first word of a command these mean the configured interpreter.
+_PYTHONS = frozenset({"python", "python3"})
+
+# No braces in a name: so the search for a closing one never starts twice at one place.
+_PLACEHOLDER = re.compile(r"\$\{trialParameters\.([^{}\n]+)\}")
+_META = re.compile(
+    r"\$\{trialSpec\.(Name|Namespace|Kind|APIVersion|(Annotations|Labels)\[([^\[\]{}]+)\])\}"
+)
+# Kubernetes replaces $(NAME) in commands, arguments and variables; $$(NAME) stays as $(NAME).
+_REFERENCE = re.compile(
+    r"\$\{trialParameters\.(?P<parameter>[^{}\n]+)\}"
+    r"|\$\((?P<variable>[A-Za-z_.-][\w.-]*)\)|(?P<literal>\$\$(?=\())",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultTemplate:
+    """The command for experiments without a template; each parameter becomes `name=value`."""
+
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialIdentity:
+    """What a trial's command is told about its trial beside the parameters."""
+
+    namespace: str
+    experiment: str
+    name: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedRun:
+    """command: argv. env: to add to the base environment. parameters_json: name -> value, all
+    values as text; also in env as TRIALBUS_PARAMETERS, and meant to be written to a file."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    working_dir: str | None
+    deadline_s: float | None
+    parameters_json: str
+
+
+def render_command(
+    template: TrialTemplate | DefaultTemplate,
+    trial: TrialIdentity,
+    assignments: Sequence[Assignment],
+    *,
+    interpreter: str,
+    working_dir: str | None = None,
+) -> RenderedRun:
+    """The process of one trial. `working_dir`: where relative paths of the template begin.
+
+    Raises Refused when the template has no such process, a parameter is missing or the result
+    is longer than the system takes; a template that passed `check_template` never does, except
+    for what the values themselves bring.
+    """
+    values = {assignment.name: assignment.value for assignment in assignments}
+    own = _own_variables(trial, values)
+    if isinstance(template, DefaultTemplate):
+        command = (*template.command, *(f"{name}={value}" for name, value in values.items()))
+        run = JobProcess(command=command)
+    else:
+        run = _expanded(read_job(template), _resolved(template, trial, values), own)
+    rendered = RenderedRun(
+        command=_with_interpreter(run.command, interpreter),
+        env={**dict(run.env), **own},
+        working_dir=_below(working_dir, run.working_dir),
+        deadline_s=run.deadline_s,
+        parameters_json=own["TRIALBUS_PARAMETERS"],
+    )
+    _check_sizes(rendered)
+    return rendered
+
+
+def render_object(
+    template: TrialTemplate, trial: TrialIdentity, assignments: Sequence[Assignment]
+) -> dict[str, Json]:
+    """The object that the trial becomes, under the trial's name. Raises Refused as above."""
+    values = {assignment.name: assignment.value for assignment in assignments}
+    text = _Text(_resolved(template, trial, values))
+    rendered: dict[str, Json] = text.fill_in(template.trial_spec)
+    given = rendered.get("metadata")
+    metadata = {
+        **(given if isinstance(given, dict) else {}),
+        "name": trial.name,
+        "namespace": trial.namespace,
+    }
+    return {**rendered, "metadata": metadata}
+
+
+def placeholders(node: Json) -> list[str]:
+    """The names in `${trialParameters.<name>}` in all strings and keys, in order, each once."""
+    return list(dict.fromkeys(name for text in _texts(node) for name in _PLACEHOLDER.findall(text)))
+
+
+def is_meta_reference(reference: str) -> bool:
+    """Whether a trial parameter refers to the trial itself: `${trialSpec.Name}` and so on."""
+    return _META.fullmatch(reference) is not None
+
+
+def looks_like_meta(reference: str) -> bool:
+    """Whether it was meant to: Katib takes whatever begins so for one."""
+    return reference.startswith("${trialSpec.")
+
+
+def meta_value(
+    reference: str, trial_spec: Mapping[str, Json], name: str, namespace: str
+) -> str | None:
+    """What `${trialSpec.<...>}` stands for; None: the template has no such label or annotation."""
+    match = _META.fullmatch(reference)
+    if match is None:
+        return None
+    key, mapping, entry = match.groups()
+    if mapping is not None:
+        metadata = trial_spec.get("metadata")
+        entries = metadata.get(mapping.lower()) if isinstance(metadata, Mapping) else None
+        value = entries.get(entry) if isinstance(entries, Mapping) else None
+        return value if isinstance(value, str) else None
+    known = {
+        "Name": name,
+        "Namespace": namespace,
+        "Kind": str(trial_spec.get("kind", "")),
+        "APIVersion": str(trial_spec.get("apiVersion", "")),
+    }
+    return known[key]
+
+
+def _resolved(
+    template: TrialTemplate, trial: TrialIdentity, values: Mapping[str, str]
+) -> dict[str, str]:
+    """Trial parameter -> value."""
+    resolved, missing = {}, []
+    for i, parameter in enumerate(template.parameters):
+        reference = parameter.reference
+        if is_meta_reference(reference):
+            value = meta_value(reference, template.trial_spec, trial.name, trial.namespace)
+        else:
+            value = values.get(reference)
+        if value is None:
+            where = f"{TEMPLATE_FIELD}.trialParameters[{i}].reference"
+            missing.append(Problem(field=where, message=f"{reference} has no value"))
+        else:
+            resolved[parameter.name] = value
+    if missing:
+        raise Refused(missing)
+    return resolved
+
+
+def _own_variables(trial: TrialIdentity, values: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "TRIALBUS_PARAMETERS": json.dumps(values, ensure_ascii=False),
+        "TRIALBUS_NAMESPACE": trial.namespace,
+        "TRIALBUS_EXPERIMENT": trial.experiment,
+        "TRIALBUS_TRIAL_NAME": trial.name,
+        "TRIALBUS_ATTEMPT": str(trial.attempt),
+        "KATIB_TRIAL_NAME": trial.name,
+    }
+
+
+def _with_interpreter(command: tuple[str, ...], interpreter: str) -> tuple[str, ...]:
+    return (interpreter, *command[1:]) if command[0] in _PYTHONS else command
+
+
+def _below(base: str | None, folder: str | None) -> str | None:
+    """`folder` as seen from `base`; an absolute one stands for itself."""
+    if folder is None or base is None or folder.startswith("/"):
+        return folder or base
+    return f"{base.rstrip('/')}/{folder}"
+
+
+def _check_sizes(run: RenderedRun) -> None:
+    """Of longer arguments the system only says `Argument list too long`."""
+    texts = [*run.command, *(f"{name}={value}" for name, value in run.env.items())]
+    sizes = [len(text.encode()) for text in texts]
+    if max(sizes) > MAX_ARGUMENT_BYTES or sum(sizes) > MAX_YAML_BYTES:
+        raise _too_long()
+
+
+def _too_long() -> Refused:
+    message = (
+        f"with its parameters filled in, an argument or variable is longer than "
+        f"{MAX_ARGUMENT_BYTES} bytes, or all together are longer than {MAX_YAML_BYTES}"
+    )
+    return Refused([Problem(field=TEMPLATE_FIELD, message=message)])
+
+
+class _Text:
+    """Fills values into strings; stops when the result grows out of bounds."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self._left = MAX_YAML_BYTES
+
+    def fill_in(self, node: Json) -> Json:
+        """The same value with its placeholders replaced (one that nothing stands for stays)."""
+        if isinstance(node, str):
+            return self.expand(node, None)
+        if isinstance(node, Mapping):
+            return {key: self.fill_in(value) for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return [self.fill_in(item) for item in node]
+        return node
+
+    def expand(self, text: str, variables: Mapping[str, str] | None) -> str:
+        """`text` with parameters and, unless None, with `$(NAME)` of `variables` replaced."""
+        pieces, at, size = [], 0, 0
+        for match in _REFERENCE.finditer(text):
+            pieces += [text[at : match.start()], self._replacement(match, variables)]
+            at = match.end()
+            size += len(pieces[-1])
+            if size > min(self._left, MAX_ARGUMENT_BYTES):
+                raise _too_long()
+        self._left -= size
+        return "".join(pieces) + text[at:]
+
+    def _replacement(self, match: re.Match[str], variables: Mapping[str, str] | None) -> str:
+        if (name := match["parameter"]) is not None:
+            return self._values.get(name, match[0])
+        if variables is None:
+            return match[0]
+        return "$" if match["literal"] else variables.get(match["variable"], match[0])
+
+
+def _expanded(run: JobProcess, values: Mapping[str, str], own: Mapping[str, str]) -> JobProcess:
+    """Variables may refer to those above them, as in Kubernetes."""
+    text = _Text(values)
+    variables = dict(own)
+    env = []
+    for name, value in run.env:
+        variables[name] = text.expand(value, variables)
+        env.append((name, variables[name]))
+    folder = run.working_dir
+    return replace(
+        run,
+        command=tuple(text.expand(word, variables) for word in run.command),
+        env=tuple(env),
+        working_dir=None if folder is None else text.expand(folder, None),
+    )
+
+
+def _texts(node: Json) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield key
+            yield from _texts(value)
+    elif isinstance(node, list | tuple):
+        for item in node:
+            yield from _texts(item)
