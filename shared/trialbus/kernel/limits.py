@@ -73,6 +73,14 @@ MAX_LINE_BYTES = 64 * 1024
 MAX_FILTERED_LINE_BYTES = 16 * 1024
 # Steps of one trial that stopping rules look at: 10,000 floats are a document of 90 KB.
 MAX_EVIDENCE_STEPS = 10_000
+# Averages that median stopping keeps in memory, over all experiments: 8 bytes each.
+MAX_RULE_AVERAGES = 4_000_000
+# Experiments whose completed trials median stopping remembers; others are read again when needed.
+MAX_RULES = 256
+# Ends of chunk chains that a collector remembers, under 1 KB each; others are read again.
+MAX_KNOWN_TAILS = 10_000
+# Experiments whose names a service remembers, about 200 bytes each.
+MAX_KNOWN_EXPERIMENTS = 10_000
 MAX_CHUNK_POINTS = 1000
 # How often a running trial's output is looked at: a reported line is stored well under 1 s.
 TAIL_INTERVAL_S = 0.2
@@ -103,3 +111,6 @@ MAX_ARGUMENT_BYTES = 128 * 1024 - 1
 # Finished experiments, with trials and metrics; 0 keeps them for ever.
 FINISHED_RETENTION_S = 30 * 24 * 3600.0
 DELETED_RETENTION_S = 24 * 3600.0
+# Of a deleted experiment: a write that was decided before its deletion may come this much later,
+# so owners remove what they keep of it once more.
+LATE_WRITE_S = 60.0

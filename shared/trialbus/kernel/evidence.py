@@ -1,0 +1,36 @@
+"""What a stopping rule found about a run, as the stopping service records it for others.
+
+An evidence document's key is the run's id. Once it holds a verdict, the verdict never changes.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppingVerdict:
+    """Why a run is to be stopped, and from what that follows.
+
+    stop: True; a run that may go on has no verdict. step: 1-based ordinal of the report that was
+    judged. best: the run's best objective by that step, in the user's own direction. median: what
+    it was compared with. completed: trials that counted. watermark: finish number up to which
+    trials were known. to_byte: how much of the run's output was known.
+    """
+
+    rule: str
+    stop: bool
+    step: int
+    reason: str
+    best: float
+    median: float | None
+    completed: int
+    watermark: int
+    to_byte: int
+    decided_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVerdict:
+    """The part of an evidence document that others read. id: the run's id."""
+
+    id: str
+    verdict: StoppingVerdict | None = None
