@@ -1,0 +1,105 @@
+"""Algorithm instances as caches at a watermark."""
+
+import pytest
+
+from trialbus.kernel.errors import Refused, Transient
+from trialbus.kernel.objective import ObjectiveType
+from trialbus.kernel.proposals import (
+    FinishedTrial,
+    History,
+    PointTexts,
+    Proposal,
+    ProposalRequest,
+    Study,
+)
+from trialbus.kernel.space import Parameter
+from trialbus.kernel.spec import AlgorithmSpec
+from trialbus.kernel.trial import TrialPhase
+from trialbus_suggestion.core.memory import HistoryNeeded, Memory
+from trialbus_suggestion.core.registry import Registry
+
+BAYESIAN = "bayesianoptimization"
+PLANE = (
+    Parameter(name="x", type="double", min="-5", max="10"),
+    Parameter(name="y", type="double", min="0", max="15"),
+)
+
+
+def study_of(name: str, *parameters: Parameter) -> Study:
+    algorithm = AlgorithmSpec(name=name)
+    return Study(parameters=parameters, objective=ObjectiveType.MINIMIZE, algorithm=algorithm)
+
+
+def ask(first: int, count: int, watermark: int, seed: int) -> ProposalRequest:
+    return ProposalRequest(number=1, first=first, count=count, watermark=watermark, seed=seed)
+
+
+def told(points: tuple[PointTexts, ...], upto: int) -> tuple[FinishedTrial, ...]:
+    return tuple(
+        FinishedTrial(
+            number=i + 1, index=i, point=point, phase=TrialPhase.SUCCEEDED, value=float(i)
+        )
+        for i, point in enumerate(points[:upto])
+    )
+
+
+def answered(memory: Memory, study: Study, request: ProposalRequest, past: History) -> Proposal:
+    reply = memory.answer("uid", study, request, past)
+    assert isinstance(reply, Proposal)
+    return reply
+
+
+def test_a_memory_asks_for_what_it_lacks_and_no_more() -> None:
+    memory, study = Memory(Registry()), study_of(BAYESIAN, *PLANE)
+    points = answered(memory, study, ask(0, 3, 0, 1), History()).points
+    assert memory.answer("uid", study, ask(3, 1, 2, 2), None) == HistoryNeeded(first=3, after=0)
+    past = History(first=3, finished=told(points, 2))
+    answered(memory, study, ask(3, 1, 2, 2), past)
+    assert memory.answer("uid", study, ask(4, 1, 3, 3), None) == HistoryNeeded(first=4, after=2)
+
+
+def test_a_memory_that_knows_too_much_starts_over() -> None:
+    memory, study = Memory(Registry()), study_of(BAYESIAN, *PLANE)
+    points = answered(memory, study, ask(0, 3, 0, 1), History()).points
+    past = History(points=points, finished=told(points, 3))
+    late = answered(memory, study, ask(3, 1, 2, 2), past)
+    answered(
+        memory, study, ask(4, 1, 3, 3), History(points=points + late.points, finished=past.finished)
+    )
+    assert memory.answer("uid", study, ask(3, 1, 2, 2), None) == HistoryNeeded(first=0, after=0)
+    assert answered(memory, study, ask(3, 1, 2, 2), past) == late
+
+
+def test_algorithms_that_do_not_look_at_results_are_not_told_them() -> None:
+    memory, study = Memory(Registry()), study_of("random", *PLANE)
+    assert isinstance(memory.answer("uid", study, ask(0, 3, 0, 1), None), Proposal)
+    assert isinstance(memory.answer("uid", study, ask(3, 3, 2, 2), None), Proposal)
+    memory.forget("uid")
+    assert memory.answer("uid", study, ask(6, 1, 5, 3), None) == HistoryNeeded(first=0, after=None)
+
+
+def test_a_gap_in_the_finish_numbers_is_waited_out() -> None:
+    memory, study = Memory(Registry()), study_of(BAYESIAN, *PLANE)
+    points = answered(memory, study, ask(0, 3, 0, 1), History()).points
+    one, _, three = told(points, 3)
+    with pytest.raises(Transient):
+        memory.answer("uid", study, ask(3, 1, 3, 2), History(points=points, finished=(one, three)))
+    with pytest.raises(Transient):
+        memory.answer("uid", study, ask(3, 1, 3, 2), History(points=points, finished=(one,)))
+
+
+def test_the_least_used_experiment_is_dropped() -> None:
+    memory, study = Memory(Registry(), capacity=2), study_of("random", *PLANE)
+    for uid in ("a", "b", "a", "c"):
+        memory.answer(uid, study, ask(0, 1, 0, 1), None)
+    assert isinstance(memory.answer("a", study, ask(1, 1, 0, 1), None), Proposal)
+    needed = memory.answer("b", study, ask(1, 1, 0, 1), None)
+    assert needed == HistoryNeeded(first=0, after=None)
+
+
+def test_unknown_algorithms_and_failing_code_are_refused() -> None:
+    memory = Memory(Registry())
+    with pytest.raises(Refused, match="KeyError"):
+        memory.answer("uid", study_of("simulated_annealing", *PLANE), ask(0, 1, 0, 1), None)
+    with pytest.raises(Refused, match="ValueError"):
+        memory.answer("uid", study_of("random", PLANE[0], PLANE[0]), ask(0, 1, 0, 1), None)
