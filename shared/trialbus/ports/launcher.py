@@ -13,13 +13,16 @@ from typing import Protocol
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
     """command: argv, never a shell string. env: added to the launcher's base environment.
-    deadline_s: seconds from its start after which it is stopped (reason DeadlineExceeded)."""
+    deadline_s: seconds from its start after which it is stopped (reason DeadlineExceeded).
+    files: name -> text, written beside the run before it starts; the folder is told to it in
+    TRIALBUS_RUN_DIR."""
 
     run_id: str
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     working_dir: str | None = None
     deadline_s: float | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class RunState(str, Enum):

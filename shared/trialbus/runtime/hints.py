@@ -49,9 +49,7 @@ class HintLoop:
             self._wake.set()
 
     async def _receive(self, partition: int) -> None:
-        async with self._parts.bus.inbox(
-            self._service, self._reactor.listens, partition
-        ) as inbox:
+        async with self._parts.bus.inbox(self._service, self._reactor.listens, partition) as inbox:
             while not self._draining:
                 deliveries = await inbox.fetch(
                     max_messages=FETCH_MESSAGES, timeout_s=_FETCH_TIMEOUT_S

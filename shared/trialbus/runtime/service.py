@@ -50,7 +50,11 @@ class RunningService:
             await behaviour.close()
 
     async def _work(self, behaviour: Behaviour, stop: asyncio.Event) -> None:
-        work = [self.parts.outbox.relay(), self._tend_outbox(), *(task() for task in behaviour.tasks)]
+        work = [
+            self.parts.outbox.relay(),
+            self._tend_outbox(),
+            *(task() for task in behaviour.tasks),
+        ]
         if behaviour.reactor is not None:
             self._loop = HintLoop(self.definition.name, behaviour.reactor, self.parts)
             self.parts.nudge.target = self._loop.add

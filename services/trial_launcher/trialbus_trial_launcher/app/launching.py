@@ -1,25 +1,25 @@
 """Reacting to "experiment X changed": start, adopt and stop runs until they are as it wants."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from trialbus.contracts.collections import EVIDENCE, EXPERIMENTS, RUNS, TRIALS
 from trialbus.contracts.documents import EXPERIMENT, RUN, TRIAL
-from trialbus.kernel.errors import Poison
+from trialbus.kernel.errors import Poison, Refused
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import run_id, trial_id
+from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus.kernel.metric_lines import MetricFilter
 from trialbus.kernel.run import Run, RunPhase
-from trialbus.kernel.templates import DefaultTemplate
 from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import Launcher, RunPlan, RunState
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.following import Following
-from trialbus_trial_launcher.app.plans import plan_of
+from trialbus_trial_launcher.app.plans import Place, plan_of
 from trialbus_trial_launcher.app.tail import OutputTail
 from trialbus_trial_launcher.core.actions import (
     Intend,
@@ -31,16 +31,7 @@ from trialbus_trial_launcher.core.actions import (
 )
 
 _SWEPT_EXPERIMENTS = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where this launcher runs things. host: stable over restarts on the same folder."""
-
-    host: str
-    boot_id: str
-    interpreter: str
-    default_template: DefaultTemplate
+_CANNOT_EXECUTE = 126
 
 
 class Launching:
@@ -129,9 +120,12 @@ class Launching:
             if trial is None:
                 continue  # its document is on its way; the sweep comes again
             run = self._claim(state, trial, action)
-            runs.append((state, run))
             if isinstance(action, Intend):
-                plans[run.id] = plan_of(state, trial, action.attempt, self._place)
+                try:
+                    plans[run.id] = plan_of(state, trial, action.attempt, self._place)
+                except Refused as refused:
+                    run = _unstartable(run, str(refused))
+            runs.append((state, run))
         outcomes = await self._parts.store.commit(
             RUNS.name, [Write(base=None, document=RUN.encode(run)) for _, run in runs]
         )
@@ -223,6 +217,18 @@ class Launching:
         tombstones = {str(it["_id"]) for it in deleted}
         self._purged &= tombstones
         return [*(str(it["_id"]) for it in active), *sorted(tombstones - self._purged)]
+
+
+def _unstartable(run: Run, why: str) -> Run:
+    """Its values do not fit its template: it ends as a shell ends what it cannot execute."""
+    return replace(
+        run,
+        phase=RunPhase.FINISHED,
+        started_at=None,
+        finished_at=run.created_at,
+        exit_code=_CANNOT_EXECUTE,
+        message=why[:MAX_MESSAGE_CHARS],
+    )
 
 
 def _tail(state: Experiment, run: Run) -> OutputTail:

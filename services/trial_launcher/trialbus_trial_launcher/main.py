@@ -1,0 +1,67 @@
+"""Composition root of the trial launcher."""
+
+import uuid
+from pathlib import Path
+
+from trialbus.contracts import subjects
+from trialbus.contracts.collections import RUNS
+from trialbus.kernel.events import heard_by
+from trialbus.ports.launcher import Launcher
+from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
+from trialbus.runtime.templates import default_template, interpreter
+from trialbus_trial_launcher.adapters.local_process import LocalProcessLauncher, boot_id
+from trialbus_trial_launcher.app.following import Following
+from trialbus_trial_launcher.app.launching import Launching
+from trialbus_trial_launcher.app.logs import Logs
+from trialbus_trial_launcher.app.plans import Place
+from trialbus_trial_launcher.app.recording import Recording
+
+
+async def build(parts: Parts) -> Behaviour:
+    folder = parts.settings.data_dir.absolute() / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    launcher = LocalProcessLauncher(folder)
+    return compose(parts, launcher, host=_host_of(folder), boot=boot_id())
+
+
+def compose(parts: Parts, launcher: Launcher, *, host: str, boot: str) -> Behaviour:
+    """The service over any place where runs execute."""
+    place = Place(
+        host=host,
+        boot_id=boot,
+        interpreter=interpreter(parts.settings),
+        default_template=default_template(parts.settings),
+    )
+    recording = Recording(parts)
+    following = Following(parts, launcher, recording.add)
+    launching = Launching(parts, launcher, following, place)
+
+    async def close() -> None:
+        await following.close()
+        await launcher.close()
+
+    return Behaviour(
+        reactor=Reactor(
+            listens=heard_by("trial_launcher"), react=launching.react, sweep=launching.sweep
+        ),
+        served=(
+            Served(
+                subject=subjects.log(host), queue="trial_launcher", respond=Logs(launcher).respond
+            ),
+        ),
+        tasks=(following.watch_ends, following.survey, following.ship_live, recording.run),
+        close=close,
+    )
+
+
+def _host_of(folder: Path) -> str:
+    """The identity of this folder's runs: made once, then read back."""
+    path = folder / "host-id"
+    if not path.exists():
+        made = path.with_suffix(".new")
+        made.write_text(uuid.uuid4().hex[:12])
+        made.rename(path)
+    return path.read_text().strip()
+
+
+service = ServiceDefinition(name="trial_launcher", owns=(RUNS,), build=build)
