@@ -1,0 +1,168 @@
+"""Why an experiment is in its state, from its document, its open runs and its last failures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from trialbus.kernel.conditions import Condition
+from trialbus.kernel.experiment import Experiment, ExperimentPhase
+from trialbus.kernel.ids import trial_name
+from trialbus.kernel.run import Run
+from trialbus.kernel.trial import Trial
+from trialbus_gateway.core.stories import (
+    WAITING,
+    Step,
+    Story,
+    counted,
+    for_s,
+    in_order,
+    standing_of,
+    value_text,
+)
+from trialbus_gateway.core.waits import wait_of
+
+# Of many open trials these are told one by one, the rest is counted.
+_TOLD_TRIALS = 20
+_EVENT_OF = {
+    "Created": "created",
+    "Running": "running",
+    "Restarting": "restarted",
+    "Suspended": "suspended",
+    "Succeeded": "succeeded",
+    "Failed": "failed",
+}
+_STALLS = frozenset({"SuggestionStalled", "LaunchStalled", "BusUnavailable"})
+# Events that are not published within this time wait for the bus.
+_OUTBOX_PATIENCE_S = 5.0
+
+
+def tell_experiment(
+    state: Experiment, runs: Mapping[int, Run], troubled: Sequence[Trial], now: float
+) -> Story:
+    """runs: by index, of the open trials' newest attempts. troubled: the last closed trials that
+    failed or were not observed."""
+    steps = [_condition_step(it) for it in state.conditions if it.status]
+    steps += [_trouble(trial) for trial in troubled]
+    steps += _counts(state, troubled)
+    steps += _verdict(state, troubled)
+    if not state.ended:
+        steps += _waits(state, runs, now)
+    return Story(
+        subject=f"experiment {state.namespace}/{state.name}",
+        uid=state.id,
+        state=state.phase.value,
+        standing=standing_of(state),
+        chain=in_order(steps),
+    )
+
+
+def _condition_step(condition: Condition) -> Step:
+    stalled = condition.reason in _STALLS
+    return Step(
+        at=condition.updated_at if stalled else condition.transitioned_at,
+        event="stalled" if stalled else _EVENT_OF.get(condition.type, condition.type.lower()),
+        reason=condition.reason,
+        message=condition.message,
+    )
+
+
+def _trouble(trial: Trial) -> Step:
+    return Step(
+        at=_closed_at(trial),
+        event="trial failed",
+        reason=trial.reason,
+        message=f"{trial.name}: {trial.message}",
+    )
+
+
+def _closed_at(trial: Trial) -> float:
+    return trial.completed_at if trial.completed_at is not None else trial.created_at
+
+
+def _counts(state: Experiment, troubled: Sequence[Trial]) -> Iterator[Step]:
+    """What came of its trials so far, in one sentence."""
+    if state.next_index == 0:
+        return
+    counts = state.counts
+    parts = [
+        (len(state.open), "open"),
+        (counts.succeeded, "succeeded"),
+        (counts.early_stopped, "stopped early"),
+        (counts.failed, "failed"),
+        (counts.metrics_unavailable, "without metrics"),
+        (counts.killed, "killed"),
+    ]
+    told = ", ".join(f"{number} {what}" for number, what in parts if number)
+    budget = "" if state.spec.max_trial_count is None else f" of {state.spec.max_trial_count}"
+    best = ""
+    if state.best is not None:
+        metric, value = state.spec.objective.metric, value_text(state.best.value)
+        best = f"; best so far {state.best.name} with {metric} = {value}"
+    yield Step(
+        at=_last_known(state, troubled),
+        event="trials",
+        message=f"{state.next_index}{budget} trials opened: {told}{best}",
+    )
+
+
+def _verdict(state: Experiment, troubled: Sequence[Trial]) -> Iterator[Step]:
+    """Once it has ended, its last condition says the same."""
+    if state.verdict is None or state.ended:
+        return
+    yield Step(
+        at=_last_known(state, troubled),
+        event="verdict",
+        reason=state.verdict.reason,
+        message=f"it will have {state.verdict.phase.value.lower()}: {state.verdict.message}",
+    )
+
+
+def _last_known(state: Experiment, troubled: Sequence[Trial]) -> float:
+    """The time of the newest thing that the documents tell: never after the end."""
+    times = [state.created_at]
+    times += [condition.updated_at for condition in state.conditions]
+    times += [closing.closed_at for closing in state.closing.values()]
+    times += [_closed_at(trial) for trial in troubled]
+    newest = max(times)
+    return newest if state.completed_at is None else min(newest, state.completed_at)
+
+
+def _waits(state: Experiment, runs: Mapping[int, Run], now: float) -> list[Step]:
+    waits = [*_suggestion_waits(state, now), *_trial_waits(state, runs, now)]
+    if state.closing:
+        at = min(closing.closed_at for closing in state.closing.values())
+        count = counted(len(state.closing), "trial document")
+        waits.append(_wait(at, "WaitsForDocuments", f"{count} to be written"))
+    if state.outbox_at is not None and now - state.outbox_at > _OUTBOX_PATIENCE_S:
+        message = f"{counted(len(state.outbox), 'event')} to be taken by the message bus"
+        waits.append(_wait(state.outbox_at, "WaitsForBus", message))
+    if state.phase is ExperimentPhase.SUSPENDED and not waits:
+        waits.append(_wait(_since(state), "Suspended", "waits to be resumed"))
+    if not waits:
+        message = "waits for the experiment service to look at it"
+        waits.append(_wait(_since(state), "WaitsForExperimentService", message))
+    return waits
+
+
+def _suggestion_waits(state: Experiment, now: float) -> Iterator[Step]:
+    for request in state.requests:
+        if request.got is None:
+            points, asked = counted(request.count, "point"), for_s(request.asked_at, now)
+            message = f"request {request.number} for {points} has waited {asked} for an answer"
+            yield _wait(request.asked_at, "WaitsForSuggestion", message)
+
+
+def _trial_waits(state: Experiment, runs: Mapping[int, Run], now: float) -> Iterator[Step]:
+    indices = sorted(int(key) for key in state.open)
+    for index in indices[:_TOLD_TRIALS]:
+        name = trial_name(state.name, state.id, index)
+        yield wait_of(name, state.open[str(index)], runs.get(index), now)
+    if untold := indices[_TOLD_TRIALS:]:
+        at = min(state.open[str(index)].opened_at for index in untold)
+        yield _wait(at, "Running", f"and {counted(len(untold), 'more open trial')}")
+
+
+def _since(state: Experiment) -> float:
+    return max([state.created_at, *(it.updated_at for it in state.conditions)])
+
+
+def _wait(at: float, reason: str, message: str) -> Step:
+    return Step(at=at, event=WAITING, reason=reason, message=message)

@@ -1,0 +1,65 @@
+"""An experiment in a few numbers, for displays that ask often."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from trialbus.kernel.errors import Refused
+from trialbus.kernel.experiment import BestTrial, Experiment
+from trialbus.kernel.run import RunPhase
+from trialbus.kernel.templates import DefaultTemplate, TrialIdentity, render_command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialCounts:
+    """created: all so far; the others add up to it."""
+
+    created: int
+    pending: int
+    running: int
+    succeeded: int
+    failed: int
+    killed: int
+    early_stopped: int
+    metrics_unavailable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What a trial's attempt runs, so that a person can repeat it."""
+
+    command: tuple[str, ...]
+    working_dir: str | None
+
+
+def count_trials(state: Experiment, run_phases: Iterable[str]) -> TrialCounts:
+    """run_phases: of the open trials' newest attempts, as far as they have runs."""
+    running = sum(phase == RunPhase.RUNNING.value for phase in run_phases)
+    counts = state.counts
+    return TrialCounts(
+        created=state.next_index,
+        pending=len(state.open) - running,
+        running=running,
+        succeeded=counts.succeeded,
+        failed=counts.failed,
+        killed=counts.killed,
+        early_stopped=counts.early_stopped,
+        metrics_unavailable=counts.metrics_unavailable,
+    )
+
+
+def process_of(
+    state: Experiment, best: BestTrial, *, default: DefaultTemplate, interpreter: str
+) -> Process | None:
+    """None for a template that is no process (an object of a cluster)."""
+    identity = TrialIdentity(namespace=state.namespace, experiment=state.name, name=best.name)
+    try:
+        rendered = render_command(
+            state.spec.template or default,
+            identity,
+            best.assignments,
+            interpreter=interpreter,
+            working_dir=state.spec.working_dir,
+        )
+    except Refused:
+        return None
+    return Process(command=rendered.command, working_dir=rendered.working_dir)

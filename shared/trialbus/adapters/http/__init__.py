@@ -1,0 +1,6 @@
+"""HTTP inside a service's own event loop: a server that is told when to stop, and health pages."""
+
+from trialbus.adapters.http.health import health_app, health_routes
+from trialbus.adapters.http.server import serving
+
+__all__ = ["health_app", "health_routes", "serving"]

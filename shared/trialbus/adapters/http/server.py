@@ -1,0 +1,102 @@
+"""Uvicorn inside an event loop that somebody else runs: no signal handlers, no log of its own."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+# Streams to clients end when the server does: this long for requests that are being answered.
+GRACE_S = 1
+_BACKLOG = 1024
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, *, host: str, port: int) -> AsyncIterator[int]:
+    """Serves `app` while the context is open; gives the port (a free one for port 0).
+
+    Raises OSError when the address cannot be had.
+    """
+    listener = _listen(host, port)
+    server = _Server(_config(app))
+    task = asyncio.create_task(server.serve(sockets=[listener]), name=f"http {host}:{port}")
+    try:
+        await _started(server, task)
+        yield int(listener.getsockname()[1])
+    finally:
+        server.stop()
+        # Also when we are cancelled ourselves: nothing is left behind.
+        await asyncio.shield(asyncio.wait([task]))
+        listener.close()
+    task.result()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    listener = socket.socket(family, kind, protocol)
+    try:
+        # A restarted service takes its port back although old connections linger.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # Clients that come before uvicorn has begun wait instead of being refused.
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        backlog=_BACKLOG,
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+async def _started(server: "_Server", task: "asyncio.Task[None]") -> None:
+    waiting = asyncio.create_task(server.begun.wait())
+    try:
+        await asyncio.wait([waiting, task], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    if task.done():
+        task.result()
+
+
+class _Server(uvicorn.Server):
+    """Starts and stops by events; uvicorn itself would wake up ten times a second to look."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.begun = asyncio.Event()
+        self._ending = asyncio.Event()
+
+    def stop(self) -> None:
+        self._ending.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The service's own handlers stay."""
+        yield
+
+    async def startup(self, *args: Any, **kwargs: Any) -> None:
+        await super().startup(*args, **kwargs)
+        # Once: the headers that every answer carries.
+        await self.on_tick(0)
+        self.begun.set()
+
+    async def main_loop(self) -> None:
+        await self._ending.wait()
