@@ -1,0 +1,452 @@
+"""The bus while its server is killed, loses its disk, or loses what we made in it."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from nats.js.errors import NotFoundError
+
+from trialbus.adapters.nats_bus import ConnectionOptions, NatsBus, connection, pulling
+from trialbus.contracts import subjects
+from trialbus.contracts.messages import Message, Request
+from trialbus.kernel import limits
+from trialbus.kernel.errors import Poison, Transient
+from trialbus.local.servers import NatsServerSpec, ServerProcess, find_nats_server, require
+from trialbus.ports.bus import Delivery, Inbox
+
+pytestmark = pytest.mark.servers
+
+DEADLINE_S = 30.0
+# After the server is back, everything goes on within this.
+RECOVERY_S = 10.0
+SERVICE = "experiment"
+TYPES = ["trial.created"]
+
+
+class Server:
+    """A nats-server of one test, which may be killed and started again on its port and folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._spec = NatsServerSpec(binary=require(find_nats_server()), folder=folder)
+        self._process: ServerProcess | None = None
+
+    @property
+    def url(self) -> str:
+        assert self._process is not None
+        return self._process.url
+
+    async def start(self) -> None:
+        self._process = await self._spec.start()
+        await self._process.ready()
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    async def kill(self) -> None:
+        assert self._process is not None
+        self.signal(signal.SIGKILL)
+        await self._process.wait()
+
+    async def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            await self._process.stop()
+
+    def wipe(self) -> None:
+        shutil.rmtree(self.folder / "data")
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    made = Server(tmp_path / "nats")
+    await made.start()
+    yield made
+    await made.stop()
+
+
+Connect = Callable[..., Awaitable[NatsBus]]
+
+
+@pytest.fixture
+async def connect(server: Server) -> AsyncIterator[Connect]:
+    async with AsyncExitStack() as stack:
+
+        async def connect(*, publish_deadline_s: float = 2.0) -> NatsBus:
+            bus = await NatsBus.open(
+                ConnectionOptions(servers=[server.url], name="test"),
+                publish_deadline_s=publish_deadline_s,
+                ack_wait_s=2.0,
+            )
+            stack.push_async_callback(bus.close)
+            return bus
+
+        yield connect
+
+
+def event(number: int, experiment: str = "e") -> Message:
+    return Message(
+        subject=subjects.event("n", experiment, "trial.created"),
+        data=b"{}",
+        id=f"{experiment}:{number}",
+    )
+
+
+PARTITION = subjects.partition_of("n", "e")
+
+
+async def publish_until_stored(bus: NatsBus, messages: Sequence[Message]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                return await bus.publish(messages)
+            except Transient:
+                continue
+
+
+async def receive(inbox: Inbox, wanted: set[str], within_s: float) -> list[Delivery]:
+    """Acknowledges whatever comes until every id of `wanted` has come."""
+    missing, received = set(wanted), list[Delivery]()
+    async with asyncio.timeout(within_s):
+        while missing:
+            batch = await inbox.fetch(max_messages=256, timeout_s=1.0)
+            for delivery in batch:
+                await acknowledge(delivery)
+            received += batch
+            missing -= {it.message.id for it in batch}
+    return received
+
+
+async def acknowledge(delivery: Delivery) -> bool:
+    try:
+        await delivery.ack()
+    except Transient:
+        return False
+    return True
+
+
+async def test_killing_the_server_under_load_loses_nothing_that_it_took(
+    server: Server, connect: Connect
+) -> None:
+    publisher, reader = await connect(), await connect()
+    stored: list[str] = []
+    enough, milestones = asyncio.Event(), asyncio.Semaphore(0)
+    kills, messages_between = 3, 2000
+
+    async def publish_all() -> None:
+        number = 0
+        while not enough.is_set():
+            batch = [event(number + offset) for offset in range(50)]
+            number += len(batch)
+            await publish_until_stored(publisher, batch)
+            stored.extend(it.id for it in batch)
+            if len(stored) % messages_between == 0:
+                milestones.release()
+
+    async def kill_now_and_then() -> None:
+        for _ in range(kills):
+            await milestones.acquire()
+            await server.kill()
+            await server.start()
+        enough.set()
+
+    async with asyncio.timeout(2 * DEADLINE_S):
+        await asyncio.gather(publish_all(), kill_now_and_then())
+    assert len(stored) >= kills * messages_between
+    async with reader.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        received = await receive(inbox, set(stored), DEADLINE_S)
+    # The stream's memory of ids survives a kill, so that repeats were not stored again.
+    assert len({it.message.id for it in received}) == len(stored)
+    assert len([it for it in received if it.attempt == 1]) == len(stored)
+
+
+async def test_an_inbox_goes_on_after_the_server_was_killed(
+    server: Server, connect: Connect
+) -> None:
+    bus = await connect()
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        await publish_until_stored(bus, [event(1), event(2)])
+        first, second = await inbox.fetch(max_messages=2, timeout_s=DEADLINE_S)
+        await first.ack()
+        fetching = asyncio.create_task(receive(inbox, {event(3).id}, DEADLINE_S))
+        await server.kill()
+        with pytest.raises(Transient):
+            await second.ack()
+        await server.start()
+        await publish_until_stored(bus, [event(3)])
+        async with asyncio.timeout(RECOVERY_S):
+            received = await fetching
+        # An acknowledgement that was recorded survives the kill.
+        assert event(1).id not in [it.message.id for it in received]
+
+
+async def test_a_server_that_lost_its_disk_is_provisioned_again(
+    server: Server, connect: Connect
+) -> None:
+    bus = await connect()
+    pattern = subjects.events(namespace="n")
+    async with AsyncExitStack() as stack:
+        experiments = [f"e{number}" for number in range(40)]
+        inboxes = {
+            partition: await stack.enter_async_context(bus.inbox(SERVICE, TYPES, partition))
+            for partition in range(limits.PARTITIONS)
+        }
+        tail = await stack.enter_async_context(bus.tail(pattern, from_start=False))
+        await publish_until_stored(bus, [event(1, name) for name in experiments])
+        await receive_all(inboxes, [event(1, name) for name in experiments])
+        assert [await anext(tail) for _ in experiments] == [event(1, it) for it in experiments]
+
+        await server.kill()
+        server.wipe()
+        await server.start()
+        after = [event(2, name) for name in experiments]
+        async with asyncio.timeout(RECOVERY_S):
+            await publish_until_stored(bus, after)
+            await receive_all(inboxes, after)
+            assert [await anext(tail) for _ in experiments] == after
+
+
+async def receive_all(inboxes: Mapping[int, Inbox], messages: Sequence[Message]) -> None:
+    wanted: dict[int, set[str]] = {partition: set() for partition in inboxes}
+    for message in messages:
+        named = subjects.parse_event(message.subject)
+        partition = subjects.partition_of(named.namespace, named.experiment)
+        wanted[partition].add(message.id)
+    await asyncio.gather(
+        *(receive(inboxes[it], ids, DEADLINE_S) for it, ids in wanted.items() if ids)
+    )
+
+
+async def test_a_consumer_deleted_behind_our_back_is_made_again_without_a_full_replay(
+    server: Server, connect: Connect
+) -> None:
+    bus = await connect()
+    admin = await nats.connect(server.url)
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        await publish_until_stored(bus, [event(1)])
+        await receive(inbox, {event(1).id}, DEADLINE_S)
+        fetching = asyncio.create_task(receive(inbox, {event(2).id}, DEADLINE_S))
+        durable = subjects.durable(SERVICE, PARTITION)
+        await admin.jetstream().delete_consumer(subjects.EVENT_STREAM, durable)
+        await bus.publish([event(2)])
+        async with asyncio.timeout(RECOVERY_S):
+            await fetching
+        remade = await admin.jetstream().consumer_info(subjects.EVENT_STREAM, durable)
+        assert remade.config.deliver_policy == "by_start_time"
+    await admin.close()
+
+
+async def test_a_stream_deleted_behind_our_back_is_made_again(
+    server: Server, connect: Connect
+) -> None:
+    bus = await connect()
+    await bus.provision()
+    admin = await nats.connect(server.url)
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        assert await inbox.fetch(max_messages=1, timeout_s=0.1) == []
+        await admin.jetstream().delete_stream(subjects.EVENT_STREAM)
+        await publish_until_stored(bus, [event(1)])
+        await receive(inbox, {event(1).id}, RECOVERY_S)
+        info = await admin.jetstream().stream_info(subjects.EVENT_STREAM)
+        assert info.state.messages == 1
+    await admin.close()
+
+
+async def test_provisioning_twice_changes_nothing_and_a_new_size_is_taken(server: Server) -> None:
+    admin = await nats.connect(server.url)
+    with pytest.raises(NotFoundError):
+        await admin.jetstream().stream_info(subjects.EVENT_STREAM)
+    for size in (10_000_000, 10_000_000, 20_000_000):
+        bus = await NatsBus.open(
+            ConnectionOptions(servers=[server.url], name="test"), event_stream_bytes=size
+        )
+        await bus.provision()
+        config = (await admin.jetstream().stream_info(subjects.EVENT_STREAM)).config
+        assert (config.max_bytes, config.discard) == (size, "old")
+        await bus.close()
+    await admin.close()
+
+
+async def test_publishing_while_the_server_is_away_fails_in_time_and_works_after(
+    server: Server, connect: Connect
+) -> None:
+    bus = await connect(publish_deadline_s=1.0)
+    await bus.publish([event(1)])
+    await server.kill()
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    with pytest.raises(Transient, match="not published"):
+        await bus.publish([event(2)])
+    assert loop.time() - started < 1.5
+    with pytest.raises(Transient):
+        await bus.request(Request(subject="trialbus.v1.cmd.n.e.stop", data=b""), timeout_s=1.0)
+    assert not bus.connected
+    await server.start()
+    await publish_until_stored(bus, [event(2)])
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        received = await receive(inbox, {event(1).id, event(2).id}, RECOVERY_S)
+    assert len(received) == 2
+
+
+async def test_publishing_waits_for_a_server_that_comes_within_the_deadline(
+    server: Server, connect: Connect
+) -> None:
+    bus = await connect(publish_deadline_s=DEADLINE_S)
+    await bus.publish([event(1)])
+    await server.kill()
+    publishing = asyncio.create_task(bus.publish([event(2)]))
+    await server.start()
+    async with asyncio.timeout(RECOVERY_S):
+        await publishing
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        assert len(await receive(inbox, {event(1).id, event(2).id}, RECOVERY_S)) == 2
+
+
+async def test_a_frozen_server_is_noticed_and_used_again_when_it_thaws(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PING_INTERVAL_S", 0.2)
+    bus = await NatsBus.open(
+        ConnectionOptions(servers=[server.url], name="test"), publish_deadline_s=0.5
+    )
+    await bus.publish([event(1)])
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        await receive(inbox, {event(1).id}, DEADLINE_S)
+        server.signal(signal.SIGSTOP)
+        async with asyncio.timeout(RECOVERY_S):
+            while bus.connected:
+                assert await inbox.fetch(max_messages=1, timeout_s=0.1) == []
+        with pytest.raises(Transient):
+            await bus.publish([event(2)])
+        server.signal(signal.SIGCONT)
+        await publish_until_stored(bus, [event(2)])
+        await receive(inbox, {event(2).id}, RECOVERY_S)
+    await bus.close()
+
+
+async def test_a_lost_pull_is_noticed_by_the_silence_and_repeated(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling, "SILENCE_S", 0.3)
+    bus = await connect()
+    pulls: list[str] = []
+    send = connection.Connection.publish
+
+    async def lose_the_first_pull(
+        self: connection.Connection, subject: str, data: bytes, **more: Any
+    ) -> None:
+        if ".MSG.NEXT." in subject:
+            pulls.append(subject)
+            if len(pulls) == 1:
+                return
+        await send(self, subject, data, **more)
+
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        await publish_until_stored(bus, [event(1)])
+        monkeypatch.setattr(connection.Connection, "publish", lose_the_first_pull)
+        await receive(inbox, {event(1).id}, RECOVERY_S)
+    assert len(pulls) >= 2
+
+
+async def test_a_process_may_start_before_its_server(server: Server) -> None:
+    await server.kill()
+    options = ConnectionOptions(servers=[server.url], name="test")
+    bus = await NatsBus.open(options, wait_s=0.1)
+    assert not bus.connected
+    await server.start()
+    await publish_until_stored(bus, [event(1)])
+    assert bus.connected
+    await bus.close()
+
+
+async def test_a_responder_serves_again_after_the_server_was_killed(
+    server: Server, connect: Connect
+) -> None:
+    responder, asker = await connect(), await connect()
+
+    async def answer(group: Sequence[Request]) -> Sequence[bytes]:
+        return [b"ok" for _ in group]
+
+    request = Request(subject=subjects.command("n", "e", "stop"), data=b"")
+    async with responder.serve(subjects.commands("stop"), SERVICE, answer, max_group=8):
+        await server.kill()
+        await server.start()
+        async with asyncio.timeout(RECOVERY_S):
+            while True:
+                try:
+                    assert await asker.request(request, timeout_s=1.0) == b"ok"
+                    break
+                except Transient:
+                    await asyncio.sleep(0)
+
+
+async def test_what_nobody_handles_stops_after_some_deliveries_beyond_the_limit(
+    server: Server, connect: Connect
+) -> None:
+    bus = await connect()
+    await publish_until_stored(bus, [event(1)])
+    attempts = []
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        while batch := await inbox.fetch(max_messages=1, timeout_s=1.0):
+            attempts.append(batch[0].attempt)
+            await batch[0].retry(0.0)
+    assert attempts == list(range(1, limits.MAX_DELIVERIES + limits.BURIAL_DELIVERIES + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("a", "b\r\nNats-Msg-Id: evil"),
+        ("a", "b\nc"),
+        ("a\r\nNats-Msg-Id: evil", "b"),
+        ("a: b", "c"),
+        ("Nats-Msg-Id", "evil"),
+        ("nats-expected-stream", "evil"),
+    ],
+)
+async def test_a_header_cannot_bring_another_with_it(
+    connect: Connect, name: str, value: str
+) -> None:
+    bus = await connect()
+    with pytest.raises(ValueError, match="header"):
+        await bus.publish(
+            [Message(subject=event(1).subject, data=b"", id="x", headers={name: value})]
+        )
+
+
+async def test_an_id_cannot_bring_a_header_with_it(connect: Connect) -> None:
+    bus = await connect()
+    with pytest.raises(ValueError, match="header"):
+        await bus.publish([Message(subject=event(1).subject, data=b"", id="x\r\nNats-TTL: 1")])
+
+
+async def test_too_large_a_message_is_poison_and_the_largest_is_taken(connect: Connect) -> None:
+    bus = await connect()
+    largest = b"x" * limits.MAX_PAYLOAD_BYTES
+    await bus.provision()
+    await bus.publish([Message(subject=event(1).subject, data=largest, id="largest")])
+    with pytest.raises(Poison, match="bytes"):
+        await bus.publish([Message(subject=event(1).subject, data=largest + b"x", id="larger")])
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        (delivery,) = await receive(inbox, {"largest"}, DEADLINE_S)
+    assert delivery.message.data == largest
+
+
+async def test_large_messages_do_not_overrun_the_memory_of_one_fetch(connect: Connect) -> None:
+    bus = await connect(publish_deadline_s=DEADLINE_S)
+    await bus.provision()
+    data = b"x" * limits.MAX_PAYLOAD_BYTES
+    sent = [Message(subject=event(1).subject, data=data, id=str(number)) for number in range(100)]
+    await bus.publish(sent)
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        batch = await inbox.fetch(max_messages=256, timeout_s=DEADLINE_S)
+        assert 1 <= len(batch) < 40
+        rest = {it.id for it in sent} - {it.message.id for it in batch}
+        assert len(await receive(inbox, rest, DEADLINE_S)) >= len(rest)
