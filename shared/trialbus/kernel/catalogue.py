@@ -64,6 +64,14 @@ Description = AlgorithmDescription | StoppingRuleDescription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Everything that is installed, by name."""
+
+    algorithms: Mapping[str, AlgorithmDescription]
+    stopping_rules: Mapping[str, StoppingRuleDescription]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettingProblem:
     """What is wrong with a setting, and which of those given (None: it was not given)."""
 

@@ -1,0 +1,92 @@
+"""The rules of `spec.parameters`: Katib's 36 to 43, and of numbers, steps and distributions."""
+
+from collections.abc import Iterator, Sequence
+
+from trialbus.contracts.katib.models import ExperimentSpec, FeasibleSpace, ParameterSpec
+from trialbus.kernel import space_rules
+from trialbus.kernel.catalogue import AlgorithmDescription
+from trialbus.kernel.errors import Problem
+from trialbus.kernel.space_rules import Parameter
+
+_FIELD = "spec.parameters"
+_LISTED = frozenset({"categorical", "discrete"})
+
+
+def parameter_problems(
+    spec: ExperimentSpec, algorithm: AlgorithmDescription | None
+) -> Iterator[Problem]:
+    """`algorithm`: None when it is unknown, so that nothing is said about what it can take."""
+    parameters = spec.parameters or []
+    if spec.nas_config is not None:
+        if parameters:  # 37
+            message = "only one of spec.parameters and spec.nasConfig can be specified"
+            yield Problem(field="spec", message=message)
+        message = "architecture search is not supported yet; spec.parameters are"
+        yield Problem(field="spec.nasConfig", message=message)
+    elif not parameters:  # 36
+        yield Problem(field=_FIELD, message="must be specified, with at least one parameter")
+    described = [i for i, parameter in enumerate(parameters) if not _is_bare(parameter)]
+    for i, parameter in enumerate(parameters):
+        if _is_bare(parameter):  # 40
+            yield Problem(field=f"{_FIELD}[{i}].feasibleSpace", message="must be specified")
+    for where, message in space_rules.problems_of([kernel_parameter(p) for p in parameters]):
+        index = int(where[1 : where.index("]")])
+        if index in described or not where.endswith(_OF_SPACE):
+            yield Problem(field=f"{_FIELD}{where}", message=message)
+    for i in described:
+        yield from _capability_problems(i, parameters[i], algorithm)
+
+
+_OF_SPACE = tuple(f".feasibleSpace.{name}" for name in ("min", "max", "step", "list"))
+
+
+def kernel_parameter(parameter: ParameterSpec) -> Parameter:
+    """The parameter as the kernel has it. What is missing is empty."""
+    space = parameter.feasible_space or FeasibleSpace()
+    return Parameter(
+        name=parameter.name or "",
+        type=parameter.parameter_type or "",
+        min=space.min or "",
+        max=space.max or "",
+        step=space.step or "",
+        list=tuple(space.list or ()),
+        distribution=space.distribution or "uniform",
+    )
+
+
+def _is_bare(parameter: ParameterSpec) -> bool:
+    """No feasible space, or one with nothing but its default distribution."""
+    space = parameter.feasible_space
+    return space is None or not (space.min or space.max or space.step or space.list)
+
+
+def _capability_problems(
+    i: int, parameter: ParameterSpec, algorithm: AlgorithmDescription | None
+) -> Iterator[Problem]:
+    type_ = parameter.parameter_type or ""
+    distribution = (parameter.feasible_space or FeasibleSpace()).distribution or "uniform"
+    where = f"{_FIELD}[{i}].feasibleSpace.distribution"
+    if distribution == "unknown":  # 39
+        yield Problem(field=where, message=f"must be one of {_one_of(_DISTRIBUTIONS)}")
+        return
+    if distribution not in _DISTRIBUTIONS or type_ not in space_rules.PARAMETER_TYPES:
+        return  # said already
+    if type_ in _LISTED and distribution != "uniform":
+        yield Problem(field=where, message=f"{distribution} is not supported for a {type_} list")
+    elif algorithm is None:
+        return
+    elif distribution not in algorithm.distributions and type_ not in _LISTED:
+        known = f"it supports {_one_of(sorted(algorithm.distributions))}"
+        message = f"the algorithm {algorithm.name} does not support {distribution}; {known}"
+        yield Problem(field=where, message=message)
+    if algorithm is not None and type_ not in algorithm.parameter_types:
+        known = f"it supports {_one_of(sorted(algorithm.parameter_types))}"
+        message = f"the algorithm {algorithm.name} does not support {type_}; {known}"
+        yield Problem(field=f"{_FIELD}[{i}].parameterType", message=message)
+
+
+_DISTRIBUTIONS = ("uniform", "logUniform", "normal", "logNormal")
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return ", ".join(names)

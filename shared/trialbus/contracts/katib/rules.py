@@ -1,0 +1,228 @@
+"""The rules of an Experiment, with Katib's numbers (its validation webhook, validator.go).
+
+Each function yields every problem of its part. 7, 8 and 9 concern edits and are decided where the
+living experiment is known; 10 stops nothing here: the other problems are said too.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from trialbus.contracts.katib.models import (
+    AlgorithmSpec,
+    ExperimentSpec,
+    Metadata,
+    MetricsCollectorSpec,
+    NameValue,
+    ObjectiveSpec,
+)
+from trialbus.contracts.katib.parameter_rules import parameter_problems
+from trialbus.contracts.katib.shape import did_you_mean
+from trialbus.contracts.katib.template_rules import template_problems
+from trialbus.kernel.catalogue import Catalogue, Description, check_settings
+from trialbus.kernel.errors import Problem, Refused
+from trialbus.kernel.ids import is_name
+from trialbus.kernel.limits import MAX_EXPERIMENT_NAME_CHARS
+from trialbus.kernel.metric_lines import MetricFilter
+from trialbus.kernel.objective import ObjectiveType, Strategy
+from trialbus.kernel.spec import AtGoal, CollectorKind, ResumePolicy
+
+AT_GOAL_ANNOTATION = "trialbus.io/at-goal"
+
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_COUNTS = (
+    ("maxFailedTrialCount", "max_failed_trial_count", 0, "should not be less than 0"),  # 2
+    ("maxTrialCount", "max_trial_count", 1, "must be greater than 0"),  # 3
+    ("parallelTrialCount", "parallel_trial_count", 1, "must be greater than 0"),  # 4
+)
+_BELOW_MAX = (
+    ("maxFailedTrialCount", "max_failed_trial_count"),  # 5
+    ("parallelTrialCount", "parallel_trial_count"),  # 6
+)
+
+
+def metadata_problems(metadata: Metadata | None) -> Iterator[Problem]:
+    """1, the namespace, and our annotations."""
+    metadata = metadata or Metadata()
+    name = metadata.name or ""
+    if _NAME.fullmatch(name) is None or len(name) > MAX_EXPERIMENT_NAME_CHARS:
+        yield Problem(
+            field="metadata.name",
+            message=f"{_shown(name)}: name must consist of lower case alphanumeric characters or "
+            "'-', start with an alphabetic character, end with an alphanumeric character and "
+            f"may not be longer than {MAX_EXPERIMENT_NAME_CHARS} characters",
+        )
+    if metadata.namespace and not is_name(metadata.namespace):
+        yield Problem(
+            field="metadata.namespace",
+            message=f"{_shown(metadata.namespace)}: must consist of lower case alphanumeric "
+            "characters or '-', start and end with an alphanumeric character and may not be "
+            "longer than 63 characters",
+        )
+    at_goal = (metadata.annotations or {}).get(AT_GOAL_ANNOTATION)
+    if at_goal is not None and at_goal not in _values(AtGoal):
+        yield Problem(
+            field=f"metadata.annotations[{AT_GOAL_ANNOTATION}]",
+            message=f"{_shown(at_goal)}: must be {' or '.join(_values(AtGoal))}",
+        )
+
+
+def spec_problems(
+    spec: ExperimentSpec, catalogue: Catalogue, *, default_template_allowed: bool
+) -> Iterator[Problem]:
+    """All other rules. `spec` has its defaults."""
+    yield from _count_problems(spec)
+    yield from _objective_problems(spec.objective)
+    yield from _algorithm_problems(
+        "spec.algorithm", spec.algorithm, catalogue.algorithms, "algorithm"
+    )
+    if spec.early_stopping is not None:
+        yield from _algorithm_problems(
+            "spec.earlyStopping", spec.early_stopping, catalogue.stopping_rules, "stopping rule"
+        )
+    if spec.resume_policy not in _values(ResumePolicy):  # 17
+        yield Problem(
+            field="spec.resumePolicy",
+            message=f"{_shown(spec.resume_policy)}: must be {' or '.join(_values(ResumePolicy))}",
+        )
+    yield from template_problems(
+        spec.trial_template,
+        spec.parameters or (),
+        default_template_allowed=default_template_allowed,
+    )
+    name = spec.algorithm.algorithm_name if spec.algorithm is not None else None
+    yield from parameter_problems(spec, catalogue.algorithms.get(name or ""))
+    yield from _collector_problems(spec.metrics_collector_spec)
+
+
+def _count_problems(spec: ExperimentSpec) -> Iterator[Problem]:
+    for field, attribute, least, message in _COUNTS:
+        value = getattr(spec, attribute)
+        if value is not None and value < least:
+            yield Problem(field=f"spec.{field}", message=f"{value}: {message}")
+    limit = spec.max_trial_count
+    for field, attribute in _BELOW_MAX:
+        value = getattr(spec, attribute)
+        if limit is not None and limit > 0 and value is not None and value > limit:
+            yield Problem(
+                field=f"spec.{field}",
+                message=f"{value}: should be less than or equal to spec.maxTrialCount {limit}",
+            )
+
+
+def _objective_problems(objective: ObjectiveSpec | None) -> Iterator[Problem]:
+    if objective is None:  # 10
+        yield Problem(field="spec.objective", message="must be specified")
+        return
+    if objective.type not in _values(ObjectiveType):  # 11
+        given = f"{_shown(objective.type)}: " if objective.type else ""
+        yield Problem(field="spec.objective.type", message=f"{given}must be minimize or maximize")
+    if not objective.objective_metric_name:  # 12
+        yield Problem(field="spec.objective.objectiveMetricName", message="must be specified")
+    names = objective.additional_metric_names or []
+    for i, name in enumerate(names):
+        where = f"spec.objective.additionalMetricNames[{i}]"
+        if not name:
+            yield Problem(field=where, message="must not be empty")
+        elif name == objective.objective_metric_name:  # 13
+            yield Problem(
+                field=where, message="should not contain spec.objective.objectiveMetricName"
+            )
+        elif name in names[:i]:
+            yield Problem(field=where, message=f"{_shown(name)} is listed more than once")
+    yield from _strategy_problems(objective)
+
+
+def _strategy_problems(objective: ObjectiveSpec) -> Iterator[Problem]:
+    names = [objective.objective_metric_name or "", *(objective.additional_metric_names or [])]
+    seen: set[str] = set()
+    for i, strategy in enumerate(objective.metric_strategies or []):
+        where = f"spec.objective.metricStrategies[{i}]"
+        name = strategy.name or ""
+        if name not in names:
+            hint = did_you_mean(name, names) or f"; metrics: {', '.join(names)}"
+            yield Problem(
+                field=f"{where}.name", message=f"{_shown(name)} is no metric of the objective{hint}"
+            )
+        elif name in seen:
+            yield Problem(
+                field=f"{where}.name", message=f"{_shown(name)} has more than one strategy"
+            )
+        seen.add(name)
+        if strategy.value not in _values(Strategy):
+            yield Problem(
+                field=f"{where}.value",
+                message=f"{_shown(strategy.value)}: must be {' or '.join(_values(Strategy))}",
+            )
+
+
+def _algorithm_problems(
+    field: str, spec: AlgorithmSpec | None, known: Mapping[str, Description], noun: str
+) -> Iterator[Problem]:
+    if spec is None:  # 14
+        yield Problem(field=field, message="must be specified")
+        return
+    name = spec.algorithm_name
+    if not name:  # 15, 16
+        yield Problem(field=f"{field}.algorithmName", message="must be specified")
+        return
+    description = known.get(name)
+    if description is None:  # 15, 16
+        names = sorted(known)
+        hint = did_you_mean(name, names) or f"; known: {', '.join(names)}"
+        yield Problem(
+            field=f"{field}.algorithmName", message=f"there is no {noun} {_shown(name)}{hint}"
+        )
+        return
+    settings = f"{field}.algorithmSettings"
+    for problem in check_settings(description, settings_of(spec)):
+        where = settings if problem.index is None else f"{settings}[{problem.index}]"
+        yield Problem(field=where, message=problem.message)
+
+
+def settings_of(spec: AlgorithmSpec) -> tuple[tuple[str, str], ...]:
+    """The settings as the kernel has them."""
+    given: Sequence[NameValue] = spec.algorithm_settings or ()
+    return tuple((setting.name or "", setting.value or "") for setting in given)
+
+
+def _collector_problems(spec: MetricsCollectorSpec | None) -> Iterator[Problem]:
+    if spec is None:
+        return
+    kind = spec.collector.kind if spec.collector is not None else None
+    where = "spec.metricsCollectorSpec.collector.kind"
+    kinds = _values(CollectorKind)
+    if kind not in kinds:  # 44
+        hint = did_you_mean(kind or "", kinds)
+        yield Problem(field=where, message=f"invalid metrics collector kind: {_shown(kind)}{hint}")
+    elif kind != CollectorKind.STDOUT.value:
+        yield Problem(field=where, message=f"{kind} is not supported yet; StdOut is")
+    yield from _filter_problems(metric_formats(spec))
+
+
+def metric_formats(spec: MetricsCollectorSpec | None) -> tuple[str, ...]:
+    """The user's own metric filters."""
+    source = spec.source if spec is not None else None
+    if source is None or source.filter is None:
+        return ()
+    return tuple(source.filter.metrics_format or ())
+
+
+def _filter_problems(formats: Sequence[str]) -> Iterator[Problem]:
+    try:
+        MetricFilter.compile(formats)
+    except Refused as exc:  # 49
+        for problem in exc.problems:
+            yield Problem(
+                field=f"spec.metricsCollectorSpec.source.filter.{problem.field}",
+                message=f"invalid filter: {problem.message}",
+            )
+
+
+def _values(
+    kind: type[ObjectiveType | Strategy | ResumePolicy | CollectorKind | AtGoal],
+) -> list[str]:
+    return [member.value for member in kind]
+
+
+def _shown(text: str | None) -> str:
+    return '""' if not text else f"{text:.60}"

@@ -1,0 +1,188 @@
+"""Katib's Experiment object -> the kernel's specification, or every reason why not."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from trialbus.contracts.katib import rules
+from trialbus.contracts.katib.defaults import with_defaults
+from trialbus.contracts.katib.models import (
+    API_VERSION,
+    AlgorithmSpec,
+    ExperimentObject,
+    Metadata,
+    ObjectiveSpec,
+)
+from trialbus.contracts.katib.models import ExperimentSpec as WireSpec
+from trialbus.contracts.katib.parameter_rules import kernel_parameter
+from trialbus.contracts.katib.shape import check_shape, did_you_mean, show
+from trialbus.contracts.katib.template_rules import kernel_template, rendering_problems
+from trialbus.contracts.yaml_input import check_json
+from trialbus.kernel import spec as kernel
+from trialbus.kernel.catalogue import Catalogue
+from trialbus.kernel.errors import Problem, Refused
+from trialbus.kernel.limits import MAX_MESSAGE_CHARS, MAX_PROBLEMS
+from trialbus.kernel.objective import Objective, ObjectiveType, Strategy
+
+Json = Any
+
+DEFAULT_NAMESPACE = "default"
+# Written by the server; an object that was got and is applied again has them.
+_SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields",
+                  "selfLink")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedExperiment:
+    """source: the object with its defaults, without status and what the server writes.
+    metadata: of `source`."""
+
+    namespace: str
+    name: str
+    spec: kernel.ExperimentSpec
+    source: dict[str, Json]
+    metadata: dict[str, Json]
+
+
+def parse_experiment(
+    obj: object,
+    *,
+    catalogue: Catalogue,
+    default_template_allowed: bool = True,
+    base_dir: str | os.PathLike[str] | None = None,
+) -> ParsedExperiment:
+    """Check an Experiment of `kubeflow.org/v1beta1` and take it in.
+
+    `base_dir`: where relative paths of its commands begin, usually the folder of its file.
+    Raises Refused, and nothing else, with every problem, each with its field path.
+    """
+    check_json(obj)
+    if not isinstance(obj, Mapping):
+        raise Refused([Problem(field="", message=f"must be an Experiment, not {show(obj)}")])
+    if identity := list(_identity_problems(obj)):
+        raise Refused(identity)
+    rest, wrong = check_shape(obj)
+    rest["spec"] = with_defaults(rest.get("spec") or {})
+    wire = ExperimentObject.model_validate(rest)
+    metadata, spec = wire.metadata or Metadata(), wire.spec or WireSpec()
+    found = _all_problems(obj, metadata, spec, catalogue, default_template_allowed)
+    _refuse_if_any(wrong, found)
+    source = _source(rest, metadata)
+    return ParsedExperiment(
+        namespace=source["metadata"]["namespace"],
+        name=source["metadata"]["name"],
+        spec=_kernel_spec(spec, metadata, base_dir),
+        source=source,
+        metadata=source["metadata"],
+    )
+
+
+def _identity_problems(obj: Mapping[str, Json]) -> Iterator[Problem]:
+    """A file that is something else is not compared with an Experiment's fields."""
+    wanted = {"apiVersion": API_VERSION, "kind": "Experiment"}
+    for field, value in wanted.items():
+        given = obj.get(field)
+        if given is None:
+            near = did_you_mean(field, [name for name in obj if name.lower() != field])
+            hint = f" ({near.removeprefix('; ')})" if near else ""
+            yield Problem(field=field, message=f"must be {value}, but is not given{hint}")
+        elif given != value:
+            yield Problem(field=field, message=f"must be {value}, not {show(given)}")
+
+
+def _all_problems(
+    obj: Mapping[str, Json],
+    metadata: Metadata,
+    spec: WireSpec,
+    catalogue: Catalogue,
+    default_template_allowed: bool,
+) -> Iterator[Problem]:
+    yield from rules.metadata_problems(metadata)
+    if obj.get("spec") is None:
+        yield Problem(field="spec", message="must be specified")
+        return
+    count = 0
+    for problem in rules.spec_problems(
+        spec, catalogue, default_template_allowed=default_template_allowed
+    ):
+        count += 1
+        yield problem
+    if not count and spec.trial_template is not None:
+        yield from rendering_problems(
+            spec.trial_template, spec.parameters or (), metadata.name or ""
+        )
+
+
+def _refuse_if_any(wrong: list[Problem], found: Iterator[Problem]) -> None:
+    """Problems of shape first; what stands at, in or around such a field is a consequence of it."""
+    shown = {problem.field for problem in wrong}
+    more = (p for p in found if not any(_overlap(p.field, field) for field in shown))
+    unique = dict.fromkeys(islice((*wrong, *islice(more, MAX_PROBLEMS)), MAX_PROBLEMS))
+    if unique:
+        raise Refused([_shortened(problem) for problem in unique])
+
+
+def _overlap(one: str, other: str) -> bool:
+    shorter, longer = sorted((one, other), key=len)
+    return longer == shorter or (
+        longer.startswith(shorter) and longer[len(shorter)] in ".[" and shorter != "spec"
+    )
+
+
+def _shortened(problem: Problem) -> Problem:
+    return Problem(field=problem.field, message=problem.message[:MAX_MESSAGE_CHARS])
+
+
+def _source(rest: Mapping[str, Json], metadata: Metadata) -> dict[str, Json]:
+    kept = {
+        name: value
+        for name, value in (rest.get("metadata") or {}).items()
+        if name not in _SERVER_FIELDS
+    }
+    kept["namespace"] = metadata.namespace or DEFAULT_NAMESPACE
+    return {"apiVersion": API_VERSION, "kind": "Experiment", "metadata": kept,
+            "spec": rest["spec"]}  # fmt: skip
+
+
+def _kernel_spec(
+    spec: WireSpec, metadata: Metadata, base_dir: str | os.PathLike[str] | None
+) -> kernel.ExperimentSpec:
+    """Of a spec that keeps the rules."""
+    at_goal = (metadata.annotations or {}).get(rules.AT_GOAL_ANNOTATION)
+    template = spec.trial_template
+    return kernel.ExperimentSpec(
+        parameters=tuple(kernel_parameter(parameter) for parameter in spec.parameters or ()),
+        objective=_objective(spec.objective or ObjectiveSpec()),
+        algorithm=_algorithm(spec.algorithm or AlgorithmSpec()),
+        early_stopping=None if spec.early_stopping is None else _algorithm(spec.early_stopping),
+        template=None if template is None else kernel_template(template),
+        parallel_trial_count=spec.parallel_trial_count or 0,
+        max_trial_count=spec.max_trial_count,
+        max_failed_trial_count=spec.max_failed_trial_count,
+        metrics_collector=kernel.MetricsCollectorSpec(
+            filters=rules.metric_formats(spec.metrics_collector_spec)
+        ),
+        resume_policy=kernel.ResumePolicy(spec.resume_policy),
+        working_dir=None if base_dir is None else os.fspath(base_dir),
+        at_goal=kernel.AtGoal.STOP if at_goal is None else kernel.AtGoal(at_goal),
+        suspend=spec.suspend or False,
+    )
+
+
+def _objective(spec: ObjectiveSpec) -> Objective:
+    return Objective(
+        type=ObjectiveType(spec.type),
+        metric=spec.objective_metric_name or "",
+        goal=spec.goal,
+        additional=tuple(spec.additional_metric_names or ()),
+        strategies={
+            strategy.name or "": Strategy(strategy.value)
+            for strategy in spec.metric_strategies or ()
+        },
+    )
+
+
+def _algorithm(spec: AlgorithmSpec) -> kernel.AlgorithmSpec:
+    return kernel.AlgorithmSpec(name=spec.algorithm_name or "", settings=rules.settings_of(spec))

@@ -1,0 +1,34 @@
+"""The algorithms and stopping rules that are installed, found by their entry points.
+
+A package of somebody else joins by the groups `trialbus.algorithms` and `trialbus.stopping_rules`;
+each entry is a description, which loads nothing heavy.
+"""
+
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from trialbus.kernel.catalogue import AlgorithmDescription, Catalogue, StoppingRuleDescription
+
+ALGORITHMS_GROUP = "trialbus.algorithms"
+STOPPING_RULES_GROUP = "trialbus.stopping_rules"
+
+Kind = TypeVar("Kind", AlgorithmDescription, StoppingRuleDescription)
+
+
+def load_catalogue() -> Catalogue:
+    """Read the entry points anew. TypeError: an entry is no description, or is named otherwise
+    than what it describes; ImportError: it cannot be loaded."""
+    return Catalogue(
+        algorithms=_load(ALGORITHMS_GROUP, AlgorithmDescription),
+        stopping_rules=_load(STOPPING_RULES_GROUP, StoppingRuleDescription),
+    )
+
+
+def _load(group: str, kind: type[Kind]) -> dict[str, Kind]:
+    found = {}
+    for entry in entry_points(group=group):
+        description = entry.load()
+        if not isinstance(description, kind) or description.name != entry.name:
+            raise TypeError(f"{group}: {entry.name} = {entry.value} is no {kind.__name__} of it")
+        found[entry.name] = description
+    return found
