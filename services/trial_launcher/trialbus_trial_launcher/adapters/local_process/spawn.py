@@ -1,0 +1,148 @@
+"""From a plan to a running wrapper: environment, checks that name what is wrong, posix_spawn."""
+
+# Names are put together as the shell and the kernel do it, never normalised.
+# ruff: noqa: PTH100, PTH110, PTH112, PTH113, PTH118
+
+import os
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trialbus_trial_launcher.adapters.local_process.folders import OpenClaim
+
+# The wrapper: built-ins only, so that it costs one exec and one fork; dash, bash and busybox agree
+# on it. Its stderr is the journal; the command gets the output file instead. Traps (unlike ignored
+# signals) are reset for the command, so a signal to the whole group ends the command and leaves the
+# wrapper to tell how. `exec` in a subshell never runs a built-in or function of that name. bash
+# names the signal that ended a command only outside its POSIX mode.
+_WRAPPER = """${{BASH_VERSION:+set +o posix}}
+trap : HUP INT QUIT TERM USR1 USR2
+echo "pid $$" >&2
+({enter}exec "$@" 2>&1)
+echo "exit $?" >&2"""
+_IN_PLACE = _WRAPPER.format(enter="")
+_IN_FOLDER = _WRAPPER.format(enter='cd -- "$1" || exit 126; shift; ')
+# The wrapper's name in its own error messages, at the start of a line of the output.
+WRAPPER_NAME = "trialbus"
+# The number under which every process of a run holds the claim's lock, beside 0, 1 and 2.
+LOCK_DESCRIPTOR = 9
+
+# Marks every process of a run, also those that leave its process group.
+FOLDER_VARIABLE = "TRIALBUS_RUN_FOLDER"
+RUN_ID_VARIABLE = "TRIALBUS_RUN_ID"
+_OWN_PREFIX = "TRIALBUS_"
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Other names do not survive every sh (dash drops them), and this one tells the wrapper what it is.
+_CARRIED_NAME = re.compile(r"(?!BASH_VERSION$)[A-Za-z_][A-Za-z0-9_]*")
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+
+_DEFAULT_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a command cannot start, as an exit code that shells use and a message for people."""
+
+    exit_code: int
+    message: str
+
+
+def base_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """The launcher's environment as in the user's shell, without our own settings (they hold
+    credentials); Python writes its output at once, so that metrics arrive live."""
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith(_OWN_PREFIX) and _CARRIED_NAME.fullmatch(name)
+    }
+    kept.setdefault("PATH", _DEFAULT_PATH)
+    kept.setdefault("PYTHONUNBUFFERED", "1")
+    return kept
+
+
+def problem_of(command: Sequence[str], path: str, working_dir: str | None) -> Problem | None:
+    """What is wrong, found before anything runs; None if all looks well."""
+    if not command or not command[0]:
+        return Problem(exit_code=NOT_FOUND, message="the command is empty")
+    if any("\0" in part for part in (*command, working_dir or "")):
+        return Problem(exit_code=NOT_EXECUTABLE, message="the command contains a NUL character")
+    if working_dir is not None and not os.path.isdir(working_dir):
+        return Problem(
+            exit_code=NOT_EXECUTABLE, message=f"working folder not found: {working_dir!r}"
+        )
+    if working_dir is not None and not os.access(working_dir, os.X_OK):
+        return Problem(
+            exit_code=NOT_EXECUTABLE, message=f"working folder not accessible: {working_dir!r}"
+        )
+    found = [place for place in _places(command[0], path, working_dir) if os.path.exists(place)]
+    if any(os.path.isfile(place) and os.access(place, os.X_OK) for place in found):
+        return None
+    if found:
+        return Problem(exit_code=NOT_EXECUTABLE, message=f"not executable: {command[0]!r}")
+    return Problem(exit_code=NOT_FOUND, message=f"command not found: {command[0]!r}")
+
+
+def spawn(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    working_dir: str | None,
+    claim: OpenClaim,
+    *,
+    shell: str,
+    null: int,
+) -> int:
+    """Starts the wrapper, the leader of a new session; its pid. Nothing passes through a shell's
+    parser: the words are positional arguments. Raises OSError, or ValueError (NUL, bad name)."""
+    words = _without_options(command, env["PATH"], working_dir)
+    carried = {name: value for name, value in env.items() if _CARRIED_NAME.fullmatch(name)}
+    if len(carried) < len(env):
+        words = [*_env_words(env, carried, words[0]), *words]
+    script, arguments = _IN_PLACE, words
+    if working_dir is not None:
+        script, arguments = _IN_FOLDER, [os.path.abspath(working_dir), *words]
+    return os.posix_spawn(
+        shell,
+        ["sh", "-c", script, WRAPPER_NAME, *arguments],
+        carried,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, null, 0),
+            (os.POSIX_SPAWN_DUP2, claim.output, 1),
+            (os.POSIX_SPAWN_DUP2, claim.journal, 2),
+            # Last: the three above may have this number here.
+            (os.POSIX_SPAWN_DUP2, claim.lock, LOCK_DESCRIPTOR),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=_DEFAULT_SIGNALS,
+    )
+
+
+def _places(name: str, path: str, working_dir: str | None) -> list[str]:
+    """Where a command of this name is looked for, as the wrapper will do in `working_dir`."""
+    base = working_dir or "."
+    if "/" in name:
+        return [os.path.join(base, name)]
+    return [os.path.join(base, folder, name) for folder in path.split(":")]
+
+
+def _without_options(command: Sequence[str], path: str, working_dir: str | None) -> list[str]:
+    """A program named like an option would be one to some shells' exec: give its full path."""
+    if not command[0].startswith("-"):
+        return list(command)
+    for place in _places(command[0], path, working_dir):
+        if os.access(place, os.X_OK):
+            return [os.path.abspath(place), *command[1:]]
+    return list(command)
+
+
+def _env_words(env: Mapping[str, str], carried: Mapping[str, str], program: str) -> list[str]:
+    """env(1) sets the variables whose names a shell cannot carry."""
+    for name in env.keys() - carried.keys():
+        if not name or "=" in name:
+            raise ValueError(f"not a name of an environment variable: {name!r}")
+    if "=" in program:
+        raise ValueError(f"{program!r} cannot run with environment names that are no identifiers")
+    return ["env", *(f"{name}={value}" for name, value in env.items() if name not in carried)]
