@@ -61,7 +61,7 @@ class Body(BaseModel):
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises Poison with every problem."""
-        return _parse_body(cls, data)
+        return _parse_body(cls, check_size(data))
 
 
 class FieldProblem(Body):
@@ -218,7 +218,8 @@ def _dump(body: Mapping[str, Any]) -> bytes:
     data = text.encode("utf-8", "replace")
     if not _may_hold_numbers(data):
         return data
-    text = json.dumps(_without_numbers(body), ensure_ascii=False, allow_nan=False)
+    body = {**body, "data": _without_numbers(body["data"])}
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "replace")
 
 

@@ -66,7 +66,8 @@ class MemoryBus:
         seen_at = self._ids.get(message.id)
         if seen_at is not None and now - seen_at < limits.DEDUPLICATION_WINDOW_S:
             return
-        self._ids[message.id] = now
+        if fate.delays_s:
+            self._ids[message.id] = now
         after_each(fate.delays_s, lambda: self._store(message))
 
     def durable(self, service: str, event_types: Sequence[str], partition: int) -> "Durable":
@@ -110,12 +111,13 @@ class MemoryBus:
         while True:
             if epoch != self._epoch:
                 epoch, position = self._epoch, 0
-            while position < len(self.events):
-                message = self.events[position]
-                position += 1
-                if subjects.matches(pattern, message.subject):
-                    yield message
-            await self._stored.wait()
+            if position == len(self.events):
+                await self._stored.wait()
+                continue
+            message = self.events[position]
+            position += 1
+            if subjects.matches(pattern, message.subject):
+                yield message
 
     def _store(self, message: Message) -> None:
         self.events.append(message)
