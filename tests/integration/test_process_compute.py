@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import psutil
 import pytest
@@ -95,7 +96,7 @@ async def expected(count: int) -> list[PointTexts]:
 
 def is_gone(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
@@ -211,7 +212,7 @@ class Endless:
 
     def tell(self, finished: object) -> None: ...
 
-    def propose(self, request: ProposalRequest) -> Proposal:
+    def propose(self, request: ProposalRequest, rng: Random) -> Proposal:
         while True:
             time.sleep(1)
 
@@ -219,13 +220,13 @@ class Endless:
 class Deadly(Endless):
     """Takes the whole process with it, as running out of memory does."""
 
-    def propose(self, request: ProposalRequest) -> Proposal:
+    def propose(self, request: ProposalRequest, rng: Random) -> Proposal:
         os.kill(os.getpid(), signal.SIGKILL)
-        return super().propose(request)
+        return super().propose(request, rng)
 
 
 class Failing(Endless):
-    def propose(self, request: ProposalRequest) -> Proposal:
+    def propose(self, request: ProposalRequest, rng: Random) -> Proposal:
         raise ArithmeticError("no square root")
 
 

@@ -39,8 +39,9 @@ def study_of(name: str, *parameters: Parameter, **settings: str) -> Study:
     return Study(parameters=parameters, objective=ObjectiveType.MINIMIZE, algorithm=algorithm)
 
 
-def ask(first: int, count: int, watermark: int, seed: int) -> ProposalRequest:
-    return ProposalRequest(number=1, first=first, count=count, watermark=watermark, seed=seed)
+def ask(first: int, count: int, watermark: int, seed: int) -> tuple[ProposalRequest, Random]:
+    request = ProposalRequest(number=1, first=first, count=count, watermark=watermark, seed=seed)
+    return request, Random(seed)
 
 
 def trial(number: int, point: PointTexts, value: float | None, **fields: object) -> FinishedTrial:
@@ -171,10 +172,10 @@ def test_the_last_point_of_a_large_space_is_found() -> None:
 def test_a_range_of_a_few_neighbouring_doubles_ends() -> None:
     space = SearchSpace((Parameter(name="x", type="double", min="1", max="1.0000000000000004"),))
     seen = SeenPoints(space)
-    found = []
+    found: list[float] = []
     while (point := draw_unseen(space, seen, Random(len(found)))) is not None:
         seen.add(point)
-        found.append(point[0])
+        found.append(float(point[0]))
     assert sorted(found) == [1.0, 1.0000000000000002, 1.0000000000000004]
 
 
@@ -204,7 +205,7 @@ def run(
     while len(values) < count:
         if len(points) - len(values) < width and len(points) < count:
             request = ask(len(points), 1, len(values), request_seed(seed, len(points)))
-            points += algorithm.propose(request).points
+            points += algorithm.propose(*request).points
             continue
         point = points[len(values)]
         values.append(evaluate([float(text) for text in point]))
@@ -250,7 +251,7 @@ def test_running_points_keep_their_neighbourhood_free() -> None:
     known = tuple((repr(i / 10),) for i in range(11))
     algorithm.restore(known)
     algorithm.tell([trial(i + 1, p, (float(p[0]) - 0.53) ** 2) for i, p in enumerate(known)])
-    found = algorithm.propose(ask(11, 4, 11, 5)).points
+    found = algorithm.propose(*ask(11, 4, 11, 5)).points
     values = sorted(float(text) for (text,) in found)
     assert abs(float(found[0][0]) - 0.53) < 0.02
     assert all(after - before > 0.002 for before, after in pairwise(values))
@@ -287,12 +288,12 @@ def test_a_space_of_texts_only_is_modelled() -> None:
 def test_an_instance_restored_between_milestones_answers_alike() -> None:
     study = study_of(BAYESIAN, *PLANE, n_initial_points="40")
     lived, fresh = Registry().create(study), Registry().create(study)
-    points = list(lived.propose(ask(0, 40, 0, 1)).points)
+    points = list(lived.propose(*ask(0, 40, 0, 1)).points)
     told = [trial(i + 1, p, branin([float(v) for v in p])) for i, p in enumerate(points)]
     lived.tell(told[:38])
-    points += lived.propose(ask(40, 1, 38, 2)).points
+    points += lived.propose(*ask(40, 1, 38, 2)).points
     lived.tell(told[38:39])
-    expected = lived.propose(ask(41, 1, 39, 3)).points
+    expected = lived.propose(*ask(41, 1, 39, 3)).points
     fresh.restore(points)
     fresh.tell(told[:39])
-    assert fresh.propose(ask(41, 1, 39, 3)).points == expected
+    assert fresh.propose(*ask(41, 1, 39, 3)).points == expected

@@ -1,5 +1,7 @@
 """Algorithm instances as caches at a watermark."""
 
+from random import Random
+
 import pytest
 
 from trialbus.kernel.errors import Refused, Transient
@@ -50,7 +52,7 @@ def answered(memory: Memory, study: Study, request: ProposalRequest, past: Histo
 
 
 def test_a_memory_asks_for_what_it_lacks_and_no_more() -> None:
-    memory, study = Memory(Registry()), study_of(BAYESIAN, *PLANE)
+    memory, study = Memory(Registry(), Random), study_of(BAYESIAN, *PLANE)
     points = answered(memory, study, ask(0, 3, 0, 1), History()).points
     assert memory.answer("uid", study, ask(3, 1, 2, 2), None) == HistoryNeeded(first=3, after=0)
     past = History(first=3, finished=told(points, 2))
@@ -59,7 +61,7 @@ def test_a_memory_asks_for_what_it_lacks_and_no_more() -> None:
 
 
 def test_a_memory_that_knows_too_much_starts_over() -> None:
-    memory, study = Memory(Registry()), study_of(BAYESIAN, *PLANE)
+    memory, study = Memory(Registry(), Random), study_of(BAYESIAN, *PLANE)
     points = answered(memory, study, ask(0, 3, 0, 1), History()).points
     past = History(points=points, finished=told(points, 3))
     late = answered(memory, study, ask(3, 1, 2, 2), past)
@@ -71,7 +73,7 @@ def test_a_memory_that_knows_too_much_starts_over() -> None:
 
 
 def test_algorithms_that_do_not_look_at_results_are_not_told_them() -> None:
-    memory, study = Memory(Registry()), study_of("random", *PLANE)
+    memory, study = Memory(Registry(), Random), study_of("random", *PLANE)
     assert isinstance(memory.answer("uid", study, ask(0, 3, 0, 1), None), Proposal)
     assert isinstance(memory.answer("uid", study, ask(3, 3, 2, 2), None), Proposal)
     memory.forget("uid")
@@ -79,7 +81,7 @@ def test_algorithms_that_do_not_look_at_results_are_not_told_them() -> None:
 
 
 def test_a_gap_in_the_finish_numbers_is_waited_out() -> None:
-    memory, study = Memory(Registry()), study_of(BAYESIAN, *PLANE)
+    memory, study = Memory(Registry(), Random), study_of(BAYESIAN, *PLANE)
     points = answered(memory, study, ask(0, 3, 0, 1), History()).points
     one, _, three = told(points, 3)
     with pytest.raises(Transient):
@@ -89,7 +91,7 @@ def test_a_gap_in_the_finish_numbers_is_waited_out() -> None:
 
 
 def test_the_least_used_experiment_is_dropped() -> None:
-    memory, study = Memory(Registry(), capacity=2), study_of("random", *PLANE)
+    memory, study = Memory(Registry(), Random, capacity=2), study_of("random", *PLANE)
     for uid in ("a", "b", "a", "c"):
         memory.answer(uid, study, ask(0, 1, 0, 1), None)
     assert isinstance(memory.answer("a", study, ask(1, 1, 0, 1), None), Proposal)
@@ -98,7 +100,7 @@ def test_the_least_used_experiment_is_dropped() -> None:
 
 
 def test_unknown_algorithms_and_failing_code_are_refused() -> None:
-    memory = Memory(Registry())
+    memory = Memory(Registry(), Random)
     with pytest.raises(Refused, match="KeyError"):
         memory.answer("uid", study_of("simulated_annealing", *PLANE), ask(0, 1, 0, 1), None)
     with pytest.raises(Refused, match="ValueError"):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import SUGGESTION_DEADLINE_S
@@ -24,7 +25,7 @@ class InlineCompute:
     """In this process and on its event loop: for simulations and for light algorithms."""
 
     def __init__(self, registry: Registry) -> None:
-        self._memory = Memory(registry)
+        self._memory = Memory(registry, Random)
 
     async def propose(
         self, uid: str, study: Study, request: ProposalRequest, history: HistorySource
@@ -90,8 +91,8 @@ class ProcessCompute:
     async def close(self) -> None:
         self._closed = True
         self._worker.kill()
-        # The thread comes free, because its conversation ended with the worker.
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        # The thread comes free: its conversations end with the worker.
+        await asyncio.to_thread(self._thread.shutdown)
         self._worker.end()
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from random import Random
 from typing import cast
 
 from trialbus.kernel.catalogue import AlgorithmDescription
@@ -48,7 +49,7 @@ class Failure:
         return error
 
 
-class WorkerLost(Exception):  # noqa: N818
+class WorkerLost(Exception):
     """The worker process died before it answered."""
 
 
@@ -131,7 +132,7 @@ def serve(pipe: Connection, descriptions: list[AlgorithmDescription]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in SINGLE_THREADED:
         os.environ.setdefault(name, "1")
-    memory = Memory(Registry(descriptions))
+    memory = Memory(Registry(descriptions), Random)
     with suppress(*GONE):
         while True:
             message = pipe.recv()

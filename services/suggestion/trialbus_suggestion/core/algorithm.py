@@ -1,7 +1,7 @@
 """What an algorithm is: a cache of the past, and a pure function from it to new points."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trialbus.kernel.proposals import (
     FinishedTrial,
@@ -11,10 +11,13 @@ from trialbus.kernel.proposals import (
     Study,
 )
 
+if TYPE_CHECKING:
+    from random import Random
+
 
 class Algorithm(Protocol):
     """The law: an instance that was told the same past, in whatever portions, answers the same
-    request with the same points. All randomness comes from the request's seed."""
+    request, with generators in the same state, with the same points."""
 
     def restore(self, points: Sequence[PointTexts]) -> None:
         """Take in points that were proposed earlier, in order, behind those already known."""
@@ -22,8 +25,8 @@ class Algorithm(Protocol):
     def tell(self, finished: Sequence[FinishedTrial]) -> None:
         """Take in finished trials, in order of their numbers. Each is told once."""
 
-    def propose(self, request: ProposalRequest) -> Proposal:
-        """Draw points, and remember them as `restore` would."""
+    def propose(self, request: ProposalRequest, rng: "Random") -> Proposal:
+        """Draw points, and remember them as `restore` would. `rng` is seeded by the request."""
 
 
 Factory = Callable[[Study], Algorithm]

@@ -1,7 +1,6 @@
 """Bayesian optimisation: random points first, then the best points by a surrogate model."""
 
 from collections.abc import Sequence
-from random import Random
 from typing import TYPE_CHECKING
 
 from trialbus.kernel.catalogue import read_settings
@@ -18,6 +17,8 @@ from trialbus_suggestion.core.losses import Loss, losses_of
 from trialbus_suggestion.core.seen import SeenPoints, draw, draw_unseen
 
 if TYPE_CHECKING:
+    from random import Random
+
     from trialbus_suggestion.core.surrogate import Surrogate
 
 # With fewer results a model is a guess; more random points while many run at once.
@@ -51,8 +52,7 @@ class BayesianOptimization:
     def tell(self, finished: Sequence[FinishedTrial]) -> None:
         self._finished.extend(finished)
 
-    def propose(self, request: ProposalRequest) -> Proposal:
-        rng = Random(request.seed)
+    def propose(self, request: ProposalRequest, rng: "Random") -> Proposal:
         points: list[PointTexts] = []
         for _ in range(request.count):
             point = self._next(rng)
@@ -66,7 +66,7 @@ class BayesianOptimization:
         self._points.append(point)
         self._seen.add(point)
 
-    def _next(self, rng: Random) -> Point | None:
+    def _next(self, rng: "Random") -> Point | None:
         if self._avoids and self._seen.is_spent:
             return None
         if len(self._points) >= self._initial_count:
@@ -77,7 +77,7 @@ class BayesianOptimization:
             return draw_unseen(self._space, self._seen, rng)
         return draw(self._space, rng)
 
-    def _by_model(self, observed: list[Observation], rng: Random) -> Point:
+    def _by_model(self, observed: list[Observation], rng: "Random") -> Point:
         if self._surrogate is None:
             # scikit-optimize takes more than a second to load.
             from trialbus_suggestion.core.surrogate import Surrogate  # noqa: PLC0415

@@ -2,12 +2,17 @@
 
 import traceback
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from trialbus.kernel.errors import Problem, Refused, Transient
 from trialbus.kernel.proposals import History, Proposal, ProposalRequest, Study
 from trialbus_suggestion.core.algorithm import Algorithm
 from trialbus_suggestion.core.registry import Registry
+
+if TYPE_CHECKING:
+    from random import Random
 
 # An instance of 10,000 trials takes some MB.
 MAX_EXPERIMENTS = 64
@@ -30,10 +35,19 @@ class _Remembered:
 
 
 class Memory:
-    """Answers requests, or says which part of the past it lacks."""
+    """Answers requests, or says which part of the past it lacks.
 
-    def __init__(self, registry: Registry, capacity: int = MAX_EXPERIMENTS) -> None:
+    `generator` makes a random generator from a seed.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        generator: Callable[[int], "Random"],
+        capacity: int = MAX_EXPERIMENTS,
+    ) -> None:
         self._registry = registry
+        self._generator = generator
         self._capacity = capacity
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
 
@@ -65,7 +79,7 @@ class Memory:
         if remembered.points < request.first or lacks_results:
             after = remembered.watermark if looks_back else None
             return HistoryNeeded(first=remembered.points, after=after)
-        proposal = remembered.algorithm.propose(request)
+        proposal = remembered.algorithm.propose(request, self._generator(request.seed))
         remembered.points += len(proposal.points)
         return proposal
 

@@ -1,7 +1,7 @@
 """Random search: independent draws, no point twice while others are left."""
 
 from collections.abc import Sequence
-from random import Random
+from typing import TYPE_CHECKING
 
 from trialbus.kernel.catalogue import read_settings
 from trialbus.kernel.proposals import (
@@ -14,6 +14,9 @@ from trialbus.kernel.proposals import (
 from trialbus.kernel.space import Point, SearchSpace
 from trialbus_suggestion.core.catalogue import RANDOM
 from trialbus_suggestion.core.seen import SeenPoints, draw, draw_unseen
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 class RandomSearch:
@@ -33,8 +36,7 @@ class RandomSearch:
     def tell(self, finished: Sequence[FinishedTrial]) -> None:
         """Nothing to learn."""
 
-    def propose(self, request: ProposalRequest) -> Proposal:
-        rng = Random(request.seed)
+    def propose(self, request: ProposalRequest, rng: "Random") -> Proposal:
         points: list[PointTexts] = []
         while len(points) < request.count:
             point = self._next(rng)
@@ -43,7 +45,7 @@ class RandomSearch:
             points.append(self._space.key(point))
         return Proposal(points=tuple(points), exhausted=len(points) < request.count)
 
-    def _next(self, rng: Random) -> Point | None:
+    def _next(self, rng: "Random") -> Point | None:
         if not self._avoids:
             return draw(self._space, rng)
         point = draw_unseen(self._space, self._seen, rng)

@@ -3,9 +3,12 @@
 from array import array
 from bisect import bisect_left
 from hashlib import blake2b
-from random import Random
+from typing import TYPE_CHECKING
 
 from trialbus.kernel.space import Point, SearchSpace
+
+if TYPE_CHECKING:
+    from random import Random
 
 # Draws before giving up: past this, all but a few per cent of the probability is spent.
 MAX_DRAWS = 100
@@ -62,12 +65,12 @@ class SeenPoints:
         return int.from_bytes(blake2b(text, digest_size=KEY_BYTES).digest(), "big")
 
 
-def draw(space: SearchSpace, rng: Random) -> Point:
+def draw(space: SearchSpace, rng: "Random") -> Point:
     """A point by the distributions of its parameters."""
     return space.from_unit([rng.random() for _ in space.axes])
 
 
-def draw_unseen(space: SearchSpace, seen: SeenPoints, rng: Random) -> Point | None:
+def draw_unseen(space: SearchSpace, seen: SeenPoints, rng: "Random") -> Point | None:
     """A point that has not been seen; None: there is none left.
 
     Draws by the distributions; when those hit only seen points, the next unseen one from a

@@ -7,8 +7,7 @@ matters; what is expensive, tuning a Gaussian process, is kept per milestone.
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
@@ -23,6 +22,9 @@ from trialbus.kernel.axes import Axis
 from trialbus.kernel.catalogue import SettingValue
 from trialbus.kernel.space import Point, SearchSpace, Value
 from trialbus_suggestion.core.seen import SeenPoints, draw_unseen
+
+if TYPE_CHECKING:
+    from random import Random
 
 HEDGED = ("EI", "LCB", "PI")
 WITHOUT_TIME = {"EIps": "EI", "PIps": "PI"}
@@ -82,7 +84,7 @@ class Surrogate:
         self,
         observed: Sequence[tuple[Point, float]],
         running: Iterable[Point],
-        rng: Random,
+        rng: "Random",
         seen: SeenPoints | None,
     ) -> Point:
         """The most promising point; with `seen` one that is not in it (there must be one left).
@@ -106,7 +108,7 @@ class Surrogate:
                 point = self._best_unseen(optimizer, seen, rng) or point
         return point
 
-    def _estimator(self, rng: Random) -> Any:
+    def _estimator(self, rng: "Random") -> Any:
         if self._is_gp and self._tuned is not None:
             return clone(self._tuned[1])
         seed = rng.getrandbits(31)
@@ -133,7 +135,7 @@ class Surrogate:
             avoid_duplicates=False,
         )
 
-    def _best_unseen(self, optimizer: Any, seen: SeenPoints, rng: Random) -> Point | None:
+    def _best_unseen(self, optimizer: Any, seen: SeenPoints, rng: "Random") -> Point | None:
         points = list(_unseen_points(self._space, seen, rng))
         if not points:
             return None
@@ -161,7 +163,7 @@ def _dimension(axis: Axis) -> Dimension:
     return Categorical([axis.value_at(i) for i in range(axis.size or 0)])
 
 
-def _unseen_points(space: SearchSpace, seen: SeenPoints, rng: Random) -> Iterator[Point]:
+def _unseen_points(space: SearchSpace, seen: SeenPoints, rng: "Random") -> Iterator[Point]:
     """All unseen points of a small space, else some by the distributions."""
     cardinality = space.cardinality()
     if cardinality is not None and cardinality <= FALLBACK_POINTS:
