@@ -13,9 +13,7 @@ async def build(parts: Parts) -> Behaviour:
     reactor = ExperimentReactor(parts)
     commanding = Commanding(parts, load_catalogue())
     return Behaviour(
-        reactor=Reactor(
-            listens=heard_by("experiment"), react=reactor.react, sweep=reactor.sweep
-        ),
+        reactor=Reactor(listens=heard_by("experiment"), react=reactor.react, sweep=reactor.sweep),
         served=(
             Served(subject=subjects.commands(), queue="experiment", respond=commanding.respond),
         ),

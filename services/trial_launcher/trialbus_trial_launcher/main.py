@@ -34,6 +34,7 @@ def compose(parts: Parts, launcher: Launcher, *, host: str, boot: str) -> Behavi
     )
     recording = Recording(parts)
     following = Following(parts, launcher, recording.add)
+    recording.committed = following.forget
     launching = Launching(parts, launcher, following, place)
 
     async def close() -> None:

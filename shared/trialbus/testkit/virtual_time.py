@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_ROUNDS = 20
 
 
 class Stalled(Exception):
@@ -46,7 +47,18 @@ def run_virtual(main: Coroutine[Any, Any, T], *, limit_s: float) -> T:
     try:
         return loop.run_until_complete(main)
     finally:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop._run_once() if asyncio.all_tasks(loop) else None  # type: ignore[attr-defined]
+        _abandon(loop)
         loop.close()
+
+
+def _abandon(loop: asyncio.AbstractEventLoop) -> None:
+    """End what is left. Some of it awaits dead connections and would never end by itself."""
+    for _ in range(_ROUNDS):
+        tasks = asyncio.all_tasks(loop)
+        if not tasks:
+            return
+        for task in tasks:
+            task.cancel()
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+        loop.call_soon(loop.stop)
+        loop.run_forever()

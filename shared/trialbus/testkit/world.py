@@ -77,6 +77,7 @@ class _MessageFaults(Faults):
         self._world = world
 
     def on_publish(self, message: Message) -> Fate:
+        self._world.published.append(message)
         return self._world.fate()
 
     def on_request(self, request: Request) -> Fate:
@@ -104,12 +105,14 @@ class World:
     definitions: Mapping[str, ServiceDefinition]
     rng: Random
     weather: Weather = field(default_factory=Weather)
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=lambda: Settings())
     crashes: int = 0
     store: MemoryStore = field(init=False)
     bus: MemoryBus = field(init=False)
     clock: LoopClock = field(default_factory=LoopClock)
     failures: list[BaseException] = field(default_factory=list)
+    # Whatever was handed to the bus, even if the weather or a wipe took it.
+    published: list[Message] = field(default_factory=list)
     _instances: dict[str, _Instance] = field(default_factory=dict)
     # service -> calls into the world until it crashes, and how long it stays away
     _doomed: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -225,9 +228,8 @@ class World:
         self._closing = True
         for instance in self._instances.values():
             instance.task.cancel()
-        await asyncio.gather(
-            *(instance.task for instance in self._instances.values()), return_exceptions=True
-        )
+        # What awaits a connection that is gone never ends; it must not be waited for.
+        await asyncio.sleep(0)
 
 
 class SilentLog:

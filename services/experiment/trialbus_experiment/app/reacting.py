@@ -48,9 +48,7 @@ class ExperimentReactor:
         """One round; returns the experiments that need another."""
         documents = await self._parts.store.get_many(EXPERIMENTS.name, uids)
         states = self._decode(documents, failed)
-        observed = await self._views.observe(
-            list(states.values()), self._trials.settled(states)
-        )
+        observed = await self._views.observe(list(states.values()), self._trials.settled(states))
         changed: dict[str, Experiment] = {}
         for uid, state in states.items():
             kept = self._parts.outbox.unsent(EXPERIMENTS.name, uid, state.outbox)
@@ -60,9 +58,7 @@ class ExperimentReactor:
                 changed[uid] = decision.state
                 self._parts.telemetry.log.debug("decided", uid=uid, reason=decision.reason)
         lost = await self._commit(documents, changed)
-        current = {
-            uid: changed.get(uid, state) for uid, state in states.items() if uid not in lost
-        }
+        current = {uid: changed.get(uid, state) for uid, state in states.items() if uid not in lost}
         await self._trials.follow(list(current.values()), observed)
         for uid in changed.keys() - set(lost):
             self._offer(changed[uid])
@@ -92,7 +88,11 @@ class ExperimentReactor:
             for uid, state in changed.items()
         ]
         outcomes = await self._parts.store.commit(EXPERIMENTS.name, writes)
-        lost = [uid for uid, outcome in zip(changed, outcomes, strict=True) if outcome is not Outcome.DONE]
+        lost = [
+            uid
+            for uid, outcome in zip(changed, outcomes, strict=True)
+            if outcome is not Outcome.DONE
+        ]
         self._parts.telemetry.conflicts.inc(len(lost))
         return lost
 
@@ -154,6 +154,3 @@ def _waits_for_settling(state: Experiment) -> bool:
         ExperimentPhase.DELETING,
         ExperimentPhase.SUSPENDED,
     )
-
-
-

@@ -32,9 +32,7 @@ class TrialDocuments:
         self._known.pop(uid, None)
         self._settled.pop(uid, None)
 
-    async def follow(
-        self, states: Sequence[Experiment], observed: Mapping[str, Observed]
-    ) -> None:
+    async def follow(self, states: Sequence[Experiment], observed: Mapping[str, Observed]) -> None:
         """Insert the documents of opened trials, finish those of closed ones. A trial that is
         closed before its document was ever seen here is opened first."""
         await self._open([trial for state in states for trial in self._missing(state, observed)])
@@ -76,9 +74,7 @@ class TrialDocuments:
             trial = TRIAL.decode(document)
             self._known.setdefault(trial.uid, {})[trial.index] = trial
 
-    async def _close(
-        self, states: Sequence[Experiment], observed: Mapping[str, Observed]
-    ) -> None:
+    async def _close(self, states: Sequence[Experiment], observed: Mapping[str, Observed]) -> None:
         due = [
             (state, int(key))
             for state in states

@@ -88,6 +88,4 @@ def _compare(
 
 def reopened(trial: OpenTrial, now: float) -> OpenTrial:
     """The same trial as its next attempt."""
-    return replace(
-        trial, attempt=trial.attempt + 1, state=OpenState.ACTIVE, stop="", opened_at=now
-    )
+    return replace(trial, attempt=trial.attempt + 1, state=OpenState.ACTIVE, stop="", opened_at=now)

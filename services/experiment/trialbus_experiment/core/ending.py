@@ -9,9 +9,7 @@ from trialbus_experiment.core.closing import close_paused
 from trialbus_experiment.core.draft import Draft
 from trialbus_experiment.core.states import Happening
 
-_JUDGED = frozenset(
-    {ExperimentPhase.CREATED, ExperimentPhase.RUNNING, ExperimentPhase.SUSPENDED}
-)
+_JUDGED = frozenset({ExperimentPhase.CREATED, ExperimentPhase.RUNNING, ExperimentPhase.SUSPENDED})
 
 
 def judge_budget(draft: Draft) -> None:
@@ -112,9 +110,7 @@ def _end(draft: Draft) -> None:
     assert verdict is not None
     succeeded = verdict.phase is ExperimentPhase.SUCCEEDED
     draft.move(Happening.SUCCESS_COMPLETE if succeeded else Happening.FAILURE_COMPLETE)
-    draft.condition(
-        "Running", status=False, reason=verdict.reason, message=verdict.message
-    )
+    draft.condition("Running", status=False, reason=verdict.reason, message=verdict.message)
     draft.condition(
         "Succeeded" if succeeded else "Failed", reason=verdict.reason, message=verdict.message
     )

@@ -39,9 +39,7 @@ def take_answers(draft: Draft, answers: Mapping[int, Answer]) -> None:
 
 def _fail_for_refusal(draft: Draft, why: str) -> None:
     if draft.state.verdict is None:
-        draft.end_with(
-            ExperimentPhase.FAILED, "ExperimentFailed", f"Suggestion has failed: {why}"
-        )
+        draft.end_with(ExperimentPhase.FAILED, "ExperimentFailed", f"Suggestion has failed: {why}")
 
 
 def open_trials(draft: Draft) -> None:
@@ -137,8 +135,9 @@ def _complain_about_silence(draft: Draft, waiting: PointsRequest) -> None:
     waited = draft.now - waiting.asked_at
     starving = len(draft.open) < draft.state.spec.parallel_trial_count
     if starving and waited > SUGGESTION_DEADLINE_S:
+        running = draft.state.phase is ExperimentPhase.RUNNING
         draft.condition(
-            "Running",
+            "Running" if running else "Created",
             reason="SuggestionStalled",
             message=f"No points after {SUGGESTION_DEADLINE_S:g} s: is the suggestion service up?",
         )

@@ -188,7 +188,9 @@ class _PastOf:
             if key not in documents:
                 raise Transient(f"answer {number} is not readable yet")
             answer = ANSWER.decode(documents[key])
-            found.update(enumerate(answer.points, start=answer.first))
+            # Points ahead that a restart dropped were drawn anew: the later answer counts.
+            for index, point in enumerate(answer.points, start=answer.first):
+                found.setdefault(index, point)
             if answer.first <= first:
                 break
         return tuple(found[index] for index in range(first, self._request.first))

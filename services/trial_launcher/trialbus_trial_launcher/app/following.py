@@ -30,13 +30,14 @@ _SURVEY_INTERVAL_S = 2.0
 @dataclass(slots=True)
 class Followed:
     """One live run. run: as committed. stop_asked: the reason that was passed on. refused: the
-    collector wants nothing more of it. complete: the collector has all of it."""
+    collector wants nothing more of it. complete: the collector has all of it. recorded: its end waits for its commit."""
 
     run: Run
     tail: OutputTail
     stop_asked: str = ""
     refused: bool = False
     complete: bool = False
+    recorded: bool = False
     shipping: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -64,6 +65,10 @@ class Following:
             self._early.discard(run.id)
             self.end([run.id])
 
+    def forget(self, run_id: str) -> None:
+        """Its end is committed."""
+        self._runs.pop(run_id, None)
+
     async def stop(self, run_id: str, reason: str) -> None:
         followed = self._runs.get(run_id)
         if followed is None or followed.stop_asked == reason:
@@ -81,7 +86,7 @@ class Following:
         while True:
             self._early.clear()
             await self._parts.clock.sleep(_SURVEY_INTERVAL_S)
-            running = [key for key in self._runs if key not in self._ending]
+            running = self._live()
             if not running:
                 continue
             status = await self._launcher.status(running)
@@ -89,17 +94,34 @@ class Following:
 
     def end(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
-            if run_id not in self._runs:
+            followed = self._runs.get(run_id)
+            if followed is None:
                 self._early.add(run_id)
-            elif run_id not in self._ending:
-                self._ending[run_id] = asyncio.ensure_future(self._end(self._runs[run_id]))
+            elif run_id not in self._ending and not followed.recorded:
+                self._ending[run_id] = self._spawn_end(followed)
+
+    def _spawn_end(self, followed: Followed) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(self._end(followed))
+        task.add_done_callback(self._report)
+        return task
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        """What went wrong is looked at again by the survey; it must not be silent."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._parts.telemetry.log.error(
+                "ending a run failed", error=f"{type(error).__name__}: {error}"
+            )
 
     async def ship_live(self) -> None:
         """For ever: send what running trials have reported since the last look."""
         while True:
             await self._parts.clock.sleep(TAIL_INTERVAL_S)
-            live = [it for key, it in self._runs.items() if key not in self._ending]
-            await asyncio.gather(*(self._ship_once(followed) for followed in live))
+            await asyncio.gather(*(self._ship_once(self._runs[key]) for key in self._live()))
+
+    def _live(self) -> list[str]:
+        return [
+            key for key, it in self._runs.items() if key not in self._ending and not it.recorded
+        ]
 
     async def _ship_once(self, followed: Followed) -> None:
         async with followed.shipping:
@@ -149,8 +171,9 @@ class Following:
             stored = True
             if status.state is RunState.FINISHED:
                 stored = await self._ship_rest(followed)
-            self._record(followed.run, await self._ended(followed.run, status, stored))
-            self._runs.pop(run_id, None)
+            after = await self._ended(followed.run, status, stored)
+            followed.recorded = True
+            self._record(followed.run, after)
         finally:
             self._ending.pop(followed.run.id, None)
 

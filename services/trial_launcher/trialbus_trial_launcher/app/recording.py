@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from trialbus.contracts.collections import RUNS
 from trialbus.contracts.documents import RUN
@@ -20,6 +20,7 @@ class Recording:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.committed: Callable[[str], None] = _ignore
         self._waiting: list[tuple[Run, Run]] = []
         self._wake = asyncio.Event()
         self._busy = False
@@ -53,10 +54,16 @@ class Recording:
             for (_, after), outcome in zip(group, outcomes, strict=True)
             if outcome is Outcome.DONE
         ]
+        for before, _ in group:
+            self.committed(before.id)
         # A conflict means that the end is recorded already (an unknown result, tried again).
         self._parts.telemetry.conflicts.inc(len(group) - len(done))
         await self._parts.outbox.publish_notices(list(_notices(after for _, after in group)))
         return []
+
+
+def _ignore(_run_id: str) -> None:
+    """Nobody wants to know."""
 
 
 def _notices(ended: Iterable[Run]) -> Iterable[Event]:
