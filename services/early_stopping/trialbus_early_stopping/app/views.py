@@ -1,0 +1,74 @@
+"""What the stopping service sees of experiments and finished trials: only the fields it needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trialbus.contracts.documents import DocumentCodec
+from trialbus.kernel.experiment import ExperimentPhase, OpenState, OpenTrial
+from trialbus.kernel.ids import run_id
+from trialbus.kernel.objective import Objective
+from trialbus.kernel.spec import AlgorithmSpec
+from trialbus.kernel.trial import TrialPhase
+from trialbus_early_stopping.core.catalogue import MEDIAN_STOP
+
+EXPERIMENT_FIELDS = ("namespace", "name", "phase", "spec", "open", "finished", "completed_at")
+TRIAL_FIELDS = ("uid", "index", "attempt", "name", "phase", "finished")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedSpec:
+    objective: Objective
+    early_stopping: AlgorithmSpec | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedExperiment:
+    id: str
+    namespace: str
+    name: str
+    phase: ExperimentPhase
+    spec: WatchedSpec
+    open: Mapping[str, OpenTrial]
+    finished: int
+    completed_at: float | None
+
+    @property
+    def settings(self) -> tuple[tuple[str, str], ...] | None:
+        """Of its stopping rule, while that has something to decide; else None."""
+        rule = self.spec.early_stopping
+        if rule is None or rule.name != MEDIAN_STOP.name:
+            return None
+        return rule.settings if self.phase is ExperimentPhase.RUNNING else None
+
+    @property
+    def running(self) -> dict[str, int]:
+        """Run id -> trial index, of attempts that nobody wants stopped yet."""
+        return {
+            run_id(self.id, int(index), trial.attempt): int(index)
+            for index, trial in self.open.items()
+            if trial.state is OpenState.ACTIVE and not trial.stop
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedTrial:
+    id: str
+    uid: str
+    index: int
+    attempt: int
+    name: str
+    phase: TrialPhase
+    finished: int
+
+    @property
+    def run(self) -> str:
+        return run_id(self.uid, self.index, self.attempt)
+
+    @property
+    def counts(self) -> bool:
+        """Stopped and failed trials are no part of the median."""
+        return self.phase is TrialPhase.SUCCEEDED
+
+
+WATCHED_EXPERIMENT = DocumentCodec(WatchedExperiment)
+FINISHED_TRIAL = DocumentCodec(FinishedTrial)
