@@ -1,0 +1,119 @@
+"""A service as the supervisor keeps it: its ports, its place in the logs, its health."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from trialbus.local.fork_server import Order
+from trialbus.local.forking import ForkedService, ForkServer
+from trialbus.local.keeping import Kept, State
+from trialbus.local.servers.ports import LOOPBACK, free_ports
+from trialbus.local.stack_file import ProcessStatus
+
+GATEWAY = "gateway"
+PORT_NAMES = ("health_port", "http_port", "grpc_port")
+# While it starts, people wait; afterwards a look is only for `trialbus status`.
+STARTING_LOOK_S = 0.05
+LOOK_S = 1.0
+HEALTH_DEADLINE_S = 2.0
+MAX_LOG_BYTES = 16 * 1024 * 1024
+
+
+class KeptService:
+    """environ: addresses of the servers and the like, the same for all services."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        fork_server: ForkServer,
+        environ: dict[str, str],
+        log_folder: Path,
+        changed: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.ports: dict[str, int] = {}
+        self.kept = Kept(name, self._start, changed)
+        self._fork_server = fork_server
+        self._environ = environ
+        self._log_path = log_folder / f"{name}.log"
+        self._was_ready = False
+        self._watching: asyncio.Task[None] | None = None
+        self._draw_ports()
+
+    def keep(self) -> None:
+        self.kept.keep()
+        self._watching = asyncio.create_task(self._watch(), name=f"watch {self.name}")
+
+    async def stop(self, grace_s: float) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self.kept.stop(grace_s)
+
+    @property
+    def status(self) -> ProcessStatus:
+        return ProcessStatus(
+            pid=self.kept.pid,
+            state=self.kept.state.value,
+            restarts=self.kept.restarts,
+            health=f"http://{LOOPBACK}:{self.ports['health_port']}",
+        )
+
+    async def _start(self) -> ForkedService:
+        if not self._was_ready and self.kept.restarts:
+            self._draw_ports()  # somebody may have taken one since they were drawn
+        keep_log_short(self._log_path)
+        environ = {f"TRIALBUS_{name.upper()}": str(port) for name, port in self.ports.items()}
+        order = Order(
+            service=self.name, environ=self._environ | environ, log_path=str(self._log_path)
+        )
+        return await self._fork_server.fork(order)
+
+    def _draw_ports(self) -> None:
+        wanted = PORT_NAMES if self.name == GATEWAY else PORT_NAMES[:1]
+        drawn = _distinct(free_ports(4 * len(PORT_NAMES)))
+        self.ports = {name: next(drawn) for name in wanted}
+
+    async def _watch(self) -> None:
+        """Look at the service's own word for its state, and at the size of its log."""
+        while True:
+            ready = await is_ready(self.ports["health_port"])
+            if self.kept.pid is not None and (ready or self.kept.state is not State.STARTING):
+                self._was_ready |= ready
+                self.kept.show(State.READY if ready else State.NOT_READY)
+            keep_log_short(self._log_path)
+            await asyncio.sleep(LOOK_S if self.kept.state is State.READY else STARTING_LOOK_S)
+
+
+def _distinct(ports: Iterator[int]) -> Iterator[int]:
+    seen: set[int] = set()
+    for port in ports:
+        if port not in seen:
+            seen.add(port)
+            yield port
+
+
+async def is_ready(port: int) -> bool:
+    """Whether `/readyz` says yes."""
+    try:
+        async with asyncio.timeout(HEALTH_DEADLINE_S):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            try:
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n")
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError):
+        return False
+    return status.split()[1:2] == [b"200"]
+
+
+def keep_log_short(path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
+    """Move a large log's text to a second file, over the one before. Its writer appends, so it
+    goes on at the new end; what it writes during the copy may be lost."""
+    if not path.exists() or path.stat().st_size <= max_bytes:
+        return
+    path.with_suffix(".log.1").write_bytes(path.read_bytes())
+    with path.open("r+b") as log:
+        log.truncate()

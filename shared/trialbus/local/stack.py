@@ -1,0 +1,140 @@
+"""The processes of one stack: started side by side, kept alive, stopped in order."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from trialbus.local import stack_file
+from trialbus.local.failures import StackFailed
+from trialbus.local.forking import ForkServer
+from trialbus.local.keeping import Kept, State
+from trialbus.local.servers import (
+    MongodSpec,
+    NatsServerSpec,
+    ServerFailed,
+    ServerMissing,
+    ServerProcess,
+    ServerSpec,
+    find_mongod,
+    find_nats_server,
+    require,
+)
+from trialbus.local.servers.ports import LOOPBACK
+from trialbus.local.service_process import GATEWAY, KeptService
+from trialbus.local.stack_file import ProcessStatus, StackStatus
+
+# A service drains for at most 10 s and then closes its connections.
+SERVICE_GRACE_S = 15.0
+SERVER_GRACE_S = 15.0
+
+
+class Stack:
+    """services: names, in the order in which they are stopped; the first alone, then the rest
+    together, then the servers."""
+
+    def __init__(
+        self, folder: Path, services: Sequence[str], fork_server: ForkServer, *, owned: bool
+    ) -> None:
+        self._folder = folder
+        self._owned = owned
+        self._fork_server = fork_server
+        self._names = tuple(services)
+        self._servers: dict[str, Kept] = {}
+        self._urls: dict[str, str] = {}
+        self._services: dict[str, KeptService] = {}
+        self._log_folder = folder / "logs"
+        self._log_folder.mkdir(exist_ok=True, mode=0o700)
+
+    async def start(self) -> None:
+        """Return once the servers take work and the services are being started. Raises
+        StackFailed."""
+        nats = asyncio.to_thread(find_nats_server)
+        mongod = asyncio.to_thread(find_mongod)
+        found = await asyncio.gather(nats, mongod)
+        try:
+            binaries = [require(binary) for binary in found]
+        except ServerMissing:
+            problems = [str(problem) for binary in found for problem in binary.problems]
+            raise StackFailed("\n".join(problems)) from None
+        specs: list[ServerSpec] = [
+            NatsServerSpec(binary=binaries[0], folder=self._folder / "nats"),
+            MongodSpec(binary=binaries[1], folder=self._folder / "mongod"),
+        ]
+        try:
+            async with asyncio.TaskGroup() as starting:
+                for spec in specs:
+                    starting.create_task(self._start_server(spec))
+        except ExceptionGroup as group:
+            raise StackFailed("\n".join(str(each) for each in group.exceptions)) from group
+        for name in self._names:
+            self._start_service(name)
+        self._write()
+
+    async def _start_server(self, spec: ServerSpec) -> None:
+        kept = Kept(spec.name, lambda: self._revive(spec), self._write)
+        process = await spec.start()
+        self._servers[spec.name] = kept
+        kept.keep(process)
+        await process.ready()
+        self._urls[spec.name] = process.url
+        kept.show(State.READY)
+
+    async def _revive(self, spec: ServerSpec) -> ServerProcess:
+        process = await spec.start()
+        try:
+            await process.ready()
+        except (ServerFailed, asyncio.CancelledError):
+            await process.stop()
+            raise
+        self._servers[spec.name].show(State.READY)
+        return process
+
+    def _start_service(self, name: str) -> None:
+        environ = {
+            "TRIALBUS_NATS_URL": self._urls[NatsServerSpec.name],
+            "TRIALBUS_MONGO_URL": self._urls[MongodSpec.name],
+            "TRIALBUS_DATA_DIR": str(self._folder),
+            "TRIALBUS_HOST": LOOPBACK,
+        }
+        self._services[name] = KeptService(
+            name,
+            fork_server=self._fork_server,
+            environ=environ,
+            log_folder=self._log_folder,
+            changed=self._write,
+        )
+        self._services[name].keep()
+
+    async def stop(self) -> None:
+        """Services first, so that they can finish what they have in hand. Never raises for a
+        process that has ended already."""
+        waves = ([name for name in self._services if name == GATEWAY], list(self._services))
+        for wave in waves:
+            stopping = [self._services[name].stop(SERVICE_GRACE_S) for name in wave]
+            await asyncio.gather(*stopping)
+        await self._fork_server.close()
+        await asyncio.gather(*(kept.stop(SERVER_GRACE_S) for kept in self._servers.values()))
+
+    @property
+    def status(self) -> StackStatus:
+        gateway = self._services.get(GATEWAY)
+        ports = gateway.ports if gateway else {}
+        return StackStatus(
+            http=f"http://{LOOPBACK}:{ports.get('http_port', 0)}",
+            grpc=f"{LOOPBACK}:{ports.get('grpc_port', 0)}",
+            nats=self._urls.get(NatsServerSpec.name, ""),
+            mongo=self._urls.get(MongodSpec.name, ""),
+            pid=os.getpid(),
+            data_dir=str(self._folder),
+            owned=self._owned,
+            services={name: service.status for name, service in self._services.items()},
+            servers={
+                name: ProcessStatus(pid=kept.pid, state=kept.state.value, restarts=kept.restarts)
+                for name, kept in self._servers.items()
+            },
+        )
+
+    def _write(self) -> None:
+        if len(self._services) == len(self._names):
+            stack_file.write(self._folder, self.status)
