@@ -7,11 +7,17 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from trialbus.kernel.errors import Problem as InputProblem
 from trialbus.kernel.errors import Refused, Transient
-from trialbus.kernel.limits import KILL_GRACE_S, MAX_MESSAGE_CHARS, MAX_OUTPUT_BYTES
+from trialbus.kernel.limits import (
+    KILL_GRACE_S,
+    MAX_MESSAGE_CHARS,
+    MAX_OUTPUT_BYTES,
+    ORPHAN_KILL_DEADLINE_S,
+)
 from trialbus.ports.launcher import RunPlan, RunStatus
 from trialbus_trial_launcher.adapters.local_process import processes, spawn
 from trialbus_trial_launcher.adapters.local_process.folders import (
@@ -40,6 +46,8 @@ _LOOKS_AT_ONCE = 64
 # How soon to look again at a run in a state that lasts for moments: claimed but not yet spawned,
 # or without its wrapper while the kernel takes the rest of it away.
 _LOOK_AGAIN_AFTER_S = 0.02
+# A process of the run that no sweep can reach is waited for, not hunted.
+_LOOK_AGAIN_AT_LAST_S = 1.0
 # The machine is out of something that comes back; nothing of the run has been executed.
 _FOR_NOW = frozenset(
     {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT}
@@ -243,7 +251,7 @@ class LocalProcessLauncher:
             )
         return watch
 
-    def _settle(self, run_id: str) -> None:
+    def _settle(self, run_id: str, look_after_s: float = _LOOK_AGAIN_AFTER_S) -> None:
         """The wrapper is gone: see that the rest goes too, then report the end."""
         self._cancel_look(run_id)
         sight = self._folders.look(run_id)
@@ -252,16 +260,29 @@ class LocalProcessLauncher:
         if sight.locked or sight.journal.stop is not None:
             self._sweep_up(run_id)  # what left the process group
         if sight.running:
-            self._look_again(run_id, self._settle)
+            longer_s = min(2 * look_after_s, _LOOK_AGAIN_AT_LAST_S)
+            self._look_again(run_id, partial(self._settle, look_after_s=longer_s), look_after_s)
             return
         if _is_killed(sight):
             self._folders.append(run_id, ending_line(Ending(signal=signal.SIGKILL)))
         self._report(run_id)
+        if sight.locked:
+            give_up_at = time.monotonic() + ORPHAN_KILL_DEADLINE_S
+            self._look_again(run_id, partial(self._end_left_over, give_up_at=give_up_at))
 
-    def _look_again(self, run_id: str, action: Callable[[str], None]) -> None:
-        self._unsettled[run_id] = asyncio.get_running_loop().call_later(
-            _LOOK_AGAIN_AFTER_S, action, run_id
-        )
+    def _end_left_over(self, run_id: str, give_up_at: float) -> None:
+        """Sweeps until nothing of an ended run holds its lock: one scan may miss a process that
+        forks and ends all the time."""
+        self._cancel_look(run_id)
+        sight = self._folders.look(run_id)
+        if sight is not None and sight.locked and time.monotonic() < give_up_at:
+            self._sweep_up(run_id)
+            self._look_again(run_id, partial(self._end_left_over, give_up_at=give_up_at))
+
+    def _look_again(
+        self, run_id: str, action: Callable[[str], None], after_s: float = _LOOK_AGAIN_AFTER_S
+    ) -> None:
+        self._unsettled[run_id] = asyncio.get_running_loop().call_later(after_s, action, run_id)
 
     def _cancel_look(self, run_id: str) -> None:
         timer = self._unsettled.pop(run_id, None)

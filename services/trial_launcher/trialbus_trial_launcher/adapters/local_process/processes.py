@@ -99,7 +99,7 @@ def kill_marked(marks: AbstractSet[bytes]) -> None:
 
 def _kill_round(marks: AbstractSet[bytes]) -> bool:
     found = False
-    for name in os.listdir("/proc"):
+    for name in reversed(os.listdir("/proc")):  # the newest are the first to be gone
         if not name.isdigit():
             continue
         mark = next(iter(marks & _environment_of(name)), None)
