@@ -29,6 +29,7 @@ EXPERIMENTS = CollectionSpec(
         Index(fields=("active",)),
         Index(fields=("phase", "completed_at")),
         Index(fields=("namespace", "created_at")),
+        Index(fields=("created_at",)),
         _UNSENT,
     ),
 )

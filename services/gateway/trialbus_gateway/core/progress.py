@@ -1,11 +1,9 @@
 """An experiment in a few numbers, for displays that ask often."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import BestTrial, Experiment
-from trialbus.kernel.run import RunPhase
 from trialbus.kernel.templates import DefaultTemplate, TrialIdentity, render_command
 
 
@@ -31,9 +29,8 @@ class Process:
     working_dir: str | None
 
 
-def count_trials(state: Experiment, run_phases: Iterable[str]) -> TrialCounts:
-    """run_phases: of the open trials' newest attempts, as far as they have runs."""
-    running = sum(phase == RunPhase.RUNNING.value for phase in run_phases)
+def count_trials(state: Experiment, running: int) -> TrialCounts:
+    """running: how many of the open trials have a run that has not ended."""
     counts = state.counts
     return TrialCounts(
         created=state.next_index,

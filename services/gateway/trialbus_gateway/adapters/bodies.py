@@ -1,0 +1,91 @@
+"""Reading what clients send: bounded, and strictly JSON."""
+
+import json
+from typing import Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+
+from trialbus.kernel.limits import MAX_YAML_BYTES
+from trialbus_gateway.app.failures import TooLarge, Unreadable
+
+MAX_BODY_BYTES = MAX_YAML_BYTES
+MAX_ID_CHARS = 128
+_ID_PATTERN = r"^[!-~]+$"
+
+
+class CommandNames(BaseModel):
+    """The id of a command, and the experiment that it is meant for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    id: str | None = Field(None, min_length=1, max_length=MAX_ID_CHARS, pattern=_ID_PATTERN)
+    uid: str | None = Field(None, min_length=1, max_length=MAX_ID_CHARS, pattern=_ID_PATTERN)
+
+
+class ApplyBody(CommandNames):
+    object: dict[str, Any]
+    working_dir: str | None = Field(None, alias="workingDir", pattern=r"^/[^\0]*$", max_length=4096)
+
+
+async def apply_body(request: Request) -> ApplyBody:
+    """Raises TooLarge, Unreadable."""
+    parsed = _parsed(await _limited(request))
+    try:
+        return ApplyBody.model_validate(parsed)
+    except ValidationError as error:
+        raise Unreadable(_told(error)) from error
+
+
+def command_names(request: Request) -> CommandNames:
+    """Of a call without a body, from its query. Raises Unreadable."""
+    query = {name: value for name, value in request.query_params.items() if name in ("id", "uid")}
+    try:
+        return CommandNames.model_validate(query)
+    except ValidationError as error:
+        raise Unreadable(_told(error)) from error
+
+
+def flag(request: Request, name: str) -> bool:
+    """Absent is false. Raises Unreadable."""
+    text = request.query_params.get(name, "false").lower()
+    if text not in ("", "true", "1", "false", "0"):
+        raise Unreadable(f"{name}: neither true nor false: {text[:100]!r}")
+    return text not in ("false", "0")
+
+
+def count(request: Request, name: str, most: int) -> int | None:
+    """Raises Unreadable."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 9) or int(text) > most:
+        raise Unreadable(f"{name}: not a number from 0 to {most}: {text[:100]!r}")
+    return int(text)
+
+
+async def _limited(request: Request) -> bytes:
+    """Whatever the client says of its size, no more than the limit is kept."""
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > MAX_BODY_BYTES:
+            raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"the body is not JSON: {error}") from error
+
+
+def _no_constant(name: Literal["NaN", "Infinity", "-Infinity"] | str) -> NoReturn:
+    raise ValueError(f"JSON has no {name}")
+
+
+def _told(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, it['loc'])) or 'body'}: {it['msg']}" for it in found)

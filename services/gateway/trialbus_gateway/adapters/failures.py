@@ -1,0 +1,67 @@
+"""Failures as HTTP answers: one shape for all."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from trialbus.kernel.errors import Problem, Refused, Transient
+from trialbus_gateway.adapters.answers_json import JsonAnswer
+from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
+
+_RETRY_AFTER_S = 1
+
+_STATUS_OF: Mapping[type[Exception], int] = {
+    Unreadable: 400,
+    NotThere: 404,
+    AnotherByNow: 409,
+    TooLarge: 413,
+}
+
+
+def failure(
+    status: int,
+    message: str,
+    problems: tuple[Problem, ...] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    shown = [{"field": problem.field, "message": problem.message} for problem in problems]
+    content = {"message": message, "problems": shown}
+    return JsonAnswer(content, status_code=status, headers=headers)
+
+
+def _named(_request: Request, error: Exception) -> Response:
+    return failure(_STATUS_OF[type(error)], str(error))
+
+
+def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    count = len(error.problems)
+    message = f"refused: {count} problem{'' if count == 1 else 's'}"
+    return failure(422, message, error.problems)
+
+
+def _away(_request: Request, error: Exception) -> Response:
+    headers = {"retry-after": str(_RETRY_AFTER_S)}
+    return failure(503, f"a server is away, try again: {error}", headers=headers)
+
+
+def _of_starlette(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return failure(error.status_code, error.detail, headers=error.headers)
+
+
+def _unexpected(_request: Request, error: Exception) -> Response:
+    """The server logs it with its traceback."""
+    return failure(500, f"the gateway failed: {type(error).__name__}")
+
+
+HANDLERS: Mapping[Any, Any] = {
+    **dict.fromkeys(_STATUS_OF, _named),
+    Refused: _refused,
+    Transient: _away,
+    HTTPException: _of_starlette,
+    Exception: _unexpected,
+}

@@ -1,0 +1,132 @@
+"""Commands over the bus: repeated under one id until they are answered."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import PydanticSerializationError
+
+from trialbus.contracts import subjects
+from trialbus.contracts.commands import Command, Verb
+from trialbus.contracts.envelope import CommandReply
+from trialbus.contracts.katib.spec import parse_experiment
+from trialbus.kernel.catalogue import Catalogue
+from trialbus.kernel.errors import Poison, Problem, Refused, Transient
+from trialbus.kernel.limits import REQUEST_TIMEOUT_S
+from trialbus.ports.bus import Request
+from trialbus.runtime.parts import Parts
+from trialbus_gateway.app.documents import Documents, check_name
+from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
+
+# How long a caller is kept waiting for a service that is away.
+COMMAND_DEADLINE_S = 10.0
+_FIRST_PAUSE_S = 0.1
+_LAST_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """created: the experiment was not there before."""
+
+    id: str
+    uid: str
+    created: bool = False
+
+
+class Commanding:
+    def __init__(
+        self, parts: Parts, catalogue: Catalogue, *, deadline_s: float = COMMAND_DEADLINE_S
+    ) -> None:
+        self._parts = parts
+        self._catalogue = catalogue
+        self._documents = Documents(parts.store)
+        self._deadline_s = deadline_s
+
+    async def apply(
+        self,
+        namespace: str,
+        name: str,
+        experiment: dict[str, Any],
+        *,
+        working_dir: str | None = None,
+        command_id: str | None = None,
+        uid: str | None = None,
+    ) -> Accepted:
+        """Raises Refused with every problem; the experiment service judges again."""
+        check_name("namespace", namespace)
+        check_name("name", name)
+        parsed = parse_experiment(experiment, catalogue=self._catalogue)
+        if (parsed.namespace, parsed.name) != (namespace, name):
+            message = f"the object is {parsed.namespace}/{parsed.name}, not {namespace}/{name}"
+            raise Refused([Problem(field="metadata.name", message=message)])
+        before = await self._living_uid(namespace, name)
+        command = Command(
+            id=command_id or self._parts.ids.new_id(),
+            object=experiment,
+            working_dir=working_dir,
+            uid=uid,
+        )
+        accepted = await self._send(namespace, name, Verb.APPLY, command)
+        return Accepted(id=accepted.id, uid=accepted.uid, created=accepted.uid != before)
+
+    async def tell(
+        self,
+        namespace: str,
+        name: str,
+        verb: Verb,
+        *,
+        command_id: str | None = None,
+        uid: str | None = None,
+    ) -> Accepted:
+        """Any command without an object, to the experiment that has the name now."""
+        state = await self._documents.living(namespace, name)
+        if uid not in (None, state.id):
+            raise AnotherByNow(f"{namespace}/{name} is another experiment by now")
+        # Bound to this one, so that a repeat never reaches a namesake.
+        command = Command(id=command_id or self._parts.ids.new_id(), uid=state.id)
+        return await self._send(namespace, name, verb, command)
+
+    async def _living_uid(self, namespace: str, name: str) -> str | None:
+        try:
+            return (await self._documents.living(namespace, name)).id
+        except NotThere:
+            return None
+
+    async def _send(self, namespace: str, name: str, verb: Verb, command: Command) -> Accepted:
+        request = Request(
+            subject=subjects.command(namespace, name, verb.value), data=_encoded(command)
+        )
+        reply = await self._answered(request)
+        if reply.stale:
+            raise AnotherByNow(f"{namespace}/{name}: {reply.message}")
+        if not reply.accepted:
+            problems = [Problem(field=it.field, message=it.message) for it in reply.problems]
+            raise Refused(problems or [Problem(field="", message=reply.message)])
+        return Accepted(id=reply.id or command.id, uid=reply.uid or "")
+
+    async def _answered(self, request: Request) -> CommandReply:
+        """Raises Transient when the deadline comes first: what became of it is not known."""
+        clock = self._parts.clock
+        deadline, pause = clock.monotonic() + self._deadline_s, _FIRST_PAUSE_S
+        while True:
+            left = deadline - clock.monotonic()
+            try:
+                timeout_s = max(0.001, min(REQUEST_TIMEOUT_S, left))
+                answer = await self._parts.bus.request(request, timeout_s=timeout_s)
+                return CommandReply.from_bytes(answer)
+            except Poison as error:
+                raise Transient(f"unreadable answer to a command: {error}") from error
+            except Transient as error:
+                left = deadline - clock.monotonic()
+                if left <= 0:
+                    raise Transient(f"the command was not answered: {error}") from error
+                await clock.sleep(min(pause, left))
+                pause = min(pause * 2, _LAST_PAUSE_S)
+
+
+def _encoded(command: Command) -> bytes:
+    try:
+        return command.to_bytes()
+    except Poison as error:
+        raise TooLarge(f"the Experiment does not fit into one message: {error}") from error
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        raise Unreadable(f"the Experiment cannot be written as JSON: {error}") from error

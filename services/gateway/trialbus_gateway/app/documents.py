@@ -1,0 +1,173 @@
+"""Typed, read-only looks at what the other services own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trialbus.contracts.collections import ANSWERS, EVIDENCE, EXPERIMENTS, RUNS, TRIALS
+from trialbus.contracts.documents import ANSWER, EXPERIMENT, RUN, TRIAL, Document
+from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.ids import answer_id, is_name, run_id
+from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.suggestion import Answer
+from trialbus.kernel.trial import Trial, TrialPhase
+from trialbus.ports.store import Query, Store
+from trialbus_gateway.app.failures import NotThere, Unreadable
+from trialbus_gateway.core.trial_story import TrialFacts
+
+# Answers looked at in one step of the search for the one that holds a point.
+_PROBES = 16
+_TROUBLED = frozenset({TrialPhase.FAILED, TrialPhase.METRICS_UNAVAILABLE})
+
+
+class Documents:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def living(self, namespace: str, name: str) -> Experiment:
+        """The experiment that has this name now. Raises NotThere, Unreadable."""
+        check_name("namespace", namespace)
+        check_name("name", name)
+        query = Query(equals={"alive_name": f"{namespace}/{name}"}, limit=1)
+        found = await self._store.find(EXPERIMENTS.name, query)
+        if not found:
+            raise NotThere(f"there is no experiment {namespace}/{name}")
+        return EXPERIMENT.decode(found[0])
+
+    async def experiments(self, uids: Sequence[str]) -> dict[str, Experiment]:
+        """Deleted ones are absent."""
+        found = await self._store.get_many(EXPERIMENTS.name, sorted(set(uids)))
+        states = {uid: EXPERIMENT.decode(document) for uid, document in found.items()}
+        return {uid: state for uid, state in states.items() if state.alive_name is not None}
+
+    async def trial(self, name: str) -> Trial:
+        """Raises NotThere, Unreadable."""
+        check_name("trial", name)
+        found = await self._store.find(TRIALS.name, Query(equals={"name": name}))
+        if not found:
+            raise NotThere(f"there is no trial {name}")
+        return max((TRIAL.decode(document) for document in found), key=lambda it: it.created_at)
+
+    async def open_runs(self, state: Experiment) -> dict[int, Run]:
+        """By index, of the newest attempts of open trials."""
+        keys = _open_run_ids(state)
+        found = await self._store.get_many(RUNS.name, list(keys))
+        return {keys[key]: RUN.decode(document) for key, document in found.items()}
+
+    async def running(self, states: Sequence[Experiment]) -> dict[str, frozenset[int]]:
+        """By uid, the open trials whose newest attempt has a run that has not ended."""
+        keys = {
+            key: (state.id, index)
+            for state in states
+            for key, index in _open_run_ids(state).items()
+        }
+        found = await self._store.get_many(RUNS.name, list(keys), fields=("phase",))
+        alive = [keys[key] for key, it in found.items() if it["phase"] == RunPhase.RUNNING.value]
+        return {
+            state.id: frozenset(index for uid, index in alive if uid == state.id)
+            for state in states
+        }
+
+    async def newest_trials(
+        self, state: Experiment, limit: int, *, fields: Sequence[str] | None = None
+    ) -> list[Document]:
+        """Oldest first."""
+        query = Query(
+            equals={"uid": state.id},
+            order="-index",
+            limit=limit,
+            fields=None if fields is None else tuple(fields),
+        )
+        return (await self._store.find(TRIALS.name, query))[::-1]
+
+    async def newest_runs(
+        self, states: Mapping[str, Experiment], trials: Sequence[Trial]
+    ) -> dict[str, Run]:
+        """By trial id, of the newest attempts of trials that have not ended."""
+        keys = {}
+        for trial in trials:
+            if not trial.ended:
+                facts = TrialFacts(trial=trial, experiment=states.get(trial.uid))
+                keys[run_id(trial.uid, trial.index, facts.attempt)] = trial.id
+        found = await self._store.get_many(RUNS.name, list(keys))
+        return {keys[key]: RUN.decode(document) for key, document in found.items()}
+
+    async def troubled(self, state: Experiment, among: int) -> list[Trial]:
+        """Those of the last `among` closed trials that failed or were not observed."""
+        query = Query(
+            equals={"uid": state.id},
+            above={"finished": state.finished - among},
+            order="finished",
+            limit=among,
+        )
+        trials = [TRIAL.decode(it) for it in await self._store.find(TRIALS.name, query)]
+        return [trial for trial in trials if trial.phase in _TROUBLED]
+
+    async def facts(self, trial: Trial) -> TrialFacts:
+        """All that is written about a trial, as explanations need it."""
+        state = (await self.experiments([trial.uid])).get(trial.uid)
+        facts = TrialFacts(trial=trial, experiment=state)
+        keys = [run_id(trial.uid, trial.index, attempt) for attempt in range(1, facts.attempt + 1)]
+        found = await self._store.get_many(RUNS.name, keys)
+        runs = [RUN.decode(found[key]) for key in keys if key in found]
+        return TrialFacts(
+            trial=trial,
+            experiment=state,
+            answer=None if state is None else await self._answer(state, trial.index),
+            runs=runs,
+            verdicts=await self._verdicts(keys),
+        )
+
+    async def run(self, trial: Trial) -> Run | None:
+        """Of its newest attempt, None while no launcher has taken it."""
+        state = (await self.experiments([trial.uid])).get(trial.uid)
+        attempt = TrialFacts(trial=trial, experiment=state).attempt
+        key = run_id(trial.uid, trial.index, attempt)
+        found = await self._store.get_many(RUNS.name, [key])
+        return RUN.decode(found[key]) if key in found else None
+
+    async def _verdicts(self, keys: Sequence[str]) -> dict[int, Mapping[str, Any]]:
+        """What a stopping rule said of each attempt: its document may hold a verdict."""
+        found = await self._store.get_many(EVIDENCE.name, keys, fields=("verdict",))
+        return {
+            attempt: found[key]["verdict"]
+            for attempt, key in enumerate(keys, start=1)
+            if key in found and isinstance(found[key].get("verdict"), Mapping)
+        }
+
+    async def _answer(self, state: Experiment, index: int) -> Answer | None:
+        """The answer that holds the point of trial `index`: answers are numbered in the order of
+        their points, so a search by a few at a time finds it in a handful of reads."""
+        low, high = 1, state.next_request - 1
+        while low < high:
+            step = max(1, (high - low) // _PROBES)
+            firsts = await self._firsts(state.id, range(low, high + 1, step))
+            before = [number for number, first in firsts.items() if first <= index]
+            behind = [number for number, first in firsts.items() if first > index]
+            narrowed = (max(before, default=low), min(behind, default=high + 1) - 1)
+            if narrowed == (low, high):
+                # Only the last one may be left to look at: it is waited for, or gone.
+                narrowed = (low, high - 1)
+            low, high = narrowed
+        key = answer_id(state.id, low)
+        found = await self._store.get_many(ANSWERS.name, [key])
+        if key not in found:
+            return None
+        answer = ANSWER.decode(found[key])
+        return answer if 0 <= index - answer.first < len(answer.points) else None
+
+    async def _firsts(self, uid: str, numbers: range) -> dict[int, int]:
+        keys = {answer_id(uid, number): number for number in numbers}
+        found = await self._store.get_many(ANSWERS.name, list(keys), fields=("first",))
+        return {keys[key]: int(document["first"]) for key, document in found.items()}
+
+
+def _open_run_ids(state: Experiment) -> dict[str, int]:
+    return {
+        run_id(state.id, int(key), open_.attempt): int(key) for key, open_ in state.open.items()
+    }
+
+
+def check_name(what: str, text: str) -> None:
+    if not is_name(text):
+        allowed = "lower-case letters, digits and '-', at most 63"
+        raise Unreadable(f"{what}: not a name: {text[:100]!r} ({allowed})")

@@ -1,0 +1,88 @@
+"""An experiment's events out of the stream, for people and web pages."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+from urllib.parse import unquote
+
+from trialbus.contracts import subjects
+from trialbus.contracts.envelope import decode_event
+from trialbus.contracts.messages import Message
+from trialbus.kernel.errors import Poison
+from trialbus.kernel.events import Event
+from trialbus.kernel.experiment import Experiment
+from trialbus.runtime.parts import Parts
+from trialbus_gateway.app.streams import with_pauses
+
+HEARTBEAT_S = 15.0
+# The stored events come in one burst; after this long without one they are out.
+QUIET_S = 0.5
+
+CloudEvent = dict[str, Any]
+
+
+class Following:
+    def __init__(
+        self, parts: Parts, *, heartbeat_s: float = HEARTBEAT_S, quiet_s: float = QUIET_S
+    ) -> None:
+        self._parts = parts
+        self._heartbeat_s = heartbeat_s
+        self._quiet_s = quiet_s
+
+    async def events(
+        self, state: Experiment, *, follow: bool
+    ) -> AsyncGenerator[CloudEvent | None, None]:
+        """Those of this very experiment, oldest first; None: still there, nothing new.
+
+        The first item is None and comes when the stream is open; before it Transient may be
+        raised. Without `follow` it ends after what was there when it was asked for.
+        """
+        asked_at = self._parts.clock.now()
+        pause_s = self._heartbeat_s if follow else self._quiet_s
+        subject = subjects.events(namespace=state.namespace, experiment=state.name)
+        async with AsyncExitStack() as stack:
+            messages = await stack.enter_async_context(
+                self._parts.bus.tail(subject, from_start=True)
+            )
+            paused = await stack.enter_async_context(aclosing(with_pauses(messages, pause_s)))
+            yield None
+            async for message in paused:
+                if message is None:
+                    if not follow:
+                        return
+                    yield None
+                    continue
+                event = self._of(state, message)
+                if event is None:
+                    continue
+                if not follow and event.at > asked_at:
+                    return
+                yield structured(message, event)
+                if event.type == "experiment.deleted":
+                    return
+
+    def _of(self, state: Experiment, message: Message) -> Event | None:
+        try:
+            event = decode_event(message)
+        except Poison as error:
+            self._parts.telemetry.log.warning(
+                "unreadable event left out", subject=message.subject, error=str(error)
+            )
+            return None
+        return event if event.uid == state.id else None
+
+
+def structured(message: Message, event: Event) -> CloudEvent:
+    """CloudEvents 1.0, structured mode: the attributes beside the data."""
+    headers = {name.lower(): unquote(value) for name, value in message.headers.items()}
+    attributes = {
+        name.removeprefix("ce-"): value for name, value in headers.items() if name.startswith("ce-")
+    }
+    if event.traceparent is not None:
+        attributes["traceparent"] = event.traceparent
+    return {
+        **attributes,
+        "datacontenttype": "application/json",
+        "data": json.loads(message.data),
+    }

@@ -1,0 +1,128 @@
+"""A trial's output: asked of the launcher on the host of its run."""
+
+from collections import deque
+from collections.abc import AsyncGenerator
+
+from trialbus.contracts import subjects
+from trialbus.contracts.logs import LogReply, LogRequest
+from trialbus.kernel.errors import Poison, Transient
+from trialbus.kernel.limits import MAX_PAYLOAD_BYTES, REQUEST_TIMEOUT_S
+from trialbus.kernel.run import Run
+from trialbus.kernel.trial import Trial
+from trialbus.ports.bus import Request
+from trialbus.runtime.parts import Parts
+from trialbus_gateway.app.documents import Documents
+
+# JSON may need six bytes for one.
+PIECE_BYTES = MAX_PAYLOAD_BYTES // 8
+# Of a long output the last lines are looked for in so much of its end.
+TAIL_WINDOW_BYTES = 4 * 1024 * 1024
+POLL_S = 0.2
+# A launcher that restarts in the middle of a log is waited for.
+PATIENCE_S = 10.0
+_PAUSE_S = 0.5
+
+
+class Logs:
+    def __init__(
+        self, parts: Parts, *, poll_s: float = POLL_S, patience_s: float = PATIENCE_S
+    ) -> None:
+        self._parts = parts
+        self._documents = Documents(parts.store)
+        self._poll_s = poll_s
+        self._patience_s = patience_s
+
+    async def read(
+        self, trial: Trial, *, follow: bool, tail: int | None
+    ) -> AsyncGenerator[str, None]:
+        """The output of its newest attempt in pieces, the first of which may be empty.
+
+        tail: only so many lines of what is there now. Raises Transient when the launcher of a
+        run that lives is away.
+        """
+        run = await self._documents.run(trial)
+        while run is None and follow and not trial.ended:
+            yield ""
+            await self._parts.clock.sleep(self._poll_s)
+            trial = await self._documents.trial(trial.name)
+            run = await self._documents.run(trial)
+        if run is None:
+            yield last_lines(trial.log_tail, tail)
+            return
+        start = max(0, run.output_bytes - TAIL_WINDOW_BYTES) if tail is not None else 0
+        try:
+            reply = await self._ask(run, start)
+        except Transient:
+            if not run.ended:
+                raise
+            reply = LogReply(known=False)
+        if not reply.known:
+            yield last_lines(run.log_tail or trial.log_tail, tail)
+            return
+        if tail is not None:
+            lines = LastLines(tail)
+            while reply.text:
+                lines.add(reply.text)
+                reply = await self._patiently(run, reply.next_byte)
+            yield lines.text
+        async for piece in self._rest(run, reply, follow=follow):
+            yield piece
+
+    async def _rest(self, run: Run, reply: LogReply, *, follow: bool) -> AsyncGenerator[str, None]:
+        yield reply.text
+        while not reply.ended and reply.known:
+            if not reply.text:
+                if not follow:
+                    return
+                await self._parts.clock.sleep(self._poll_s)
+            reply = await self._patiently(run, reply.next_byte)
+            if reply.text:
+                yield reply.text
+
+    async def _patiently(self, run: Run, from_byte: int) -> LogReply:
+        clock = self._parts.clock
+        deadline = clock.monotonic() + self._patience_s
+        while True:
+            try:
+                return await self._ask(run, from_byte)
+            except Transient:
+                if clock.monotonic() >= deadline:
+                    raise
+                await clock.sleep(_PAUSE_S)
+
+    async def _ask(self, run: Run, from_byte: int) -> LogReply:
+        asked = LogRequest(run=run.id, from_byte=from_byte, max_bytes=PIECE_BYTES)
+        request = Request(subject=subjects.log(run.host), data=asked.to_bytes())
+        try:
+            answer = await self._parts.bus.request(request, timeout_s=REQUEST_TIMEOUT_S)
+            return LogReply.from_bytes(answer)
+        except Poison as error:
+            raise Transient(f"unreadable answer about a log: {error}") from error
+
+
+class LastLines:
+    """The last `count` lines of a text that comes in pieces, in bounded memory."""
+
+    def __init__(self, count: int) -> None:
+        self._lines: deque[str] = deque(maxlen=count)
+        self._open = ""
+
+    def add(self, piece: str) -> None:
+        lines = (self._open + piece).split("\n")
+        # A line without an end may not grow for ever.
+        self._open = lines.pop()[-TAIL_WINDOW_BYTES:]
+        self._lines.extend(line[-TAIL_WINDOW_BYTES:] + "\n" for line in lines)
+
+    @property
+    def text(self) -> str:
+        count = self._lines.maxlen or 0
+        lines = [*self._lines, self._open] if self._open else list(self._lines)
+        return "".join(lines[-count:] if count else [])
+
+
+def last_lines(text: str, count: int | None) -> str:
+    if count is None:
+        return text
+    lines = LastLines(count)
+    lines.add(text)
+    return lines.text

@@ -1,0 +1,63 @@
+"""Katib's objects, from documents."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from trialbus.contracts.documents import TRIAL
+from trialbus.contracts.katib.views import experiment_view, suggestion_view, trial_view
+from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.limits import MAX_STATUS_NAMES
+from trialbus.kernel.trial import Trial, TrialPhase
+from trialbus.ports.store import Store
+from trialbus_gateway.app.documents import Documents
+from trialbus_gateway.app.failures import NotThere
+
+Object = dict[str, Any]
+
+
+class Objects:
+    """Each method costs a fixed number of grouped reads, however many trials there are."""
+
+    def __init__(self, store: Store) -> None:
+        self._documents = Documents(store)
+
+    async def experiment(self, state: Experiment) -> Object:
+        """With the names of its trials, as far as Katib's status lists go."""
+        running = await self._documents.running([state])
+        found = await self._documents.newest_trials(
+            state, MAX_STATUS_NAMES, fields=("name", "phase")
+        )
+        names: dict[TrialPhase, list[str]] = {}
+        for document in found:
+            names.setdefault(TrialPhase(document["phase"]), []).append(str(document["name"]))
+        return experiment_view(state, running=running[state.id], trials_by_phase=names)
+
+    async def experiments(self, states: Sequence[Experiment]) -> list[Object]:
+        """Without the names of ended trials."""
+        running = await self._documents.running(states)
+        return [experiment_view(state, running=running[state.id]) for state in states]
+
+    async def suggestion(self, state: Experiment) -> Object:
+        found = await self._documents.newest_trials(state, MAX_STATUS_NAMES)
+        return suggestion_view(state, [TRIAL.decode(document) for document in found])
+
+    def suggestions(self, states: Sequence[Experiment]) -> list[Object]:
+        """Without the assignments."""
+        return [suggestion_view(state) for state in states]
+
+    async def trial(self, trial: Trial) -> Object:
+        """Raises NotThere when its experiment has been deleted."""
+        views = await self.trials([trial])
+        if not views:
+            raise NotThere(f"there is no trial {trial.name}")
+        return views[0]
+
+    async def trials(self, trials: Sequence[Trial]) -> list[Object]:
+        """Those whose experiments still live."""
+        states = await self._documents.experiments([trial.uid for trial in trials])
+        runs = await self._documents.newest_runs(states, trials)
+        return [
+            trial_view(trial, states[trial.uid], runs.get(trial.id))
+            for trial in trials
+            if trial.uid in states
+        ]

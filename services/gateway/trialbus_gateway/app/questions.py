@@ -1,0 +1,121 @@
+"""Everything that can be asked of the gateway; what it answers is plain JSON."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.templates import DefaultTemplate
+from trialbus.runtime.parts import Parts
+from trialbus_gateway.app.answers import (
+    metrics_answer,
+    progress_answer,
+    story_answer,
+    trial_story_answer,
+)
+from trialbus_gateway.app.documents import Documents, check_name
+from trialbus_gateway.app.failures import Unreadable
+from trialbus_gateway.app.following import CloudEvent, Following
+from trialbus_gateway.app.listing import Listing, PageRequest
+from trialbus_gateway.app.logs import Logs
+from trialbus_gateway.app.metrics import Metrics
+from trialbus_gateway.app.objects import Objects
+from trialbus_gateway.core.experiment_story import tell_experiment
+from trialbus_gateway.core.progress import count_trials, process_of
+from trialbus_gateway.core.trial_story import tell_trial
+
+Json = dict[str, Any]
+
+# The newest ends among which explanations look for trouble.
+_LOOKED_AT_ENDS = 20
+
+
+class Questions:
+    """default, interpreter: what a trial without a template, and `python`, stand for."""
+
+    def __init__(
+        self, parts: Parts, *, default: DefaultTemplate, interpreter: str, following: Following
+    ) -> None:
+        self._parts = parts
+        self._default = default
+        self._interpreter = interpreter
+        self._following = following
+        self._documents = Documents(parts.store)
+        self._listing = Listing(parts.store)
+        self._objects = Objects(parts.store)
+        self._logs = Logs(parts)
+        self._metrics = Metrics(parts)
+
+    async def experiment(self, namespace: str, name: str) -> Json:
+        return await self._objects.experiment(await self._documents.living(namespace, name))
+
+    async def experiments(self, namespace: str | None, page: PageRequest) -> Json:
+        found = await self._listing.experiments(_namespace(namespace), page)
+        return {"items": await self._objects.experiments(found.items), "next": found.next}
+
+    async def suggestion(self, namespace: str, name: str) -> Json:
+        return await self._objects.suggestion(await self._documents.living(namespace, name))
+
+    async def suggestions(self, namespace: str | None, page: PageRequest) -> Json:
+        found = await self._listing.experiments(_namespace(namespace), page)
+        return {"items": self._objects.suggestions(found.items), "next": found.next}
+
+    async def trial(self, name: str) -> Json:
+        return await self._objects.trial(await self._documents.trial(name))
+
+    async def trials(
+        self, namespace: str | None, experiment: str | None, page: PageRequest
+    ) -> Json:
+        if experiment is None:
+            found = await self._listing.trials(_namespace(namespace), page)
+        elif namespace is None:
+            raise Unreadable("namespace: is needed beside experiment")
+        else:
+            state = await self._documents.living(namespace, experiment)
+            found = await self._listing.trials_of(state, page)
+        return {"items": await self._objects.trials(found.items), "next": found.next}
+
+    async def progress(self, namespace: str, name: str) -> Json:
+        """Two reads, because displays ask often."""
+        state = await self._documents.living(namespace, name)
+        running = await self._documents.running([state])
+        process = None
+        if state.best is not None:
+            process = process_of(
+                state, state.best, default=self._default, interpreter=self._interpreter
+            )
+        return progress_answer(state, count_trials(state, len(running[state.id])), process)
+
+    async def explain_experiment(self, namespace: str, name: str) -> Json:
+        state = await self._documents.living(namespace, name)
+        runs = await self._documents.open_runs(state)
+        troubled = await self._documents.troubled(state, _LOOKED_AT_ENDS)
+        return story_answer(tell_experiment(state, runs, troubled, self._parts.clock.now()))
+
+    async def explain_trial(self, name: str) -> Json:
+        facts = await self._documents.facts(await self._documents.trial(name))
+        return trial_story_answer(tell_trial(facts, self._parts.clock.now()))
+
+    async def metrics(self, name: str) -> Json:
+        return metrics_answer(await self._metrics.of(await self._documents.trial(name)))
+
+    async def log(self, name: str, *, follow: bool, tail: int | None) -> AsyncGenerator[str, None]:
+        """Raises NotThere, Unreadable; the pieces come from what is returned."""
+        trial = await self._documents.trial(name)
+        return self._logs.read(trial, follow=follow, tail=tail)
+
+    async def events(
+        self, namespace: str, name: str, *, follow: bool
+    ) -> AsyncGenerator[CloudEvent | None, None]:
+        """Raises NotThere, Unreadable; the events come from what is returned."""
+        state: Experiment = await self._documents.living(namespace, name)
+        return self._following.events(state, follow=follow)
+
+    def status(self) -> dict[str, bool]:
+        """Which servers are in reach."""
+        return {"nats": self._parts.bus.connected, "mongo": self._parts.store.connected}
+
+
+def _namespace(namespace: str | None) -> str | None:
+    if namespace is not None:
+        check_name("namespace", namespace)
+    return namespace

@@ -1,0 +1,51 @@
+"""Composition root of the gateway."""
+
+import asyncio
+
+from trialbus.adapters.http import health_routes, serving
+from trialbus.runtime.catalogue import load_catalogue
+from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
+from trialbus.runtime.templates import default_template, interpreter
+from trialbus_gateway.adapters.addresses import announce
+from trialbus_gateway.adapters.grpc_health import serving_grpc
+from trialbus_gateway.adapters.routes import http_app
+from trialbus_gateway.app.commanding import Commanding
+from trialbus_gateway.app.following import Following
+from trialbus_gateway.app.questions import Questions
+
+
+async def build(parts: Parts) -> Behaviour:
+    """One task holds both servers: they come and go together."""
+    catalogue = load_catalogue()
+    settings = parts.settings
+    questions = Questions(
+        parts,
+        default=default_template(settings),
+        interpreter=interpreter(settings),
+        following=Following(parts),
+    )
+
+    def ready() -> bool:
+        return parts.bus.connected and parts.store.connected
+
+    app = http_app(
+        questions,
+        Commanding(parts, catalogue),
+        health_routes(ready, parts.telemetry.registry),
+    )
+
+    async def listen() -> None:
+        async with (
+            serving(app, host=settings.host, port=settings.http_port) as http_port,
+            serving_grpc(ready, host=settings.host, port=settings.grpc_port) as grpc_port,
+        ):
+            announce(
+                settings.data_dir, host=settings.host, http_port=http_port, grpc_port=grpc_port
+            )
+            parts.telemetry.log.info("listening", http=http_port, grpc=grpc_port)
+            await asyncio.Event().wait()
+
+    return Behaviour(tasks=(listen,))
+
+
+service = ServiceDefinition(name="gateway", owns=(), build=build)
