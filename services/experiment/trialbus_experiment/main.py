@@ -2,11 +2,11 @@
 
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import EXPERIMENTS, TRIALS
+from trialbus.kernel.events import heard_by
 from trialbus.runtime.catalogue import load_catalogue
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus_experiment.app.commanding import Commanding
 from trialbus_experiment.app.reacting import ExperimentReactor
-from trialbus.kernel.events import heard_by
 
 
 async def build(parts: Parts) -> Behaviour:

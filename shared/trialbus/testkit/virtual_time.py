@@ -59,6 +59,6 @@ def _abandon(loop: asyncio.AbstractEventLoop) -> None:
             return
         for task in tasks:
             task.cancel()
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
         loop.call_soon(loop.stop)
         loop.run_forever()

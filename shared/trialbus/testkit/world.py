@@ -81,9 +81,11 @@ class _MessageFaults(Faults):
         return self._world.fate()
 
     def on_request(self, request: Request) -> Fate:
+        del request
         return self._world.fate()
 
     def on_reply(self, request: Request) -> Fate:
+        del request
         return self._world.fate()
 
 
@@ -98,6 +100,10 @@ class _StoreFaults:
         await self._world.passing(call.client)
 
 
+def _settings() -> Settings:
+    return Settings()  # type: ignore[call-arg]
+
+
 @dataclass(slots=True)
 class World:
     """The servers, and whichever services live now."""
@@ -105,7 +111,7 @@ class World:
     definitions: Mapping[str, ServiceDefinition]
     rng: Random
     weather: Weather = field(default_factory=Weather)
-    settings: Settings = field(default_factory=lambda: Settings())
+    settings: Settings = field(default_factory=_settings)
     crashes: int = 0
     store: MemoryStore = field(init=False)
     bus: MemoryBus = field(init=False)
@@ -143,7 +149,7 @@ class World:
         stop = asyncio.Event()
         service = RunningService(self.definitions[name], parts)
         task = asyncio.ensure_future(service.run(stop))
-        task.add_done_callback(lambda done: self._ended(name, done))
+        task.add_done_callback(self._ended)
         self._instances[name] = _Instance(bus, store, task, stop, parts)
 
     def crash(self, name: str, *, away_s: float) -> None:
@@ -208,7 +214,7 @@ class World:
         if not self._closing and name not in self._instances:
             self.start(name)
 
-    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._closing:
             return
         error = task.exception()

@@ -33,10 +33,20 @@ class TrialDocuments:
         self._settled.pop(uid, None)
 
     async def follow(self, states: Sequence[Experiment], observed: Mapping[str, Observed]) -> None:
-        """Insert the documents of opened trials, finish those of closed ones. A trial that is
-        closed before its document was ever seen here is opened first."""
-        await self._open([trial for state in states for trial in self._missing(state, observed)])
-        await self._close(states, observed)
+        """Insert the documents of opened trials, finish those of closed ones, in one group. A
+        trial that closed before a crash let its document be made is opened first."""
+        await self._open_forgotten(states, observed)
+        opening = [trial for state in states for trial in self._missing(state, observed)]
+        closing = self._closing(states, observed)
+        writes = [Write(base=None, document=TRIAL.encode(trial)) for trial in opening]
+        writes += [
+            Write(base=TRIAL.encode(before), document=TRIAL.encode(after))
+            for before, after in closing
+        ]
+        if writes:
+            outcomes = await self._store.commit(TRIALS.name, writes)
+            await self._note_opened(opening, outcomes[: len(opening)])
+            self._note_closed([after for _, after in closing], outcomes[len(opening) :])
         for state in states:
             self._drop_finished(state)
 
@@ -51,20 +61,14 @@ class TrialDocuments:
             missing.append(opened_trial(state, index, open_, answers[open_.request]))
         return missing
 
-    async def _open(self, trials: Sequence[Trial]) -> None:
-        if not trials:
-            return
-        writes = [Write(base=None, document=TRIAL.encode(trial)) for trial in trials]
-        outcomes = await self._store.commit(TRIALS.name, writes)
+    async def _note_opened(self, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
+        there = []
         for trial, outcome in zip(trials, outcomes, strict=True):
             if outcome is Outcome.DONE:
                 self._known[trial.uid][trial.index] = trial
                 self._outbox.offer(TRIALS.name, trial.id, trial.outbox, urgent=False)
-        there = [
-            trial.id
-            for trial, outcome in zip(trials, outcomes, strict=True)
-            if outcome is not Outcome.DONE
-        ]
+            else:
+                there.append(trial.id)
         await self._learn(there)
 
     async def _learn(self, ids: Sequence[str]) -> None:
@@ -74,43 +78,52 @@ class TrialDocuments:
             trial = TRIAL.decode(document)
             self._known.setdefault(trial.uid, {})[trial.index] = trial
 
-    async def _close(self, states: Sequence[Experiment], observed: Mapping[str, Observed]) -> None:
-        due = [
+    def _due(self, states: Sequence[Experiment]) -> list[tuple[Experiment, int]]:
+        return [
             (state, int(key))
             for state in states
             for key in state.closing
             if int(key) not in self._settled.setdefault(state.id, set())
         ]
-        await self._learn(
-            [trial_id(s.id, index) for s, index in due if index not in self._known[s.id]]
-        )
-        await self._open(self._never_written(due, observed))
-        writes, closed = [], []
-        for state, index in due:
+
+    async def _open_forgotten(
+        self, states: Sequence[Experiment], observed: Mapping[str, Observed]
+    ) -> None:
+        """Closing trials that this process does not know: read them, or make them."""
+        unknown = [
+            (state, index)
+            for state, index in self._due(states)
+            if index not in self._known.setdefault(state.id, {})
+        ]
+        await self._learn([trial_id(state.id, index) for state, index in unknown])
+        missing = [
+            opened_trial(
+                state,
+                index,
+                state.closing[str(index)],
+                observed[state.id].answers[state.closing[str(index)].request],
+            )
+            for state, index in unknown
+            if index not in self._known[state.id]
+        ]
+        if missing:
+            writes = [Write(base=None, document=TRIAL.encode(trial)) for trial in missing]
+            await self._note_opened(missing, await self._store.commit(TRIALS.name, writes))
+
+    def _closing(
+        self, states: Sequence[Experiment], observed: Mapping[str, Observed]
+    ) -> list[tuple[Trial, Trial]]:
+        """Open and closed form of each trial whose end is not written yet."""
+        pairs = []
+        for state, index in self._due(states):
             trial = self._known[state.id].get(index)
             if trial is None:
                 raise Transient(f"trial {index} of {state.id} is not readable yet")
             if trial.ended:
                 self._settled[state.id].add(index)
-                continue
-            after = self._closed(state, index, trial, observed[state.id])
-            writes.append(Write(base=TRIAL.encode(trial), document=TRIAL.encode(after)))
-            closed.append(after)
-        if writes:
-            await self._commit_closed(writes, closed)
-
-    def _never_written(
-        self, due: Sequence[tuple[Experiment, int]], observed: Mapping[str, Observed]
-    ) -> list[Trial]:
-        """Trials that closed although a crash kept their documents from being made."""
-        missing = []
-        for state, index in due:
-            if index in self._known[state.id]:
-                continue
-            closing = state.closing[str(index)]
-            answer = observed[state.id].answers[closing.request]
-            missing.append(opened_trial(state, index, closing, answer))
-        return missing
+            else:
+                pairs.append((trial, self._closed(state, index, trial, observed[state.id])))
+        return pairs
 
     def _closed(self, state: Experiment, index: int, trial: Trial, seen: Observed) -> Trial:
         kept = self._outbox.unsent(TRIALS.name, trial.id, trial.outbox)
@@ -123,8 +136,7 @@ class TrialDocuments:
             state.spec,
         )
 
-    async def _commit_closed(self, writes: Sequence[Write], closed: Sequence[Trial]) -> None:
-        outcomes = await self._store.commit(TRIALS.name, writes)
+    def _note_closed(self, closed: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
         for trial, outcome in zip(closed, outcomes, strict=True):
             if outcome is Outcome.DONE:
                 self._settled[trial.uid].add(trial.index)

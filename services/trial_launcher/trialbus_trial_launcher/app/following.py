@@ -30,7 +30,8 @@ _SURVEY_INTERVAL_S = 2.0
 @dataclass(slots=True)
 class Followed:
     """One live run. run: as committed. stop_asked: the reason that was passed on. refused: the
-    collector wants nothing more of it. complete: the collector has all of it. recorded: its end waits for its commit."""
+    collector wants nothing more of it. complete: the collector has all of it. recorded: its end waits
+    for its commit."""
 
     run: Run
     tail: OutputTail

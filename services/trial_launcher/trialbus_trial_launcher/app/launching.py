@@ -33,6 +33,8 @@ from trialbus_trial_launcher.core.actions import (
 _SWEPT_EXPERIMENTS = 10_000
 _CANNOT_EXECUTE = 126
 
+Begin = tuple[Experiment, Intend | NeverStart]
+
 
 class Launching:
     """The trial launcher's reaction."""
@@ -45,6 +47,8 @@ class Launching:
         self._following = following
         self._place = place
         self._purged: set[str] = set()
+        # Runs of wanted attempts that this process found claimed: ended, or of other hosts.
+        self._recorded: dict[str, dict[str, Run]] = {}
 
     async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
         documents = await self._parts.store.get_many(EXPERIMENTS.name, uids)
@@ -55,42 +59,50 @@ class Launching:
                 states.append(EXPERIMENT.decode(document))
             except ValidationError as error:
                 failed[uid] = Poison(f"unreadable experiment document: {error}")
-        recorded = await self._recorded(states)
-        verdicts = await self._verdicts(states)
-        intends: list[tuple[Experiment, Intend | NeverStart]] = []
         for state in states:
             if state.phase is ExperimentPhase.DELETED:
                 await self._purge(state)
-                continue
+        living = [state for state in states if state.phase is not ExperimentPhase.DELETED]
+        verdicts = await self._verdicts(living)
+        taken = await self._begin(await self._act(living, verdicts))
+        if taken:
+            # Another process, or this one in an earlier life, has begun them: see what they are.
+            await self._learn(taken)
+            await self._act(living, verdicts)
+        return failed
+
+    async def _act(self, states: Sequence[Experiment], verdicts: frozenset[str]) -> list[Begin]:
+        """Stop and take over what is to be; what is to begin is returned."""
+        begins: list[Begin] = []
+        for state in states:
+            wanted = wanted_runs(state)
+            known = self._recorded.pop(state.id, {})
+            self._recorded[state.id] = {key: run for key, run in known.items() if key in wanted}
             actions = decide(
                 state,
                 followed=self._following.ids(state.id),
-                recorded=recorded,
+                recorded=self._recorded[state.id],
                 verdicts=verdicts,
                 host=self._place.host,
             )
             for action in actions:
                 match action:
                     case Intend() | NeverStart():
-                        intends.append((state, action))
+                        begins.append((state, action))
                     case TakeOver(run=run):
+                        del self._recorded[state.id][run.id]
                         await self._take_over(state, run)
                     case Stop(run_id=key, reason=reason):
                         await self._following.stop(key, reason)
-        await self._begin(intends)
-        return failed
+            if not self._recorded[state.id]:
+                del self._recorded[state.id]
+        return begins
 
-    async def _recorded(self, states: Sequence[Experiment]) -> dict[str, Run]:
-        """Runs in the store of attempts that this process does not follow."""
-        unknown = [
-            key
-            for state in states
-            for key in wanted_runs(state).keys() - self._following.ids(state.id)
-        ]
-        if not unknown:
-            return {}
-        documents = await self._parts.store.get_many(RUNS.name, unknown)
-        return {key: RUN.decode(document) for key, document in documents.items()}
+    async def _learn(self, taken: Sequence[str]) -> None:
+        documents = await self._parts.store.get_many(RUNS.name, taken)
+        for key, document in documents.items():
+            run = RUN.decode(document)
+            self._recorded.setdefault(run.uid, {})[key] = run
 
     async def _verdicts(self, states: Sequence[Experiment]) -> frozenset[str]:
         """Runs that a stopping rule wants stopped (the evidence documents say so)."""
@@ -109,13 +121,14 @@ class Launching:
             if document.get("verdict") is not None and document["verdict"]["stop"]
         )
 
-    async def _begin(self, intends: Sequence[tuple[Experiment, Intend | NeverStart]]) -> None:
-        """Claim in the store, then start: who loses the claim starts nothing."""
-        if not intends:
-            return
-        trials = await self._trials(intends)
-        runs, plans = [], {}
-        for state, action in intends:
+    async def _begin(self, begins: Sequence[Begin]) -> list[str]:
+        """Claim in the store, then start: who loses the claim starts nothing. Returns the runs
+        that were claimed before."""
+        if not begins:
+            return []
+        trials = await self._trials(begins)
+        claims, plans = [], {}
+        for state, action in begins:
             trial = trials.get(trial_id(state.id, action.index))
             if trial is None:
                 continue  # its document is on its way; the sweep comes again
@@ -125,22 +138,18 @@ class Launching:
                     plans[run.id] = plan_of(state, trial, action.attempt, self._place)
                 except Refused as refused:
                     run = _unstartable(run, str(refused))
-            runs.append((state, run))
+            claims.append((state, run))
         outcomes = await self._parts.store.commit(
-            RUNS.name, [Write(base=None, document=RUN.encode(run)) for _, run in runs]
+            RUNS.name, [Write(base=None, document=RUN.encode(run)) for _, run in claims]
         )
-        mine = [
-            (state, run)
-            for (state, run), outcome in zip(runs, outcomes, strict=True)
-            if outcome is Outcome.DONE
-        ]
+        results = list(zip(claims, outcomes, strict=True))
+        mine = [claim for claim, outcome in results if outcome is Outcome.DONE]
         await self._start(mine, plans)
         await self._parts.outbox.publish_notices(_notices([run for _, run in mine]))
+        return [run.id for (_, run), outcome in results if outcome is not Outcome.DONE]
 
-    async def _trials(
-        self, intends: Sequence[tuple[Experiment, Intend | NeverStart]]
-    ) -> dict[str, Trial]:
-        ids = [trial_id(state.id, action.index) for state, action in intends]
+    async def _trials(self, begins: Sequence[Begin]) -> dict[str, Trial]:
+        ids = [trial_id(state.id, action.index) for state, action in begins]
         documents = await self._parts.store.get_many(TRIALS.name, ids)
         return {key: TRIAL.decode(document) for key, document in documents.items()}
 
