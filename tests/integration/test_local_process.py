@@ -88,6 +88,8 @@ async def test_of_twenty_launchers_that_start_the_same_runs_one_wins_each(
         launcher_process(
             folder,
             f"""
+            # The worst case: all have looked before any of them was there.
+            launcher._folders.exists = lambda _run_id: False
             command = ("/bin/sh", "-c", 'echo "$0" >> {probe}')
             plans = [RunPlan(run_id=run_id, command=(*command, run_id)) for run_id in {runs!r}]
             print("ready", file=open({str(tmp_path)!r} + "/ready." + sys.argv[1], "w"))
