@@ -72,6 +72,17 @@ def test_a_memory_that_knows_too_much_starts_over() -> None:
     assert answered(memory, study, ask(3, 1, 2, 2), past) == late
 
 
+def test_a_repeated_request_and_an_older_watermark_start_over() -> None:
+    memory, study = Memory(Registry(), Random), study_of(BAYESIAN, *PLANE)
+    points = answered(memory, study, ask(0, 3, 0, 1), History()).points
+    everything = HistoryNeeded(first=0, after=0)
+    past = History(points=points, finished=told(points, 3))
+    again = answered(memory, study, ask(3, 1, 3, 2), past)
+    assert memory.answer("uid", study, ask(3, 1, 3, 2), None) == everything
+    assert answered(memory, study, ask(3, 1, 3, 2), past) == again
+    assert memory.answer("uid", study, ask(4, 1, 2, 3), None) == everything
+
+
 def test_algorithms_that_do_not_look_at_results_are_not_told_them() -> None:
     memory, study = Memory(Registry(), Random), study_of("random", *PLANE)
     assert isinstance(memory.answer("uid", study, ask(0, 3, 0, 1), None), Proposal)
