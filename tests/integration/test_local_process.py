@@ -26,7 +26,7 @@ from trialbus.testkit.run_probes import (
     zombies,
 )
 from trialbus.testkit.waits import until, until_sync
-from trialbus_trial_launcher.adapters.local_process import LocalProcessLauncher, spawn
+from trialbus_trial_launcher.adapters.local_process import LocalProcessLauncher, folders, spawn
 from trialbus_trial_launcher.adapters.local_process.folders import CLAIM
 
 RUN = "0b1e.0.1"
@@ -251,6 +251,22 @@ async def test_a_claim_that_a_power_failure_emptied_is_lost_and_not_started(
     (folder / RUN / CLAIM).touch()
     await launcher.start([RunPlan(run_id=RUN, command=("true",))])
     assert await status_of(launcher, RUN) == RunStatus(run_id=RUN, state=RunState.LOST)
+
+
+async def test_a_run_that_ends_between_the_looks_at_result_and_lock_is_not_lost(
+    folder: Path, launcher: LocalProcessLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run(launcher, RunPlan(run_id=RUN, command=("true",)))
+    claim = folder / RUN / CLAIM
+    complete = claim.read_bytes()
+    claim.write_bytes(complete.removesuffix(b"exit 0\n"))
+
+    def ends_just_now(_descriptor: int) -> bool:
+        claim.write_bytes(complete)
+        return False
+
+    monkeypatch.setattr(folders, "_is_locked", ends_just_now)
+    assert (await status_of(launcher, RUN)).exit_code == 0
 
 
 async def test_a_torn_result_is_no_result(folder: Path, launcher: LocalProcessLauncher) -> None:
