@@ -1,6 +1,7 @@
 """One suite over the store in memory and on a real mongod, through either driver."""
 
 import asyncio
+import gc
 import math
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -486,12 +487,15 @@ async def test_nothing_to_write_is_no_call(store: Store) -> None:
 async def test_after_a_cancelled_commit_the_store_works_and_the_write_is_whole(
     store: Store,
 ) -> None:
+    unhandled: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     await put(store, insert("a", x=0, y=0))
-    for delay_turns in range(8):
+    for turns in range(8):
         base = await get(store, "a")
         value = base["x"] + 1
-        writing = asyncio.create_task(store.commit("things", [replace(base, x=value, y=value)]))
-        for _ in range(delay_turns):
+        writes = [replace(base, x=value, y=value), insert("a")]
+        writing = asyncio.create_task(store.commit("things", writes))
+        for _ in range(turns):
             await asyncio.sleep(0)
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
@@ -499,3 +503,5 @@ async def test_after_a_cancelled_commit_the_store_works_and_the_write_is_whole(
         assert got["x"] == got["y"]
         assert got["x"] in (value - 1, value)
     await store.close()
+    gc.collect()
+    assert unhandled == []

@@ -26,11 +26,9 @@ class MongoSettings:
     driver: Driver = "pymongo"
     # Handlers commit groups, so a service has few calls under way at a time.
     max_pool_size: int = 16
-    server_selection_timeout_s: float = 5.0
-    # Of one call with its retries: also bounds a server that accepts calls and answers none.
-    call_timeout_s: float = 10.0
-    # Of a write on the server, for its majority; below the call's, so that the answer arrives.
-    write_timeout_s: float = 8.0
+    # Of one call with all its waiting and retries: no server, a server that accepts calls and
+    # answers none, a write without its majority (the server gets the rest of it as `maxTimeMS`).
+    call_timeout_s: float = 5.0
 
 
 # How soon a returned server is seen when nobody calls it.
@@ -39,12 +37,13 @@ HEARTBEAT_MS = 2000
 
 def connect(settings: MongoSettings) -> Client:
     """A client of the running event loop; it connects at its first call."""
+    timeout_ms = round(settings.call_timeout_s * 1000)
     options: dict[str, Any] = {
         "appname": settings.app_name,
         "maxPoolSize": settings.max_pool_size,
-        "serverSelectionTimeoutMS": _milliseconds(settings.server_selection_timeout_s),
-        "connectTimeoutMS": _milliseconds(settings.server_selection_timeout_s),
-        "timeoutMS": _milliseconds(settings.call_timeout_s),
+        "timeoutMS": timeout_ms,
+        "serverSelectionTimeoutMS": timeout_ms,
+        "connectTimeoutMS": timeout_ms,
         "heartbeatFrequencyMS": HEARTBEAT_MS,
         "retryWrites": True,
         "retryReads": True,
@@ -62,9 +61,7 @@ def database_of(client: Client, settings: MongoSettings) -> Database:
     return client.get_database(
         settings.database,
         read_concern=ReadConcern("majority"),
-        write_concern=WriteConcern(
-            w="majority", j=True, wtimeout=_milliseconds(settings.write_timeout_s)
-        ),
+        write_concern=WriteConcern(w="majority", j=True),
     )
 
 
@@ -73,7 +70,3 @@ async def disconnect(client: Client) -> None:
     closing = cast("Any", client).close()
     if isawaitable(closing):
         await closing
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -39,8 +39,8 @@ from trialbus.ports.store import CollectionSpec, Document, Outcome, Query, Write
 _T = TypeVar("_T")
 
 _NAMESPACE_EXISTS = 48
-# An index over a large collection takes its time; a service waits for it at its start.
-PREPARE_TIMEOUT_S = 600.0
+# A new index over a large collection takes its time; a service waits for it at its start.
+INDEX_TIMEOUT_S = 60.0
 # The server's default first batch is 101 documents, each further one a round trip.
 _BATCH_DOCUMENTS = 1000
 
@@ -67,9 +67,8 @@ class MongoStore:
         await disconnect(self._client)
 
     async def prepare(self, collections: Sequence[CollectionSpec]) -> None:
-        with pymongo.timeout(PREPARE_TIMEOUT_S):
-            for spec in collections:
-                await self._prepare(spec)
+        for spec in collections:
+            await self._prepare(spec)
 
     async def get_many(
         self, collection: str, ids: Collection[str], *, fields: Sequence[str] | None = None
@@ -158,8 +157,14 @@ class MongoStore:
         """A cancelled caller leaves at once; the write is not torn from its connection."""
         task = asyncio.ensure_future(_answered(writing))
         self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._writing.discard(task)
+        if not task.cancelled():
+            # Nobody may be left who takes it; asyncio would log it as an accident.
+            task.exception()
 
     async def _prepare(self, spec: CollectionSpec) -> None:
         create = {"create": spec.name, "validator": VALIDATOR}
@@ -171,9 +176,10 @@ class MongoStore:
             await self._keep_validator(spec.name)
         if spec.indexes:
             indexes = [index_of(index) for index in spec.indexes]
-            await _answered(
-                self._database.command({"createIndexes": spec.name, "indexes": indexes})
-            )
+            with pymongo.timeout(INDEX_TIMEOUT_S):
+                await _answered(
+                    self._database.command({"createIndexes": spec.name, "indexes": indexes})
+                )
 
     async def _keep_validator(self, name: str) -> None:
         """Changes it only if it differs: that waits for all others who use the collection."""
