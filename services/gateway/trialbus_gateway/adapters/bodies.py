@@ -25,7 +25,7 @@ class CommandNames(BaseModel):
 
 class ApplyBody(CommandNames):
     object: dict[str, Any]
-    working_dir: str | None = Field(None, alias="workingDir", pattern=r"^/[^\0]*$", max_length=4096)
+    working_dir: str | None = Field(None, alias="workingDir", pattern=r"^/[^\x00]*$", max_length=4096)
 
 
 async def apply_body(request: Request) -> ApplyBody:

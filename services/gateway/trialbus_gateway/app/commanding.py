@@ -33,13 +33,21 @@ class Accepted:
 
 
 class Commanding:
+    """attempt_s: how long one request waits before it is repeated."""
+
     def __init__(
-        self, parts: Parts, catalogue: Catalogue, *, deadline_s: float = COMMAND_DEADLINE_S
+        self,
+        parts: Parts,
+        catalogue: Catalogue,
+        *,
+        deadline_s: float = COMMAND_DEADLINE_S,
+        attempt_s: float = REQUEST_TIMEOUT_S,
     ) -> None:
         self._parts = parts
         self._catalogue = catalogue
         self._documents = Documents(parts.store)
         self._deadline_s = deadline_s
+        self._attempt_s = attempt_s
 
     async def apply(
         self,
@@ -110,7 +118,7 @@ class Commanding:
         while True:
             left = deadline - clock.monotonic()
             try:
-                timeout_s = max(0.001, min(REQUEST_TIMEOUT_S, left))
+                timeout_s = max(0.001, min(self._attempt_s, left))
                 answer = await self._parts.bus.request(request, timeout_s=timeout_s)
                 return CommandReply.from_bytes(answer)
             except Poison as error:

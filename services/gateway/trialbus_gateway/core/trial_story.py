@@ -7,7 +7,7 @@ from typing import Any
 from trialbus.kernel.experiment import ClosingTrial, Experiment, OpenTrial
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.suggestion import Answer
-from trialbus.kernel.trial import Trial
+from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus_gateway.core.stories import (
     Standing,
     Step,
@@ -64,6 +64,16 @@ class TrialStory:
     log_tail: str
 
 
+_SPOKEN = {
+    TrialPhase.EARLY_STOPPED: "early stopped",
+    TrialPhase.METRICS_UNAVAILABLE: "metrics unavailable",
+}
+
+
+def spoken(phase: TrialPhase) -> str:
+    return _SPOKEN.get(phase, phase.value.lower())
+
+
 def tell_trial(facts: TrialFacts, now: float) -> TrialStory:
     trial = facts.trial
     last = facts.runs[-1] if facts.runs else None
@@ -108,7 +118,7 @@ def _steps(facts: TrialFacts, now: float) -> Iterator[Step]:
         closing = facts.at_hand
         yield Step(
             at=closing.closed_at,
-            event=closing.phase.value.lower(),
+            event=spoken(closing.phase),
             reason=closing.reason,
             message=closing.message,
         )
@@ -198,7 +208,7 @@ def _closed(trial: Trial) -> Iterator[Step]:
     number = "" if trial.finished is None else f" (the experiment's end number {trial.finished})"
     yield Step(
         at=at,
-        event=trial.phase.value.lower(),
+        event=spoken(trial.phase),
         reason=trial.reason,
         message=f"{trial.message}{number}",
     )

@@ -1,0 +1,436 @@
+"""Explanations, progress and page tokens of the gateway: pure functions of documents."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from trialbus.kernel.conditions import Condition
+from trialbus.kernel.experiment import (
+    BestTrial,
+    ClosingTrial,
+    Counts,
+    Experiment,
+    ExperimentPhase,
+    OpenState,
+    OpenTrial,
+    Verdict,
+)
+from trialbus.kernel.ids import trial_name
+from trialbus.kernel.objective import Objective, ObjectiveType
+from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.space import Parameter
+from trialbus.kernel.spec import AlgorithmSpec, ExperimentSpec, TrialTemplate
+from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
+from trialbus.kernel.templates import DefaultTemplate
+from trialbus.kernel.trial import Assignment, MetricValues, Trial, TrialPhase
+from trialbus_gateway.core.experiment_story import tell_experiment
+from trialbus_gateway.core.pages import Place, decode_place, encode_place
+from trialbus_gateway.core.progress import count_trials, process_of
+from trialbus_gateway.core.stories import Step, Story, for_s
+from trialbus_gateway.core.trial_story import TrialFacts, tell_trial
+
+UID = "0b7c2f0e-8a52-5c0f-9c50-111111111111"
+NOW = 1_000.0
+
+
+def condition(type_: str, reason: str, at: float, message: str = "") -> Condition:
+    return Condition(
+        type=type_, status=True, reason=reason, message=message, updated_at=at, transitioned_at=at
+    )
+
+
+def experiment(**changes: Any) -> Experiment:
+    spec = ExperimentSpec(
+        parameters=(Parameter(name="lr", type="double", min="0.1", max="0.9"),),
+        objective=Objective(type=ObjectiveType.MAXIMIZE, metric="accuracy", goal=0.9),
+        algorithm=AlgorithmSpec(name="random"),
+        parallel_trial_count=2,
+        max_trial_count=5,
+    )
+    state = Experiment(
+        id=UID,
+        version=7,
+        namespace="lab",
+        name="tune",
+        alive_name="lab/tune",
+        spec=spec,
+        source={},
+        seed=1,
+        phase=ExperimentPhase.RUNNING,
+        created_at=100.0,
+        started_at=100.0,
+        conditions=(
+            condition("Created", "ExperimentCreated", 100.0, "Experiment is created"),
+            condition("Running", "ExperimentRunning", 101.0, "Experiment is running"),
+        ),
+    )
+    return replace(state, **changes)
+
+
+def opened(attempt: int = 1, **changes: Any) -> OpenTrial:
+    trial = OpenTrial(attempt=attempt, state=OpenState.ACTIVE, request=1, opened_at=200.0)
+    return replace(trial, **changes)
+
+
+def run(index: int = 0, attempt: int = 1, **changes: Any) -> Run:
+    made = Run(
+        id=f"{UID}.{index}.{attempt}",
+        uid=UID,
+        index=index,
+        attempt=attempt,
+        version=1,
+        namespace="lab",
+        experiment="tune",
+        trial=trial_name("tune", UID, index),
+        phase=RunPhase.RUNNING,
+        host="box",
+        boot_id="b",
+        created_at=300.0,
+        started_at=301.0,
+    )
+    return replace(made, **changes)
+
+
+def trial(index: int = 0, **changes: Any) -> Trial:
+    made = Trial(
+        id=f"{UID}.{index}",
+        uid=UID,
+        version=1,
+        namespace="lab",
+        experiment="tune",
+        index=index,
+        name=trial_name("tune", UID, index),
+        phase=TrialPhase.CREATED,
+        assignments=(Assignment(name="lr", value="0.5"),),
+        conditions=(),
+        created_at=200.0,
+    )
+    return replace(made, **changes)
+
+
+def waits(story: Story) -> list[Step]:
+    return [step for step in story.chain if step.event == "waiting"]
+
+
+NAME = trial_name("tune", UID, 0)
+
+
+@pytest.mark.parametrize(
+    ("open_", "seen", "reason", "since", "message"),
+    [
+        (
+            opened(),
+            None,
+            "WaitsForLauncher",
+            200.0,
+            f"attempt 1 of {NAME} has waited 13 min for a launcher to start it",
+        ),
+        (opened(), run(), "Running", 301.0, f"attempt 1 of {NAME} has run on box for 12 min"),
+        (
+            opened(stop="GoalReached"),
+            run(),
+            "GoalReached",
+            301.0,
+            f"attempt 1 of {NAME} runs on box and is being stopped: GoalReached",
+        ),
+        (
+            opened(),
+            run(phase=RunPhase.FINISHED, finished_at=999.0, exit_code=0),
+            "WaitsForMetrics",
+            999.0,
+            f"attempt 1 of {NAME} ended 1.0 s ago: waits until all its metrics are stored",
+        ),
+        (
+            opened(),
+            run(phase=RunPhase.LOST, finished_at=990.0),
+            "AttemptLost",
+            990.0,
+            f"attempt 1 of {NAME} was lost: waits for its next attempt",
+        ),
+        (
+            opened(state=OpenState.PAUSED),
+            run(phase=RunPhase.FINISHED, finished_at=990.0),
+            "Suspended",
+            200.0,
+            f"{NAME} waits until the experiment is resumed",
+        ),
+    ],
+)
+def test_an_open_trial_says_what_it_waits_for(
+    open_: OpenTrial, seen: Run | None, reason: str, since: float, message: str
+) -> None:
+    state = experiment(open={"0": open_}, next_index=1)
+    runs = {} if seen is None else {0: seen}
+    expected = Step(at=since, event="waiting", reason=reason, message=message)
+    assert waits(tell_experiment(state, runs, [], NOW)) == [expected]
+    told = tell_trial(TrialFacts(trial=trial(), experiment=state, runs=list(runs.values())), NOW)
+    assert waits(told.story) == [expected]
+    assert (told.story.standing.reason, told.story.standing.message) == (reason, message)
+
+
+def test_an_unanswered_request_says_since_when() -> None:
+    request = PointsRequest(number=3, first=4, count=2, watermark=1, asked_at=996.0)
+    answered = replace(request, number=2, got=2)
+    told = tell_experiment(experiment(requests=(answered, request)), {}, [], NOW)
+    [wait] = waits(told)
+    assert (wait.at, wait.reason) == (996.0, "WaitsForSuggestion")
+    assert wait.message == "request 3 for 2 points has waited 4.0 s for an answer"
+
+
+def test_a_stall_is_told_with_the_time_it_was_noticed() -> None:
+    stalled = replace(
+        condition("Running", "LaunchStalled", 500.0, "2 trials wait"), transitioned_at=101.0
+    )
+    told = tell_experiment(experiment(conditions=(stalled,)), {}, [], NOW)
+    assert told.chain[0] == Step(
+        at=500.0, event="stalled", reason="LaunchStalled", message="2 trials wait"
+    )
+    assert told.standing.reason == "LaunchStalled"
+
+
+def test_an_experiment_that_nobody_looks_at_says_so() -> None:
+    told = tell_experiment(experiment(), {}, [], NOW)
+    assert [step.reason for step in waits(told)] == ["WaitsForExperimentService"]
+
+
+def test_many_open_trials_are_counted_not_listed() -> None:
+    state = experiment(open={str(i): opened() for i in range(25)}, next_index=25)
+    told = waits(tell_experiment(state, {}, [], NOW))
+    assert len(told) == 21
+    assert [step.message for step in told if "more" in step.message] == ["and 5 more open trials"]
+
+
+def test_an_ending_experiment_tells_its_verdict_and_what_it_still_waits_for() -> None:
+    closing = ClosingTrial(
+        attempt=1,
+        request=1,
+        phase=TrialPhase.SUCCEEDED,
+        finished=1,
+        reason="TrialSucceeded",
+        message="",
+        closed_at=700.0,
+    )
+    state = experiment(
+        phase=ExperimentPhase.ENDING,
+        verdict=Verdict(
+            phase=ExperimentPhase.SUCCEEDED, reason="ExperimentGoalReached", message="goal reached"
+        ),
+        closing={"0": closing},
+        next_index=1,
+        finished=1,
+        counts=Counts(succeeded=1),
+    )
+    told = tell_experiment(state, {}, [], NOW)
+    assert (told.state, told.standing.reason) == ("Ending", "ExperimentGoalReached")
+    verdict = next(step for step in told.chain if step.event == "verdict")
+    assert verdict.at == 700.0
+    assert verdict.message == "it will have succeeded: goal reached"
+    assert [step.reason for step in waits(told)] == ["WaitsForDocuments"]
+
+
+def test_a_failed_experiment_tells_which_trials_failed_and_waits_for_nothing() -> None:
+    failed = trial(
+        phase=TrialPhase.FAILED,
+        reason="TrialFailed",
+        message="Trial has failed: exit code 1",
+        completed_at=600.0,
+        finished=1,
+    )
+    state = experiment(
+        phase=ExperimentPhase.FAILED,
+        completed_at=601.0,
+        next_index=3,
+        finished=3,
+        counts=Counts(failed=1, killed=2),
+        conditions=(
+            condition("Created", "ExperimentCreated", 100.0),
+            replace(condition("Running", "ExperimentFailed", 601.0), status=False),
+            condition("Failed", "ExperimentFailed", 601.0, "max failed count has reached"),
+        ),
+    )
+    told = tell_experiment(state, {}, [failed], NOW)
+    assert [step.event for step in told.chain] == ["created", "trial failed", "failed", "trials"]
+    assert told.chain[1].message == f"{NAME}: Trial has failed: exit code 1"
+    assert told.chain[3].message == "3 of 5 trials opened: 1 failed, 2 killed"
+    assert told.standing.message == "max failed count has reached"
+
+
+def test_a_trial_is_told_from_its_point_to_its_end() -> None:
+    answer = Answer(
+        id=f"{UID}:2",
+        uid=UID,
+        version=1,
+        number=2,
+        first=0,
+        watermark=1,
+        seed=42,
+        points=(("0.5",), ("0.6",)),
+        exhausted=False,
+        look_ahead=LookAhead.FREE,
+        refused=None,
+        answered_at=150.0,
+        took_s=0.0125,
+    )
+    ended = trial(
+        phase=TrialPhase.EARLY_STOPPED,
+        attempt=2,
+        reason="TrialEarlyStopped",
+        message="Trial is early stopped",
+        observation=(MetricValues(name="accuracy", min=0.1, max=0.3, latest=math.nan),),
+        completed_at=450.0,
+        finished=3,
+        log_tail="accuracy=nan\n",
+    )
+    lost = run(phase=RunPhase.LOST, finished_at=350.0, message="the machine restarted")
+    stopped = run(
+        attempt=2,
+        created_at=400.0,
+        started_at=401.0,
+        phase=RunPhase.FINISHED,
+        finished_at=449.0,
+        signal=15,
+        stop_reason="EarlyStopped",
+        log_tail="accuracy=nan\n",
+    )
+    verdict = {
+        "stop": True,
+        "step": 4,
+        "reason": "worse than the median",
+        "evidence": {"best": 0.3, "median": 0.5, "completed": 2, "watermark": 2},
+    }
+    told = tell_trial(
+        TrialFacts(
+            trial=ended,
+            experiment=experiment(),
+            answer=answer,
+            runs=[lost, stopped],
+            verdicts={2: verdict},
+        ),
+        NOW,
+    )
+    assert [(step.at, step.event, step.message) for step in told.story.chain] == [
+        (
+            150.0,
+            "point drawn",
+            "point 1 of 2 in the answer to request 2, drawn in 0.013 s with seed 42,"
+            " knowing 1 finished trial",
+        ),
+        (200.0, "created", "Trial is created with lr=0.5"),
+        (300.0, "taken", "attempt 1 was taken by the launcher on box"),
+        (301.0, "started", "attempt 1 began to run on box"),
+        (350.0, "lost", "attempt 1 left no result (the machine restarted)"),
+        (400.0, "taken", "attempt 2 was taken by the launcher on box"),
+        (401.0, "started", "attempt 2 began to run on box"),
+        (
+            449.0,
+            "judged",
+            "attempt 2 is to stop after step 4: best 0.3, median 0.5 of 2 trials"
+            " (finish numbers up to 2)",
+        ),
+        (449.0, "ended", "attempt 2 was ended by signal 15, stopped by us: EarlyStopped"),
+        (450.0, "observed", "accuracy: latest nan, min 0.1, max 0.3"),
+        (450.0, "early stopped", "Trial is early stopped (the experiment's end number 3)"),
+    ]
+    assert (told.exit_code, told.signal, told.stop_reason) == (None, 15, "EarlyStopped")
+    assert (told.evidence, told.log_tail) == (verdict, "accuracy=nan\n")
+    assert told.story.state == "EarlyStopped"
+
+
+def test_a_counted_trial_shows_its_end_before_its_own_document_does() -> None:
+    closing = ClosingTrial(
+        attempt=1,
+        request=1,
+        phase=TrialPhase.FAILED,
+        finished=1,
+        reason="TrialFailed",
+        message="exit code 2",
+        closed_at=700.0,
+    )
+    told = tell_trial(TrialFacts(trial=trial(), experiment=experiment(closing={"0": closing})), NOW)
+    assert (told.story.state, told.story.standing.message) == ("Failed", "exit code 2")
+    assert told.story.chain[-1].event == "failed"
+
+
+def test_a_verdict_without_details_is_still_told() -> None:
+    state = experiment(open={"0": opened()}, next_index=1)
+    told = tell_trial(
+        TrialFacts(trial=trial(), experiment=state, runs=[run()], verdicts={1: {"stop": False}}),
+        NOW,
+    )
+    judged = next(step for step in told.story.chain if step.event == "judged")
+    assert judged.message == "attempt 1 may go on after step None"
+
+
+def test_the_counts_of_progress_add_up_to_the_trials_so_far() -> None:
+    state = experiment(
+        open={"3": opened(), "4": opened()},
+        next_index=8,
+        counts=Counts(succeeded=1, failed=1, killed=1, early_stopped=2, metrics_unavailable=1),
+    )
+    counts = count_trials(state, running=1)
+    assert (counts.created, counts.pending, counts.running) == (8, 1, 1)
+    assert counts.created == sum(
+        (
+            counts.pending,
+            counts.running,
+            counts.succeeded,
+            counts.failed,
+            counts.killed,
+            counts.early_stopped,
+            counts.metrics_unavailable,
+        )
+    )
+
+
+BEST = BestTrial(
+    index=0,
+    name=NAME,
+    value=0.8,
+    assignments=(Assignment(name="lr", value="0.5"),),
+    observation=(),
+)
+DEFAULT = DefaultTemplate(command=("/py", "-m", "trainer"))
+
+
+def test_the_best_trials_command_is_what_it_ran() -> None:
+    state = experiment()
+    process = process_of(state, BEST, default=DEFAULT, interpreter="/py")
+    assert process is not None
+    assert process.command == ("/py", "-m", "trainer", "lr=0.5")
+
+
+def test_a_template_that_is_no_process_has_no_command() -> None:
+    template = TrialTemplate(trial_spec={"kind": "TFJob", "spec": {}})
+    state = experiment()
+    state = replace(state, spec=replace(state.spec, template=template))
+    assert process_of(state, BEST, default=DEFAULT, interpreter="/py") is None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        Place(),
+        Place(created_at=1732212345.678, uid=UID),
+        Place(created_at=0.1 + 0.2, uid=UID, index=0),
+        Place(index=9999),
+    ],
+)
+def test_a_page_token_brings_back_its_place(place: Place) -> None:
+    assert decode_place(encode_place(place)) == place
+
+
+@pytest.mark.parametrize(
+    "token", ["", "x", "e30", "W10", "é", "A" * 300, "WzEsMiwzXQ", "bnVsbA", "W" * 99]
+)
+def test_what_is_no_page_token_is_refused(token: str) -> None:
+    with pytest.raises(ValueError, match="not a token"):
+        decode_place(token)
+
+
+@pytest.mark.parametrize(
+    ("since", "text"), [(999.0, "1.0 s"), (700.0, "5 min"), (-9000.0, "2.8 h"), (1001.0, "0.0 s")]
+)
+def test_durations_read_well(since: float, text: str) -> None:
+    assert for_s(since, NOW) == text
