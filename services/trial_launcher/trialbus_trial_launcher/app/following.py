@@ -29,9 +29,9 @@ _SURVEY_INTERVAL_S = 2.0
 
 @dataclass(slots=True)
 class Followed:
-    """One live run. run: as committed. stop_asked: the reason that was passed on. refused: the
-    collector wants nothing more of it. complete: the collector has all of it. recorded: its end waits
-    for its commit."""
+    """One live run. run: as committed. stop_asked: the reason that was passed on. refused:
+    the collector wants nothing more of it. complete: the collector has all of it. recorded: its
+    end waits for its commit."""
 
     run: Run
     tail: OutputTail
@@ -185,12 +185,15 @@ class Following:
                 while await self._read_more(followed):
                     pass
                 followed.tail.end(self._parts.clock.now())
+                before = followed.tail.stored_to
                 try:
                     await self._send_next(followed)
-                except Transient:
-                    await self._parts.clock.sleep(_RETRY_DELAY_S)
+                except Transient as error:
+                    self._parts.telemetry.log.debug("end waits", error=str(error))
                 if followed.complete or followed.refused:
                     return True
+                if followed.tail.stored_to == before:
+                    await self._parts.clock.sleep(_RETRY_DELAY_S)
         return False
 
     async def _ended(self, run: Run, status: RunStatus, stored: bool) -> Run:
