@@ -1,0 +1,154 @@
+"""The gateway's HTTP API for commands: one connection, JSON, no dependencies."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from trialbus.cli.failures import FAILED, REFUSED, CommandFailed, NotFound, Unreachable
+
+Json = Any
+REQUEST_TIMEOUT_S = 30.0
+LINE_BYTES = 1024 * 1024
+PAGE_ITEMS = 500
+_GONE = (OSError, http.client.HTTPException)
+
+
+class Api:
+    """base: http://host:port. remedy: what to do when nobody answers there."""
+
+    def __init__(self, base: str, *, remedy: str) -> None:
+        parts = urlsplit(base if "//" in base else f"//{base}")
+        if parts.scheme not in ("", "http") or not parts.hostname:
+            raise CommandFailed(f"{base} is no address of a stack: http://HOST:PORT", REFUSED)
+        self.base = f"http://{parts.hostname}:{parts.port or 80}"
+        self._address = (parts.hostname, parts.port or 80)
+        self._prefix = parts.path.rstrip("/")
+        self._remedy = remedy
+        self._connection: http.client.HTTPConnection | None = None
+
+    def get(self, path: str, **query: str | int | None) -> Json:
+        return self.call("GET", path + _query(query))
+
+    def items(self, path: str, **query: str | int | None) -> Iterator[Json]:
+        """All of a list, page by page."""
+        after: str | None = None
+        while True:
+            page = self.get(path, limit=PAGE_ITEMS, after=after, **query)
+            yield from page["items"]
+            after = page.get("next")
+            if not after:
+                return
+
+    def call(self, method: str, path: str, body: Json = None) -> Json:
+        """The answer's JSON. Raises NotFound, Unreachable, or CommandFailed with the problems."""
+        try:
+            response = self._send(method, path, body)
+            answer = response.read()
+        except _GONE as error:
+            self.close()
+            raise self._unreachable(error) from error
+        _refuse_unless_good(response.status, answer)
+        return json.loads(answer) if answer else None
+
+    def lines(self, path: str, **query: str | int | None) -> Iterator[str]:
+        """The lines of an answer as they come. An end without a line end counts as a line."""
+        with self._stream(path + _query(query)) as response:
+            while line := response.readline(LINE_BYTES):
+                yield line.decode(errors="replace").rstrip("\r\n")
+
+    def blocks(self, path: str, **query: str | int | None) -> Iterator[str]:
+        """The text of an answer as it comes."""
+        with self._stream(path + _query(query)) as response:
+            while block := response.read1(LINE_BYTES):
+                yield block.decode(errors="replace")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _stream(self, path: str) -> Iterator[http.client.HTTPResponse]:
+        connection = self._connect()
+        try:
+            connection.request("GET", self._prefix + path)
+            response = connection.getresponse()
+            if response.status >= 400:
+                _refuse_unless_good(response.status, response.read())
+            # Only now: what is followed may be silent for hours.
+            connection.sock.settimeout(None)
+            yield response
+        except _GONE as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    def _send(self, method: str, path: str, body: Json) -> http.client.HTTPResponse:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {} if data is None else {"Content-Type": "application/json"}
+        reused = self._connection is not None
+        if self._connection is None:
+            self._connection = self._connect()
+        try:
+            self._connection.request(method, self._prefix + path, data, headers)
+            return self._connection.getresponse()
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            self.close()
+            if not reused:
+                raise
+        # The server had closed the idle connection: the request did not reach it.
+        return self._send(method, path, body)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(*self._address, timeout=REQUEST_TIMEOUT_S)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        return Unreachable([f"no stack answers at {self.base} ({error})", self._remedy])
+
+
+def path_of(*parts: str) -> str:
+    """/v1/<part>/... with each part quoted."""
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def experiment_path(namespace: str, name: str, *more: str) -> str:
+    return path_of("namespaces", namespace, "experiments", name, *more)
+
+
+def _query(query: Mapping[str, str | int | None]) -> str:
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _refuse_unless_good(status: int, body: bytes) -> None:
+    if status < 400:
+        return
+    lines = _complaints(body) or [f"the gateway answered with status {status}"]
+    if status == 404:
+        raise NotFound(lines)
+    if status == 503:
+        raise Unreachable(lines)
+    raise CommandFailed(lines, REFUSED if status < 500 else FAILED)
+
+
+def _complaints(body: bytes) -> list[str]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return [body.decode(errors="replace").strip()[:500]] if body.strip() else []
+    if not isinstance(answer, dict):
+        return []
+    problems = [problem_line(problem) for problem in answer.get("problems") or ()]
+    return problems or [str(answer["message"])] if "message" in answer or problems else []
+
+
+def problem_line(problem: Mapping[str, Any]) -> str:
+    field, message = problem.get("field"), problem.get("message", "")
+    return f"{field}: {message}" if field else str(message)

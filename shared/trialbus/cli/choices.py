@@ -1,0 +1,27 @@
+"""Closed sets of words on the command line; light, because `--help` needs them."""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    EXPERIMENTS = "experiments"
+    TRIALS = "trials"
+    SUGGESTIONS = "suggestions"
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class Goal(StrEnum):
+    """Ended: succeeded or failed."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    ENDED = "Ended"
+    DELETED = "Deleted"

@@ -1,0 +1,302 @@
+"""The `trialbus` command. Each command loads what it needs when it is called."""
+
+# ruff: noqa: PLC0415 - so that `trialbus --help` is there at once
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trialbus.cli.choices import Format, Goal, Kind
+from trialbus.cli.failures import CommandFailed
+
+app = typer.Typer(
+    name="trialbus",
+    help="Hyperparameter tuning as events: Katib's experiments over NATS and MongoDB.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="TRIALBUS_DATA_DIR",
+        help="Folder of the stack: its data, logs and addresses. [default: .trialbus]",
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", envvar="TRIALBUS_URL", help="Address of a running stack instead."),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace", "-n", help="Without it: default, or the only one that has the name."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT")]
+
+
+@app.command()
+def run(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="An Experiment; - reads stdin.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the final Experiment on stdout, nothing else.")
+    ] = False,
+    keep_up: Annotated[
+        bool, typer.Option("--keep-up", help="Leave the stack running at the end.")
+    ] = False,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Where the file names none.")
+    ] = None,
+    data_dir: DataDir = None,
+    url: Url = None,
+) -> None:
+    """Run an experiment to its end, with all that it needs."""
+    from trialbus.cli import running
+
+    code = running.run(
+        file, data_dir=data_dir, url=url, namespace=namespace, as_json=as_json, keep_up=keep_up
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def up(data_dir: DataDir = None, url: Url = None) -> None:
+    """Start a stack that stays; does nothing if it runs already."""
+    from trialbus.cli import stack_commands
+
+    stack_commands.up(data_dir, url)
+
+
+@app.command()
+def down(data_dir: DataDir = None, url: Url = None) -> None:
+    """Stop the stack; its data stays.
+
+    Running experiments go on at the next start."""
+    from trialbus.cli import stack_commands
+
+    stack_commands.down(data_dir, url)
+
+
+@app.command()
+def status(as_json: AsJson = False, data_dir: DataDir = None, url: Url = None) -> None:
+    """Show the stack's addresses and processes."""
+    from trialbus.cli import stack_commands
+
+    stack_commands.status(data_dir, url, as_json=as_json)
+
+
+@app.command()
+def apply(
+    file: Annotated[str, typer.Option("--file", "-f", help="An Experiment; - reads stdin.")],
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Where the file names none.")
+    ] = None,
+    data_dir: DataDir = None,
+    url: Url = None,
+) -> None:
+    """Create an experiment, or change what may be changed of it."""
+    from trialbus.cli import reading, running, stacks
+
+    experiment = reading.read_experiment(file, namespace)
+    answer = running.apply(stacks.connect(data_dir, url), experiment)
+    typer.echo(
+        f"{experiment.namespace}/{experiment.name} {'created' if answer['created'] else 'applied'}"
+    )
+
+
+@app.command()
+def get(
+    kind: Annotated[Kind, typer.Argument(metavar="experiments|trials|suggestions")],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
+    namespace: Namespace = None,
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", "-A", help="The default without -n and a NAME.")
+    ] = False,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Only the trials of this one.")
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--output", "-o", help="How to print them.")
+    ] = Format.TABLE,
+    data_dir: DataDir = None,
+    url: Url = None,
+) -> None:
+    """List experiments, trials or suggestions."""
+    from trialbus.cli import getting, stacks
+
+    getting.get(
+        stacks.connect(data_dir, url),
+        kind,
+        name,
+        namespace=None if all_namespaces else namespace,
+        experiment=experiment,
+        form=form,
+    )
+
+
+@app.command()
+def logs(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
+    tail: Annotated[
+        int | None, typer.Option("--tail", min=0, help="Only so many lines of its end.")
+    ] = None,
+    data_dir: DataDir = None,
+    url: Url = None,
+) -> None:
+    """Print the output of a trial's newest attempt."""
+    from trialbus.cli import following, stacks
+
+    following.print_log(stacks.connect(data_dir, url), trial, follow=follow, tail=tail)
+
+
+@app.command()
+def events(
+    name: ExperimentName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print CloudEvents, one a line.")] = False,
+    namespace: Namespace = None,
+    data_dir: DataDir = None,
+    url: Url = None,
+) -> None:
+    """Print an experiment's events, oldest first."""
+    from trialbus.cli import following, stacks
+
+    api = stacks.connect(data_dir, url)
+    following.print_events(api, name, namespace, follow=follow, as_json=as_json)
+
+
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(metavar="EXPERIMENT|TRIAL")],
+    as_json: AsJson = False,
+    namespace: Namespace = None,
+    data_dir: DataDir = None,
+    url: Url = None,
+) -> None:
+    """Say why something is in its state.
+
+    The chain of events of an experiment or a trial, each with its reason."""
+    from trialbus.cli import getting, stacks
+
+    getting.explain(stacks.connect(data_dir, url), name, namespace=namespace, as_json=as_json)
+
+
+@app.command()
+def wait(
+    name: ExperimentName,
+    goal: Annotated[Goal, typer.Option("--for", help="The state to wait for.")] = Goal.SUCCEEDED,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", help="Such as 30s or 5m; without it, for ever.")
+    ] = None,
+    namespace: Namespace = None,
+    data_dir: DataDir = None,
+    url: Url = None,
+) -> None:
+    """Wait until an experiment is in a state.
+
+    Exit code 0 if it is, 1 if it ended otherwise, 124 after the timeout."""
+    from trialbus.cli import stacks, waiting
+
+    within_s = None if timeout is None else waiting.seconds(timeout)
+    api = stacks.connect(data_dir, url)
+    raise typer.Exit(waiting.wait(api, name, goal, namespace=namespace, within_s=within_s))
+
+
+def _tell(
+    verb: str, done: str, name: str, namespace: str | None, data_dir: Path | None, url: str | None
+) -> None:
+    from trialbus.cli import getting, stacks
+
+    api = stacks.connect(data_dir, url)
+    typer.echo(f"{getting.command(api, name, verb, namespace=namespace)} {done}")
+
+
+@app.command()
+def delete(
+    name: ExperimentName, namespace: Namespace = None, data_dir: DataDir = None, url: Url = None
+) -> None:
+    """Stop an experiment and remove its records."""
+    _tell("delete", "is being deleted", name, namespace, data_dir, url)
+
+
+@app.command()
+def suspend(
+    name: ExperimentName, namespace: Namespace = None, data_dir: DataDir = None, url: Url = None
+) -> None:
+    """Stop an experiment's trials until it is resumed."""
+    _tell("suspend", "is being suspended", name, namespace, data_dir, url)
+
+
+@app.command()
+def resume(
+    name: ExperimentName, namespace: Namespace = None, data_dir: DataDir = None, url: Url = None
+) -> None:
+    """Let a suspended experiment go on."""
+    _tell("resume", "is being resumed", name, namespace, data_dir, url)
+
+
+@app.command()
+def doctor(as_json: AsJson = False, data_dir: DataDir = None, url: Url = None) -> None:
+    """Say what this machine lacks.
+
+    Exit code 1 if no stack could run."""
+    from trialbus.cli import stack_commands
+
+    raise typer.Exit(stack_commands.doctor(data_dir, url, as_json=as_json))
+
+
+@app.command()
+def serve(
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="For example gateway.")],
+    die_with_parent: Annotated[
+        bool, typer.Option("--die-with-parent", help="Be killed when the parent process ends.")
+    ] = False,
+) -> None:
+    """Run one service in this process.
+
+    As containers do; settings come from the environment."""
+    import os
+
+    from trialbus.local import death_signal, definitions, hosting
+
+    if die_with_parent:
+        death_signal.die_with(os.getppid())
+    try:
+        definitions.load_definition(service)
+    except definitions.UnknownService as error:
+        raise CommandFailed(str(error), 2) from error
+    raise typer.Exit(hosting.run_service(service))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    import importlib.metadata
+
+    try:
+        typer.echo(importlib.metadata.version("trialbus"))
+    except importlib.metadata.PackageNotFoundError:
+        typer.echo("not installed")
+
+
+def main() -> None:
+    """The entry point: what goes wrong is one line each on stderr, and an exit code."""
+    try:
+        app()
+    except CommandFailed as failure:
+        for line in failure.lines:
+            typer.echo(line, err=True)
+        sys.exit(failure.code)
+
+
+if __name__ == "__main__":
+    main()

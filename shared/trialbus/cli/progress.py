@@ -1,0 +1,189 @@
+"""An experiment's progress as text: pure functions of what the gateway says, and a clock."""
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+Json = Any
+FINISHED = ("Succeeded", "Failed")
+# In the order in which people read them, with the words they know.
+STATES = (
+    ("running", "running"),
+    ("pending", "pending"),
+    ("succeeded", "succeeded"),
+    ("earlyStopped", "stopped early"),
+    ("killed", "killed"),
+    ("failed", "failed"),
+    ("metricsUnavailable", "without metrics"),
+)
+_OPEN = {"running", "pending", "created"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestTrial:
+    """command: what its last attempt ran, None if that is not known."""
+
+    trial: str
+    value: float
+    parameters: Mapping[str, str]
+    command: tuple[str, ...] | None
+    working_dir: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What `GET .../progress` says. trials: state -> how many."""
+
+    namespace: str
+    name: str
+    phase: str
+    reason: str
+    message: str
+    parallel: int
+    max_trials: int | None
+    goal: float | None
+    metric: str
+    trials: Mapping[str, int]
+    best: BestTrial | None
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in FINISHED
+
+    @property
+    def finished(self) -> int:
+        """Trials that have ended, however they did."""
+        return sum(count for state, count in self.trials.items() if state not in _OPEN)
+
+    @property
+    def running(self) -> int:
+        return self.trials.get("running", 0)
+
+    @property
+    def open(self) -> int:
+        return self.running + self.trials.get("pending", 0)
+
+
+def parse_progress(answer: Mapping[str, Json]) -> Progress:
+    best = answer.get("best")
+    return Progress(
+        namespace=answer["namespace"],
+        name=answer["name"],
+        phase=answer["phase"],
+        reason=answer.get("reason") or "",
+        message=answer.get("message") or "",
+        parallel=answer["parallel"],
+        max_trials=answer.get("max"),
+        goal=None if answer.get("goal") is None else float(answer["goal"]),
+        metric=answer["objective"]["name"],
+        trials=answer["trials"],
+        best=None if best is None else _parse_best(best),
+    )
+
+
+def _parse_best(best: Mapping[str, Json]) -> BestTrial:
+    command = best.get("command")
+    return BestTrial(
+        trial=best["trial"],
+        value=float(best["value"]),  # also "NaN" and "Infinity"
+        parameters={name: str(value) for name, value in (best.get("parameters") or {}).items()},
+        command=tuple(command) if command else None,
+        working_dir=best.get("workingDir"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long trials take, from what was seen of them: the time that running trials have spent
+    since the first look, over the trials that ended since. at: of the last look."""
+
+    first_at: float | None = None
+    at: float = 0.0
+    first_finished: int = 0
+    finished: int = 0
+    running: int = 0
+    spent_s: float = 0.0
+
+    def seen(self, progress: Progress, at: float) -> "Pace":
+        """The pace with one more look."""
+        new = replace(self, at=at, finished=progress.finished, running=progress.running)
+        if self.first_at is None:
+            return replace(new, first_at=at, first_finished=progress.finished)
+        return replace(new, spent_s=self.spent_s + self.running * (at - self.at))
+
+    def left_s(self, progress: Progress) -> float | None:
+        """Until `maxTrialCount` trials have ended; None: not known. The goal may come earlier."""
+        ended = self.finished - self.first_finished
+        if progress.max_trials is None or ended <= 0 or progress.ended:
+            return None
+        left = max(progress.max_trials - progress.finished, 0)
+        return left * self.spent_s / ended / max(progress.parallel, 1)
+
+
+def clock(seconds: float) -> str:
+    """0:05, 12:40, 3:02:01."""
+    minutes, second = divmod(math.ceil(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def counts(progress: Progress) -> str:
+    """`3 running, 5 succeeded, 1 failed`: what there is."""
+    there = [
+        f"{progress.trials[key]} {word}" for key, word in STATES if progress.trials.get(key, 0)
+    ]
+    return ", ".join(there) or "no trials yet"
+
+
+def plain_line(progress: Progress) -> str:
+    """One line without times: print it when it differs from the last one."""
+    of = "" if progress.max_trials is None else f"/{progress.max_trials}"
+    parts = [f"{progress.name}: {progress.phase}", f"{progress.finished}{of} done"]
+    parts.append(counts(progress))
+    if progress.best is not None:
+        best = progress.best
+        parts.append(f"best {progress.metric}={number(best.value)} ({best.trial})")
+    elif progress.phase not in ("Created", "Running") and progress.message:
+        parts.append(progress.message)
+    return "; ".join(parts)
+
+
+def times(elapsed_s: float, left_s: float | None) -> str:
+    """`0:12 elapsed, about 0:30 left`."""
+    left = "" if left_s is None else f", about {clock(left_s)} left"
+    return f"{clock(elapsed_s)} elapsed{left}"
+
+
+def summary(progress: Progress) -> Iterator[str]:
+    """The end: how, the best trial, and how to repeat it."""
+    verdict = progress.phase.lower()
+    why = f" ({progress.reason})" if progress.reason else ""
+    yield f"{progress.namespace}/{progress.name} {verdict}{why}: {counts(progress)}"
+    if progress.message:
+        yield progress.message
+    best = progress.best
+    if best is None:
+        yield f"No trial has reported {progress.metric}."
+        return
+    yield ""
+    yield f"Best trial: {best.trial}"
+    yield f"  {progress.metric} = {number(best.value)}"
+    width = max((len(name) for name in best.parameters), default=0)
+    for name, value in best.parameters.items():
+        yield f"  {name:<{width}} = {value}"
+    if best.command is not None:
+        yield ""
+        yield "Repeat it with:"
+        yield f"  {repeat_command(best.command, best.working_dir)}"
+
+
+def repeat_command(command: tuple[str, ...], working_dir: str | None) -> str:
+    """For a POSIX shell, quoted."""
+    run = shlex.join(command)
+    return run if working_dir is None else f"cd {shlex.quote(working_dir)} && {run}"

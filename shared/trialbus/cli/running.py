@@ -1,0 +1,137 @@
+"""`trialbus run`: from a file to the best trial."""
+
+import json
+import os
+import shlex
+import signal
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, TextIO
+
+from trialbus.cli.api import Api, experiment_path
+from trialbus.cli.failures import FAILED, INTERRUPTED, OK, NotFound
+from trialbus.cli.progress import summary
+from trialbus.cli.reading import ExperimentFile, read_experiment
+from trialbus.cli.stacks import api_of, connect, data_folder
+from trialbus.cli.starting import using_stack
+from trialbus.cli.watching import PlainDisplay, display_on, patiently, read_progress, watch
+from trialbus.kernel.limits import KILL_GRACE_S
+from trialbus.local import stack_file
+
+# After SIGKILL the launcher still has to see the end and the experiment to record it.
+SUSPEND_DEADLINE_S = KILL_GRACE_S + 5.0
+
+
+def run(
+    file: str,
+    *,
+    data_dir: Path | None,
+    url: str | None,
+    namespace: str | None,
+    as_json: bool,
+    keep_up: bool,
+) -> int:
+    """The exit code. Everything for people goes to stderr when `as_json`."""
+    experiment = read_experiment(file, namespace)
+    out = sys.stderr if as_json else sys.stdout
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _stack(data_dir, url, out, keep_up=keep_up) as api:
+            return _run_on(api, experiment, out, as_json=as_json)
+    except KeyboardInterrupt:
+        _say(out, "interrupted before anything ran")
+        return INTERRUPTED
+
+
+@contextmanager
+def _stack(data_dir: Path | None, url: str | None, out: TextIO, *, keep_up: bool) -> Iterator[Api]:
+    if url is not None:
+        yield connect(None, url)
+        return
+    folder = data_folder(data_dir)
+    if not stack_file.is_held(folder):
+        _say(out, f"starting nats-server, mongod and the services on {folder}")
+    with using_stack(folder, keep_up=keep_up) as status:
+        yield api_of(status, folder)
+
+
+def _run_on(api: Api, experiment: ExperimentFile, out: TextIO, *, as_json: bool) -> int:
+    namespace, name = experiment.namespace, experiment.name
+    try:
+        answer = apply(api, experiment)
+        before = patiently(lambda: read_progress(api, namespace, name))
+        with display_on(out) as display:
+            progress = watch(api, namespace, name, display)
+    except KeyboardInterrupt:
+        return _interrupted(api, experiment, out)
+    _say(out, "", *summary(progress))
+    if before.ended and not answer["created"]:
+        _say(out, "", *_how_to_start_anew(experiment))
+    if as_json:
+        print_json(api.get(experiment_path(namespace, name)))
+    return OK if progress.phase == "Succeeded" else FAILED
+
+
+def apply(api: Api, experiment: ExperimentFile) -> dict[str, object]:
+    """Create it, change what may change, or resume it. Raises CommandFailed with every problem."""
+    body = {
+        "id": str(uuid.uuid4()),  # one command, however often it is sent
+        "object": experiment.document,
+        "workingDir": str(experiment.working_dir),
+    }
+    path = experiment_path(experiment.namespace, experiment.name)
+    answer: dict[str, object] = patiently(lambda: api.call("PUT", path, body))
+    return answer
+
+
+def print_json(found: object) -> None:
+    print(json.dumps(found, indent=2))  # noqa: T201 - what was asked for
+
+
+def _how_to_start_anew(experiment: ExperimentFile) -> Iterator[str]:
+    yield "It had finished before; nothing was run. To start anew, give it another name, or first:"
+    yield f"  trialbus delete {experiment.name} -n {experiment.namespace}"
+
+
+def _interrupted(api: Api, experiment: ExperimentFile, out: TextIO) -> int:
+    """Suspend it and wait until nothing of it runs."""
+    signal.signal(signal.SIGINT, _leave_at_once)
+    signal.signal(signal.SIGTERM, _leave_at_once)
+    namespace, name = experiment.namespace, experiment.name
+    _say(out, "", "interrupted: stopping its trials (once more to leave at once)")
+    path = experiment_path(namespace, name, "suspend")
+    try:
+        patiently(lambda: api.call("POST", path))
+        progress = watch(
+            api,
+            namespace,
+            name,
+            PlainDisplay(out),
+            until=lambda seen: seen.ended or not seen.open,
+            within_s=SUSPEND_DEADLINE_S,
+        )
+    except NotFound:
+        _say(out, "it had not been accepted yet")
+    except TimeoutError:
+        _say(out, "some trials still run; they are taken over when you go on")
+    else:
+        if progress.ended:
+            _say(out, "it had just ended:", *summary(progress))
+    _say(out, f"go on with: {shlex.join(['trialbus', *sys.argv[1:]])}")
+    return INTERRUPTED
+
+
+def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    """The stack, if it is ours, stops by itself when this process has gone."""
+    del number, frame
+    os._exit(INTERRUPTED)
+
+
+def _say(out: TextIO, *lines: str) -> None:
+    for line in lines:
+        out.write(f"{line}\n")
+    out.flush()

@@ -1,0 +1,154 @@
+"""Columns of text for `trialbus get` and `status`: pure functions of Katib's objects."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+Object = Mapping[str, Any]
+_GAP = "   "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """wide: shown with `-o wide` only."""
+
+    title: str
+    cell: Callable[[Object, datetime], str]
+    wide: bool = False
+
+
+def table(columns: Sequence[Column], objects: Sequence[Object], *, wide: bool) -> list[str]:
+    """A heading and a line for each object, in columns."""
+    now = datetime.now(UTC)
+    shown = [column for column in columns if wide or not column.wide]
+    rows = [[column.cell(each, now) for column in shown] for each in objects]
+    return aligned([[column.title for column in shown], *rows])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        _GAP.join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def state_of(found: Object) -> str:
+    """The newest condition that holds, as Katib has it."""
+    conditions = found.get("status", {}).get("conditions") or ()
+    holding = [each["type"] for each in conditions if each["status"] == "True"]
+    return str(holding[-1]) if holding else "Created"
+
+
+def age(found: Object, now: datetime) -> str:
+    return since(found.get("metadata", {}).get("creationTimestamp"), now)
+
+
+def since(text: str | None, now: datetime) -> str:
+    """How long ago: 12s, 5m, 3h, 4d."""
+    if not text:
+        return ""
+    seconds = max((now - datetime.fromisoformat(text)).total_seconds(), 0)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def _name(found: Object, _now: datetime) -> str:
+    return str(found["metadata"]["name"])
+
+
+def _namespace(found: Object, _now: datetime) -> str:
+    return str(found["metadata"].get("namespace", ""))
+
+
+def _state(found: Object, _now: datetime) -> str:
+    return state_of(found)
+
+
+def _status(name: str) -> Callable[[Object, datetime], str]:
+    return lambda found, _now: _text(found.get("status", {}).get(name, 0))
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _assignments(assignments: Sequence[Object] | None) -> str:
+    return " ".join(f"{each['name']}={each['value']}" for each in assignments or ())
+
+
+def _metrics(observation: Object | None) -> str:
+    metrics = (observation or {}).get("metrics") or ()
+    return " ".join(f"{each['name']}={each['latest']}" for each in metrics)
+
+
+def _best(found: Object) -> Object:
+    best: Object = found.get("status", {}).get("currentOptimalTrial") or {}
+    return best
+
+
+def _of_max(found: Object, _now: datetime) -> str:
+    of = found.get("spec", {}).get("maxTrialCount")
+    return f"{found.get('status', {}).get('trials', 0)}{'' if of is None else f'/{of}'}"
+
+
+def _algorithm(found: Object, _now: datetime) -> str:
+    algorithm = found.get("spec", {}).get("algorithm") or {}
+    return _text(algorithm.get("algorithmName"))
+
+
+def _owner(found: Object, _now: datetime) -> str:
+    metadata = found["metadata"]
+    labels = metadata.get("labels") or {}
+    for label in ("katib.kubeflow.org/experiment", "experiment"):
+        if label in labels:
+            return str(labels[label])
+    return next((str(each["name"]) for each in metadata.get("ownerReferences") or ()), "")
+
+
+EXPERIMENTS = (
+    Column(title="NAMESPACE", cell=_namespace),
+    Column(title="NAME", cell=_name),
+    Column(title="STATE", cell=_state),
+    Column(title="TRIALS", cell=_of_max),
+    Column(title="SUCCEEDED", cell=_status("trialsSucceeded")),
+    Column(title="FAILED", cell=_status("trialsFailed"), wide=True),
+    Column(title="BEST", cell=lambda found, _now: _metrics(_best(found).get("observation"))),
+    Column(title="BEST TRIAL", cell=lambda found, _now: _text(_best(found).get("bestTrialName"))),
+    Column(title="ALGORITHM", cell=_algorithm, wide=True),
+    Column(
+        title="PARAMETERS",
+        cell=lambda found, _now: _assignments(_best(found).get("parameterAssignments")),
+        wide=True,
+    ),
+    Column(title="AGE", cell=age),
+)
+TRIALS = (
+    Column(title="NAMESPACE", cell=_namespace, wide=True),
+    Column(title="NAME", cell=_name),
+    Column(title="EXPERIMENT", cell=_owner, wide=True),
+    Column(title="STATE", cell=_state),
+    Column(
+        title="PARAMETERS",
+        cell=lambda found, _now: _assignments(found.get("spec", {}).get("parameterAssignments")),
+    ),
+    Column(
+        title="METRICS",
+        cell=lambda found, _now: _metrics(found.get("status", {}).get("observation")),
+    ),
+    Column(title="AGE", cell=age),
+)
+SUGGESTIONS = (
+    Column(title="NAMESPACE", cell=_namespace),
+    Column(title="NAME", cell=_name),
+    Column(title="STATE", cell=_state),
+    Column(
+        title="REQUESTED", cell=lambda found, _now: _text(found.get("spec", {}).get("requests", 0))
+    ),
+    Column(title="ASSIGNED", cell=_status("suggestionCount")),
+    Column(title="ALGORITHM", cell=_algorithm, wide=True),
+    Column(title="AGE", cell=age),
+)

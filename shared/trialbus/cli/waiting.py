@@ -1,0 +1,56 @@
+"""`trialbus wait`: until an experiment is in a state, or cannot come into it any more."""
+
+import re
+
+from trialbus.cli.api import Api
+from trialbus.cli.choices import Goal
+from trialbus.cli.failures import FAILED, OK, REFUSED, TIMED_OUT, CommandFailed, NotFound
+from trialbus.cli.names import find_namespace
+from trialbus.cli.progress import Progress
+from trialbus.cli.watching import watch
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001, "": 1.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|h|m|s))+|\d+(?:\.\d+)?")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s|)")
+
+
+class _Silent:
+    def show(self, progress: Progress, elapsed_s: float, left_s: float | None) -> None:
+        """Nobody watches."""
+
+
+def wait(api: Api, name: str, goal: Goal, *, namespace: str | None, within_s: float | None) -> int:
+    """OK: it is so. FAILED: it ended otherwise. TIMED_OUT: not in time."""
+    try:
+        place = find_namespace(api, name, namespace)
+        seen = watch(
+            api,
+            place,
+            name,
+            _Silent(),
+            until=lambda progress: _decided(progress, goal),
+            within_s=within_s,
+        )
+    except NotFound:
+        if goal is Goal.DELETED:
+            return OK
+        raise
+    except TimeoutError:
+        return TIMED_OUT
+    return OK if _met(seen, goal) else FAILED
+
+
+def _met(progress: Progress, goal: Goal) -> bool:
+    return progress.ended if goal is Goal.ENDED else progress.phase == goal.value
+
+
+def _decided(progress: Progress, goal: Goal) -> bool:
+    """An end is final, but what has ended can still be deleted."""
+    return _met(progress, goal) or (progress.ended and goal is not Goal.DELETED)
+
+
+def seconds(text: str) -> float:
+    """`30s`, `5m`, `1h30m`, `500ms`, or a number of seconds. Raises CommandFailed."""
+    if not _DURATION.fullmatch(text.strip()):
+        raise CommandFailed(f"--timeout {text}: a duration such as 30s, 5m or 1h30m", REFUSED)
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text.strip()))
