@@ -1,13 +1,9 @@
-"""The gateway over HTTP: every route with what it answers and what it refuses."""
+"""The gateway's commands and objects over HTTP: what it answers and what it refuses."""
 
 import asyncio
 import json
-import math
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import grpc.aio
@@ -15,224 +11,51 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from trialbus.adapters.http import health_routes, serving
+from trialbus.adapters.http import serving
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import (
-    CHUNKS,
     COLLECTIONS,
-    EVIDENCE,
     EXPERIMENTS,
-    RUNS,
     TRIALS,
 )
-from trialbus.contracts.documents import CHUNK, EXPERIMENT, RUN, TRIAL, Document
-from trialbus.contracts.envelope import encode_event
-from trialbus.contracts.logs import LogReply, LogRequest
-from trialbus.kernel.catalogue import Catalogue
-from trialbus.kernel.chunks import Chunk, MetricSummary, Series
-from trialbus.kernel.events import Event
+from trialbus.contracts.documents import TRIAL
 from trialbus.kernel.experiment import (
-    BestTrial,
     Counts,
-    Experiment,
     ExperimentPhase,
-    OpenState,
-    OpenTrial,
 )
-from trialbus.kernel.ids import chunk_id, run_id, trial_name
-from trialbus.kernel.measurements import Summary
-from trialbus.kernel.run import Run, RunPhase
-from trialbus.kernel.templates import DefaultTemplate
-from trialbus.kernel.trial import Assignment, MetricValues, Trial, TrialPhase
+from trialbus.kernel.ids import trial_name
+from trialbus.kernel.trial import TrialPhase
 from trialbus.ports.bus import Request
-from trialbus.ports.store import Write
-from trialbus.runtime.clock import RandomIds, SystemClock
-from trialbus.runtime.outbox import Outbox
-from trialbus.runtime.parts import Parts
 from trialbus.runtime.service import RunningService
-from trialbus.runtime.settings import Settings
-from trialbus.runtime.telemetry import Telemetry
+from trialbus.testkit.gateway_world import (
+    CATALOGUE,
+    DEFAULT,
+    PATH,
+    World,
+    gateway_world,
+    katib,
+    open_trial,
+    parts_of,
+    running_trial,
+    trial_of,
+)
 from trialbus.testkit.memory_bus import MemoryBus
-from trialbus.testkit.memory_bus import MemoryClient as BusClient
-from trialbus.testkit.memory_store import MemoryClient as StoreClient
 from trialbus.testkit.memory_store import MemoryStore
 from trialbus.testkit.waits import until
-from trialbus_experiment.app.commanding import Commanding as ExperimentCommanding
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.main import service
-from trialbus_suggestion.core.catalogue import RANDOM
-
-CATALOGUE = Catalogue(algorithms={"random": RANDOM}, stopping_rules={})
-DEFAULT = DefaultTemplate(command=("/py", "-m", "trainer"))
-
-
-def katib(name: str = "tune", namespace: str = "lab", **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "kubeflow.org/v1beta1",
-        "kind": "Experiment",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "parallelTrialCount": 2,
-            "maxTrialCount": 5,
-            "objective": {"type": "maximize", "goal": 0.9, "objectiveMetricName": "accuracy"},
-            "algorithm": {"algorithmName": "random"},
-            "parameters": [
-                {
-                    "name": "--lr",
-                    "parameterType": "double",
-                    "feasibleSpace": {"min": "0.1", "max": "0.9"},
-                }
-            ],
-            **spec,
-        },
-    }
-
-
-@dataclass
-class World:
-    """One gateway, with an experiment service that takes commands and does no more."""
-
-    bus: MemoryBus
-    store: MemoryStore
-    gateway_bus: BusClient
-    gateway_store: StoreClient
-    parts: Parts
-    client: httpx.AsyncClient
-    app: Any
-
-    async def put(self, *documents: Document, into: str) -> None:
-        writes = [Write(base=None, document=document) for document in documents]
-        await self.store.client("tests").commit(into, writes)
-
-    async def apply(self, name: str = "tune", namespace: str = "lab") -> Experiment:
-        path = f"/v1/namespaces/{namespace}/experiments/{name}"
-        answer = await self.client.put(path, json={"object": katib(name, namespace)})
-        assert answer.status_code == 201, answer.text
-        return await self.experiment(answer.json()["uid"])
-
-    async def experiment(self, uid: str) -> Experiment:
-        found = await self.store.client("tests").get_many(EXPERIMENTS.name, [uid])
-        return EXPERIMENT.decode(found[uid])
-
-    async def change(self, state: Experiment, **changes: Any) -> Experiment:
-        after = replace(state, version=state.version + 1, **changes)
-        write = Write(base=EXPERIMENT.encode(state), document=EXPERIMENT.encode(after))
-        await self.store.client("tests").commit(EXPERIMENTS.name, [write])
-        return after
-
-    async def get(self, path: str, status: int = 200) -> Any:
-        answer = await self.client.get(path)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-
-def parts_of(bus: BusClient, store: StoreClient, service_name: str, data_dir: Path) -> Parts:
-    clock, telemetry = SystemClock(), Telemetry(service_name)
-    return Parts(
-        bus=bus,
-        store=store,
-        clock=clock,
-        ids=RandomIds(),
-        settings=Settings(data_dir=data_dir),
-        outbox=Outbox(bus, store, clock, telemetry),
-        telemetry=telemetry,
-    )
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    bus, store = MemoryBus(), MemoryStore()
-    gateway_bus, gateway_store = bus.client("gateway"), store.client("gateway")
-    await gateway_store.prepare(COLLECTIONS)
-    parts = parts_of(gateway_bus, gateway_store, "gateway", tmp_path)
-    app = http_app(
-        Questions(
-            parts,
-            default=DEFAULT,
-            interpreter="/py",
-            following=Following(parts, heartbeat_s=0.05, quiet_s=0.05),
-        ),
-        Commanding(parts, CATALOGUE, deadline_s=0.3),
-        health_routes(
-            lambda: gateway_bus.connected and gateway_store.connected, parts.telemetry.registry
-        ),
-    )
-    experiment_parts = parts_of(
-        bus.client("experiment"), store.client("experiment"), "experiment", tmp_path
-    )
-    commands = ExperimentCommanding(experiment_parts, CATALOGUE)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        experiment_parts.bus.serve(
-            subjects.commands(), "experiment", commands.respond, max_group=8
-        ),
-        httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
-    ):
-        yield World(
-            bus=bus,
-            store=store,
-            gateway_bus=gateway_bus,
-            gateway_store=gateway_store,
-            parts=parts,
-            client=client,
-            app=app,
-        )
+    async with gateway_world(tmp_path) as made:
+        yield made
 
 
-def trial_of(state: Experiment, index: int, **changes: Any) -> Trial:
-    made = Trial(
-        id=f"{state.id}.{index}",
-        uid=state.id,
-        version=1,
-        namespace=state.namespace,
-        experiment=state.name,
-        index=index,
-        name=trial_name(state.name, state.id, index),
-        phase=TrialPhase.CREATED,
-        assignments=(Assignment(name="--lr", value="0.5"),),
-        conditions=(),
-        created_at=state.created_at + 1,
-    )
-    return replace(made, **changes)
-
-
-def run_of(state: Experiment, index: int, attempt: int = 1, **changes: Any) -> Run:
-    made = Run(
-        id=run_id(state.id, index, attempt),
-        uid=state.id,
-        index=index,
-        attempt=attempt,
-        version=1,
-        namespace=state.namespace,
-        experiment=state.name,
-        trial=trial_name(state.name, state.id, index),
-        phase=RunPhase.RUNNING,
-        host="box.lan",
-        boot_id="b",
-        created_at=state.created_at + 2,
-        started_at=state.created_at + 3,
-    )
-    return replace(made, **changes)
-
-
-def open_trial(attempt: int = 1) -> OpenTrial:
-    return OpenTrial(attempt=attempt, state=OpenState.ACTIVE, request=1, opened_at=1.0)
-
-
-async def running_trial(world: World, attempt: int = 1, **run: Any) -> tuple[Experiment, Trial]:
-    """An experiment with one open trial whose newest attempt has a run."""
-    state = await world.apply()
-    state = await world.change(state, open={"0": open_trial(attempt)}, next_index=1)
-    trial = trial_of(state, 0)
-    await world.put(TRIAL.encode(trial), into=TRIALS.name)
-    await world.put(RUN.encode(run_of(state, 0, attempt, **run)), into=RUNS.name)
-    return state, trial
-
-
-# Health ----------------------------------------------------------------------------------------
+# Health -------------------------------------------------------------------------------------------
 
 
 async def test_it_is_alive_but_not_ready_while_a_server_is_away(world: World) -> None:
@@ -250,9 +73,7 @@ async def test_an_unknown_path_and_a_wrong_method_are_told_as_json(world: World)
     assert (answer.status_code, answer.json()["message"]) == (405, "Method Not Allowed")
 
 
-# Commands --------------------------------------------------------------------------------------
-
-PATH = "/v1/namespaces/lab/experiments/tune"
+# Commands -----------------------------------------------------------------------------------------
 
 
 async def test_apply_creates_once_and_then_answers_200(world: World) -> None:
@@ -410,7 +231,7 @@ async def test_without_bus_or_store_a_call_is_503(world: World) -> None:
         await world.get(path, 503)
 
 
-# Objects ---------------------------------------------------------------------------------------
+# Objects ------------------------------------------------------------------------------------------
 
 
 async def test_an_experiment_shows_its_trials_by_state(world: World) -> None:
@@ -430,7 +251,7 @@ async def test_an_experiment_shows_its_trials_by_state(world: World) -> None:
 
 
 async def test_a_trial_and_a_suggestion_are_shown(world: World) -> None:
-    state, trial = await running_trial(world)
+    _, trial = await running_trial(world)
     shown = await world.get(f"/v1/trials/{trial.name}")
     assert shown["metadata"]["name"] == trial.name
     assert [it["type"] for it in shown["status"]["conditions"]] == ["Running"]
@@ -470,478 +291,7 @@ async def test_a_trial_of_a_deleted_experiment_is_gone(world: World) -> None:
     assert (await world.get("/v1/trials"))["items"] == []
 
 
-# Pages -----------------------------------------------------------------------------------------
-
-
-async def all_pages(world: World, path: str, limit: int) -> list[Any]:
-    items, after = [], ""
-    while True:
-        page = await world.get(f"{path}limit={limit}{after}")
-        assert len(page["items"]) <= limit
-        items += page["items"]
-        if page["next"] is None:
-            return items
-        after = f"&after={page['next']}"
-
-
-@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
-async def test_pages_of_experiments_are_complete_ordered_and_without_doubles(
-    world: World, limit: int
-) -> None:
-    template = await world.apply("e0")
-    times = [5.0, 5.0, 5.0, 5.0, 3.0, 9.0, 9.0, 7.25]
-    states = [
-        replace(
-            template, id=f"u{i}", name=f"n{i}", alive_name=f"lab/n{i}", created_at=at, version=1
-        )
-        for i, at in enumerate(times)
-    ]
-    elsewhere = replace(states[0], id="x", namespace="b", name="x", alive_name="b/x")
-    tombstone = replace(states[1], id="gone", alive_name=None, phase=ExperimentPhase.DELETED)
-    await world.put(
-        *(EXPERIMENT.encode(it) for it in [*states, elsewhere, tombstone]), into=EXPERIMENTS.name
-    )
-    found = [it["metadata"]["name"] for it in await all_pages(world, "/v1/experiments?", limit)]
-    assert found == ["e0", "n6", "n5", "n7", "x", "n3", "n2", "n1", "n0", "n4"]
-    within = await all_pages(world, "/v1/experiments?namespace=lab&", limit)
-    assert [it["metadata"]["name"] for it in within] == [name for name in found if name != "x"]
-    assert world.store.full_scans == []
-
-
-@pytest.mark.parametrize("limit", [1, 2, 5, 100])
-async def test_pages_of_trials_are_complete_ordered_and_without_doubles(
-    world: World, limit: int
-) -> None:
-    expected = []
-    for name, count in (("c", 4), ("b", 0), ("a", 3)):
-        state = await world.apply(name)
-        trials = [trial_of(state, i) for i in range(count)]
-        if trials:
-            await world.put(*(TRIAL.encode(it) for it in trials), into=TRIALS.name)
-        state = await world.change(state, created_at=float(100 - len(expected)))
-        expected += [trial.name for trial in trials]
-    found = await all_pages(world, "/v1/trials?", limit)
-    assert [it["metadata"]["name"] for it in found] == expected
-    one = await all_pages(world, "/v1/trials?namespace=lab&experiment=c&", limit)
-    assert [it["metadata"]["name"] for it in one] == expected[:4]
-    assert world.store.full_scans == []
-
-
-@pytest.mark.parametrize(
-    "query",
-    ["limit=0", "limit=501", "limit=-1", "limit=x", "limit=٣", "after=!", "namespace=A.b"],
-)
-@pytest.mark.parametrize("path", ["experiments", "suggestions", "trials"])
-async def test_a_wrong_page_is_400(world: World, path: str, query: str) -> None:
-    await world.get(f"/v1/{path}?{query}", 400)
-
-
-async def test_trials_of_an_experiment_need_its_namespace(world: World) -> None:
-    await world.get("/v1/trials?experiment=tune", 400)
-
-
-# Progress --------------------------------------------------------------------------------------
-
-
-async def test_progress_tells_counts_and_the_best_trial_with_its_command(world: World) -> None:
-    state, trial = await running_trial(world)
-    best = BestTrial(
-        index=0,
-        name=trial.name,
-        value=math.inf,
-        assignments=trial.assignments,
-        observation=(MetricValues(name="accuracy", min=0.0, max=math.inf, latest=math.nan),),
-    )
-    await world.change(
-        state, best=best, next_index=3, finished=2, counts=Counts(succeeded=1, failed=1)
-    )
-    shown = await world.get(f"{PATH}/progress")
-    assert shown["uid"] == state.id
-    assert (shown["phase"], shown["reason"]) == ("Created", "ExperimentCreated")
-    assert (shown["parallel"], shown["max"], shown["goal"]) == (2, 5, 0.9)
-    assert shown["objective"] == {"type": "maximize", "name": "accuracy"}
-    assert shown["trials"] == {
-        "created": 3,
-        "pending": 0,
-        "running": 1,
-        "succeeded": 1,
-        "failed": 1,
-        "killed": 0,
-        "earlyStopped": 0,
-        "metricsUnavailable": 0,
-    }
-    assert shown["best"] == {
-        "trial": trial.name,
-        "value": "Infinity",
-        "parameters": {"--lr": "0.5"},
-        "command": ["/py", "-m", "trainer", "--lr=0.5"],
-        "workingDir": None,
-    }
-
-
-async def test_progress_takes_two_reads_and_under_5_ms_at_ten_thousand_trials(
-    world: World,
-) -> None:
-    state, trial = await running_trial(world)
-    pattern = TRIAL.encode(trial_of(state, 1, phase=TrialPhase.SUCCEEDED))
-    trials = [
-        {**pattern, "_id": f"{state.id}.{i}", "index": i, "name": f"tune-{i}", "finished": i}
-        for i in range(1, 10_000)
-    ]
-    await world.put(*trials, into=TRIALS.name)
-    await world.change(state, next_index=10_000, finished=9_999, counts=Counts(succeeded=9_999))
-    world.store.calls.clear()
-    await world.get(f"{PATH}/progress")
-    assert dict(world.store.calls) == {("experiments", "find"): 1, ("runs", "get_many"): 1}
-    best_s = math.inf
-    for _ in range(20):
-        begun = perf_counter()
-        await world.get(f"{PATH}/progress")
-        best_s = min(best_s, perf_counter() - begun)
-    assert best_s < 0.005
-    for path in (PATH, f"{PATH}/explain", f"{PATH}/suggestion", f"/v1/trials/{trial.name}/explain"):
-        await world.get(path)
-    assert world.store.full_scans == []
-
-
-# Explanations ----------------------------------------------------------------------------------
-
-
-async def test_an_explanation_joins_all_documents_of_a_trial(world: World) -> None:
-    state, trial = await running_trial(world, attempt=2)
-    lost = run_of(state, 0, 1, phase=RunPhase.LOST, finished_at=state.created_at + 1)
-    await world.put(RUN.encode(lost), into=RUNS.name)
-    verdict = {"stop": True, "step": 4, "reason": "worse", "evidence": {"best": math.nan}}
-    evidence = {"_id": run_id(state.id, 0, 2), "version": 1, "verdict": verdict}
-    await world.put(evidence, into=EVIDENCE.name)
-    shown = await world.get(f"/v1/trials/{trial.name}/explain")
-    assert shown["subject"] == f"trial lab/{trial.name}"
-    assert (shown["uid"], shown["state"], shown["reason"]) == (state.id, "Running", "Running")
-    events = [step["event"] for step in shown["chain"]]
-    assert events.count("taken") == 2
-    assert "lost" in events
-    assert events[-1] == "waiting"
-    assert shown["evidence"] == {**verdict, "evidence": {"best": "NaN"}}
-    assert shown["exitCode"] is None
-    assert all(step["at"].endswith("Z") for step in shown["chain"])
-
-
-@pytest.mark.parametrize(("index", "number"), [(0, 1), (2, 1), (3, 2), (898, 300), (899, 300)])
-async def test_the_answer_that_holds_a_point_is_found_among_many(
-    world: World, index: int, number: int
-) -> None:
-    state = await world.apply()
-    state = await world.change(state, next_request=302)
-    await world.put(*(answer_document(state, n) for n in range(1, 301)), into="answers")
-    trial = trial_of(state, index, phase=TrialPhase.SUCCEEDED)
-    await world.put(TRIAL.encode(trial), into=TRIALS.name)
-    world.store.calls.clear()
-    shown = await world.get(f"/v1/trials/{trial.name}/explain")
-    drawn = next(step for step in shown["chain"] if step["event"] == "point drawn")
-    assert drawn["reason"] == f"Request{number}"
-    assert world.store.calls["answers", "get_many"] <= 6
-
-
-def answer_document(state: Experiment, number: int) -> Document:
-    """Three points each; request 301 is not answered."""
-    return {
-        "_id": f"{state.id}:{number}",
-        "version": 1,
-        "uid": state.id,
-        "number": number,
-        "first": 3 * (number - 1),
-        "watermark": 0,
-        "seed": 1,
-        "points": [["0.1"], ["0.2"], ["0.3"]],
-        "exhausted": False,
-        "look_ahead": "free",
-        "refused": None,
-        "answered_at": 1.0,
-        "took_s": 0.0,
-    }
-
-
-async def test_an_experiment_is_explained_with_its_failures(world: World) -> None:
-    state, _ = await running_trial(world)
-    failed = trial_of(
-        state,
-        1,
-        phase=TrialPhase.FAILED,
-        finished=1,
-        reason="TrialFailed",
-        message="exit code 3",
-        completed_at=state.created_at + 5,
-    )
-    await world.put(TRIAL.encode(failed), into=TRIALS.name)
-    await world.change(state, next_index=2, finished=1, counts=Counts(failed=1))
-    shown = await world.get(f"{PATH}/explain")
-    assert shown["subject"] == "experiment lab/tune"
-    told = [step["message"] for step in shown["chain"]]
-    assert f"{failed.name}: exit code 3" in told
-    assert any(step["event"] == "waiting" for step in shown["chain"])
-
-
-# Metrics ---------------------------------------------------------------------------------------
-
-
-async def test_metric_points_are_joined_over_all_chunks(world: World) -> None:
-    state, trial = await running_trial(world, attempt=2)
-    key = run_id(state.id, 0, 2)
-    summary = Summary(count=1, min=0.0, max=0.0, latest=0.0, first_at=0.0, latest_at=0.0)
-    chunks = [
-        Chunk(
-            id=chunk_id(key, 10 * n),
-            uid=state.id,
-            run=key,
-            version=1,
-            from_byte=10 * n,
-            to_byte=10 * n + 10,
-            series=(
-                Series(
-                    metric="accuracy",
-                    first_step=2 * n + 1,
-                    values=(float(n), math.nan if n else -math.inf),
-                    times=(1.0, 2.0),
-                ),
-            ),
-            summaries=(MetricSummary(metric="accuracy", summary=summary),),
-            final=False,
-            final_run=None,
-            stored_at=1.0,
-        )
-        for n in range(450)
-    ]
-    other = replace(chunks[0], id=chunk_id(run_id(state.id, 0, 21), 0))
-    await world.put(*(CHUNK.encode(it) for it in [*chunks, other]), into=CHUNKS.name)
-    shown = await world.get(f"/v1/trials/{trial.name}/metrics")
-    assert (shown["trial"], shown["attempt"], shown["truncated"]) == (trial.name, 2, False)
-    [series] = shown["metrics"]
-    assert series["steps"] == list(range(1, 901))
-    assert series["values"][:4] == [0.0, "-Infinity", 1.0, "NaN"]
-    assert len(series["times"]) == 900
-    assert world.store.full_scans == []
-
-
-# Logs ------------------------------------------------------------------------------------------
-
-
-class Host:
-    """A launcher's side of logs: what runs wrote so far."""
-
-    def __init__(self, output: Mapping[str, str]) -> None:
-        self.output = dict(output)
-        self.ended: set[str] = set()
-        self.asked: list[LogRequest] = []
-
-    async def respond(self, requests: Sequence[Request]) -> Sequence[bytes]:
-        return [self._answer(LogRequest.from_bytes(it.data)).to_bytes() for it in requests]
-
-    def _answer(self, asked: LogRequest) -> LogReply:
-        self.asked.append(asked)
-        if asked.run not in self.output:
-            return LogReply(known=False, ended=True)
-        text = self.output[asked.run]
-        piece = text[asked.from_byte :][: min(asked.max_bytes, 1000)]
-        after = asked.from_byte + len(piece)
-        ended = asked.run in self.ended and after >= len(text)
-        return LogReply(text=piece, next_byte=after, ended=ended)
-
-    @asynccontextmanager
-    async def here(self, world: World) -> AsyncIterator[None]:
-        client = world.bus.client("launcher")
-        async with client.serve(subjects.log("box.lan"), "log", self.respond, max_group=8):
-            yield
-
-
-async def test_a_log_is_read_from_the_host_of_its_newest_attempt(world: World) -> None:
-    state, trial = await running_trial(world, attempt=2)
-    text = "".join(f"line {i}\n" for i in range(1000))
-    async with Host({run_id(state.id, 0, 2): text}).here(world):
-        answer = await world.client.get(f"/v1/trials/{trial.name}/log")
-        assert answer.headers["content-type"].startswith("text/plain")
-        assert answer.text == text
-        tail = await world.client.get(f"/v1/trials/{trial.name}/log?tail=2")
-        assert tail.text == "line 998\nline 999\n"
-        assert (await world.client.get(f"/v1/trials/{trial.name}/log?tail=0")).text == ""
-
-
-async def test_the_tail_of_a_long_finished_log_does_not_read_all_of_it(world: World) -> None:
-    size = 100 * 1024 * 1024
-    ended = {"phase": RunPhase.FINISHED, "output_bytes": size, "finished_at": 5.0}
-    state, trial = await running_trial(world, **ended)
-    host = Host({})
-    async with host.here(world):
-        await world.client.get(f"/v1/trials/{trial.name}/log?tail=2")
-    assert [asked.from_byte for asked in host.asked] == [size - 4 * 1024 * 1024]
-
-
-@pytest.mark.parametrize("gone", [True, False])
-async def test_of_an_ended_run_the_kept_tail_is_shown_when_its_log_is_gone(
-    world: World, gone: bool
-) -> None:
-    ended = {"phase": RunPhase.FINISHED, "log_tail": "a\nb\n", "finished_at": 5.0}
-    _, trial = await running_trial(world, **ended)
-    path = f"/v1/trials/{trial.name}/log"
-    if gone:
-        async with Host({}).here(world):
-            assert (await world.client.get(path)).text == "a\nb\n"
-            assert (await world.client.get(f"{path}?tail=1")).text == "b\n"
-    else:
-        assert (await world.client.get(path)).text == "a\nb\n"
-
-
-async def test_the_log_of_a_living_run_is_503_while_its_launcher_is_away(world: World) -> None:
-    _, trial = await running_trial(world)
-    await world.get(f"/v1/trials/{trial.name}/log", 503)
-
-
-@pytest.mark.parametrize("query", ["follow=maybe", "tail=x", "tail=-1", "tail=999999999"])
-async def test_a_wrong_question_about_a_log_is_400(world: World, query: str) -> None:
-    _, trial = await running_trial(world)
-    await world.get(f"/v1/trials/{trial.name}/log?{query}", 400)
-
-
-async def test_a_followed_log_grows_until_the_run_ends(world: World) -> None:
-    state, trial = await running_trial(world)
-    key = run_id(state.id, 0, 1)
-    host = Host({key: "first\n"})
-    async with host.here(world), real_client(world) as client:
-        async with client.stream("GET", f"/v1/trials/{trial.name}/log?follow=true") as answer:
-            pieces = answer.aiter_text()
-            assert await anext(pieces) == "first\n"
-            host.output[key] += "second\n"
-            assert await anext(pieces) == "second\n"
-            host.ended.add(key)
-            assert [piece async for piece in pieces if piece] == []
-
-
-# Events ----------------------------------------------------------------------------------------
-
-
-def event_of(state: Experiment, number: int, type_: str, **changes: Any) -> Event:
-    made = Event(
-        id=f"{state.id}@{number}.{type_}",
-        type=type_,
-        uid=state.id,
-        namespace=state.namespace,
-        experiment=state.name,
-        at=state.created_at,
-        reason="Because",
-    )
-    return replace(made, **changes)
-
-
-async def say(world: World, *events: Event) -> None:
-    await world.bus.client("services").publish([encode_event(event) for event in events])
-
-
-def read_stream(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """Ids and data of server-sent events; comments are left out."""
-    found = []
-    for block in text.split("\n\n"):
-        fields = dict(
-            line.split(": ", 1) for line in block.splitlines() if not line.startswith(":")
-        )
-        if fields:
-            found.append((fields["id"], json.loads(fields["data"])))
-    return found
-
-
-@asynccontextmanager
-async def real_client(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    """The same gateway behind a real server."""
-    async with serving(world.app, host="127.0.0.1", port=0) as port:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            yield client
-
-
-async def test_stored_events_come_in_order_and_none_of_a_namesake(world: World) -> None:
-    earlier = await world.apply()
-    await say(world, event_of(earlier, 1, "experiment.created"))
-    await world.client.delete(PATH)
-    state = await world.apply()
-    neighbour = replace(state, name="other")
-    await say(
-        world,
-        event_of(earlier, 2, "experiment.deleted"),
-        event_of(state, 1, "experiment.created"),
-        event_of(neighbour, 1, "experiment.created"),
-        event_of(state, 2, "trial.created", trial="tune-bcdfghjk"),
-        event_of(state, 3, "trial.succeeded", trial="tune-bcdfghjk", data={"objective": math.nan}),
-    )
-    answer = await world.client.get(f"{PATH}/events")
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    found = read_stream(answer.text)
-    assert [key for key, _ in found] == [
-        f"{state.id}@1.experiment.created",
-        f"{state.id}@2.trial.created",
-        f"{state.id}@3.trial.succeeded",
-    ]
-    last = found[-1][1]
-    assert last["id"] == found[-1][0]
-    assert last["specversion"] == "1.0"
-    assert last["type"] == "io.trialbus.trial.succeeded.v1"
-    assert last["subject"] == "tune-bcdfghjk"
-    assert last["experimentuid"] == state.id
-    assert last["datacontenttype"] == "application/json"
-    assert last["data"] == {"reason": "Because", "message": "", "data": {"objective": "NaN"}}
-
-
-async def test_without_follow_the_stream_ends_even_while_new_events_come(world: World) -> None:
-    state = await world.apply()
-    await say(world, event_of(state, 1, "experiment.created"))
-    later = [event_of(state, n, "trial.created", at=state.created_at + 1e6) for n in range(2, 50)]
-    await say(world, *later)
-    found = read_stream((await world.client.get(f"{PATH}/events")).text)
-    assert [key for key, _ in found] == [f"{state.id}@1.experiment.created"]
-
-
-async def test_a_follower_hears_new_events_and_heartbeats_until_the_experiment_is_deleted(
-    world: World,
-) -> None:
-    state = await world.apply()
-    async with real_client(world) as client:
-        async with client.stream("GET", f"{PATH}/events?follow=true") as answer:
-            lines = answer.aiter_lines()
-            beats = 0
-            while beats < 3:
-                beats += (await anext(lines)).startswith(":")
-            await say(
-                world,
-                event_of(state, 1, "experiment.created"),
-                event_of(state, 2, "experiment.deleted"),
-            )
-            heard = [line async for line in lines if line.startswith("id: ")]
-    assert heard == [
-        f"id: {state.id}@1.experiment.created",
-        f"id: {state.id}@2.experiment.deleted",
-    ]
-
-
-async def test_a_client_that_goes_closes_its_tail(world: World, monkeypatch: Any) -> None:
-    await world.apply()
-    open_tails = 0
-    real_tail = world.gateway_bus.tail
-
-    @asynccontextmanager
-    async def counted_tail(subject: str, *, from_start: bool) -> AsyncIterator[Any]:
-        nonlocal open_tails
-        open_tails += 1
-        try:
-            async with real_tail(subject, from_start=from_start) as messages:
-                yield messages
-        finally:
-            open_tails -= 1
-
-    monkeypatch.setattr(world.gateway_bus, "tail", counted_tail)
-    async with real_client(world) as client:
-        async with client.stream("GET", f"{PATH}/events?follow=true") as answer:
-            await anext(answer.aiter_lines())
-            assert open_tails == 1
-        await until(lambda: open_tails == 0, "the tail is closed")
-
-
-# The whole service -----------------------------------------------------------------------------
+# The whole service --------------------------------------------------------------------------------
 
 
 async def test_the_service_listens_tells_its_ports_and_leaves(tmp_path: Path) -> None:
