@@ -163,7 +163,7 @@ async def test_an_object_that_fits_no_message_is_413(world: World) -> None:
 @pytest.mark.parametrize("name", ["UPPER", "a.b", "a*", "-a", "a" * 64, "%3E"])
 @pytest.mark.parametrize("suffix", ["", "/progress", "/events", "/explain", "/suggestion"])
 async def test_a_name_that_could_not_be_one_is_400(world: World, name: str, suffix: str) -> None:
-    await world.get(f"/v1/namespaces/lab/experiments/{name}{suffix}", 400)
+    assert (await world.get(f"/v1/namespaces/lab/experiments/{name}{suffix}", 400))["message"]
 
 
 async def test_suspend_resume_and_delete_reach_the_experiment(world: World) -> None:

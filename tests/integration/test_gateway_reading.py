@@ -107,11 +107,11 @@ async def test_pages_of_trials_are_complete_ordered_and_without_doubles(
 )
 @pytest.mark.parametrize("path", ["experiments", "suggestions", "trials"])
 async def test_a_wrong_page_is_400(world: World, path: str, query: str) -> None:
-    await world.get(f"/v1/{path}?{query}", 400)
+    assert (await world.get(f"/v1/{path}?{query}", 400))["message"]
 
 
 async def test_trials_of_an_experiment_need_its_namespace(world: World) -> None:
-    await world.get("/v1/trials?experiment=tune", 400)
+    assert (await world.get("/v1/trials?experiment=tune", 400))["message"]
 
 
 # Progress -----------------------------------------------------------------------------------------

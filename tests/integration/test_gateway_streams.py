@@ -106,13 +106,13 @@ async def test_of_an_ended_run_the_kept_tail_is_shown_when_its_log_is_gone(
 
 async def test_the_log_of_a_living_run_is_503_while_its_launcher_is_away(world: World) -> None:
     _, trial = await running_trial(world)
-    await world.get(f"/v1/trials/{trial.name}/log", 503)
+    assert (await world.get(f"/v1/trials/{trial.name}/log", 503))["message"]
 
 
 @pytest.mark.parametrize("query", ["follow=maybe", "tail=x", "tail=-1", "tail=999999999"])
 async def test_a_wrong_question_about_a_log_is_400(world: World, query: str) -> None:
     _, trial = await running_trial(world)
-    await world.get(f"/v1/trials/{trial.name}/log?{query}", 400)
+    assert (await world.get(f"/v1/trials/{trial.name}/log?{query}", 400))["message"]
 
 
 async def test_a_followed_log_grows_until_the_run_ends(world: World) -> None:

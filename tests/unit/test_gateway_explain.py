@@ -2,112 +2,32 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from trialbus.kernel.conditions import Condition
 from trialbus.kernel.experiment import (
     BestTrial,
     ClosingTrial,
     Counts,
-    Experiment,
     ExperimentPhase,
     OpenState,
     OpenTrial,
     Verdict,
 )
 from trialbus.kernel.ids import trial_name
-from trialbus.kernel.objective import Objective, ObjectiveType
 from trialbus.kernel.run import Run, RunPhase
-from trialbus.kernel.space import Parameter
-from trialbus.kernel.spec import AlgorithmSpec, ExperimentSpec, TrialTemplate
+from trialbus.kernel.spec import TrialTemplate
 from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus.kernel.templates import DefaultTemplate
-from trialbus.kernel.trial import Assignment, MetricValues, Trial, TrialPhase
+from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
+from trialbus.testkit.gateway_documents import UID, condition, experiment, opened, run, trial
 from trialbus_gateway.core.experiment_story import tell_experiment
 from trialbus_gateway.core.pages import Place, decode_place, encode_place
 from trialbus_gateway.core.progress import count_trials, process_of
 from trialbus_gateway.core.stories import Step, Story, for_s
 from trialbus_gateway.core.trial_story import TrialFacts, tell_trial
 
-UID = "0b7c2f0e-8a52-5c0f-9c50-111111111111"
 NOW = 1_000.0
-
-
-def condition(type_: str, reason: str, at: float, message: str = "") -> Condition:
-    return Condition(
-        type=type_, status=True, reason=reason, message=message, updated_at=at, transitioned_at=at
-    )
-
-
-def experiment(**changes: Any) -> Experiment:
-    spec = ExperimentSpec(
-        parameters=(Parameter(name="lr", type="double", min="0.1", max="0.9"),),
-        objective=Objective(type=ObjectiveType.MAXIMIZE, metric="accuracy", goal=0.9),
-        algorithm=AlgorithmSpec(name="random"),
-        parallel_trial_count=2,
-        max_trial_count=5,
-    )
-    state = Experiment(
-        id=UID,
-        version=7,
-        namespace="lab",
-        name="tune",
-        alive_name="lab/tune",
-        spec=spec,
-        source={},
-        seed=1,
-        phase=ExperimentPhase.RUNNING,
-        created_at=100.0,
-        started_at=100.0,
-        conditions=(
-            condition("Created", "ExperimentCreated", 100.0, "Experiment is created"),
-            condition("Running", "ExperimentRunning", 101.0, "Experiment is running"),
-        ),
-    )
-    return replace(state, **changes)
-
-
-def opened(attempt: int = 1, **changes: Any) -> OpenTrial:
-    trial = OpenTrial(attempt=attempt, state=OpenState.ACTIVE, request=1, opened_at=200.0)
-    return replace(trial, **changes)
-
-
-def run(index: int = 0, attempt: int = 1, **changes: Any) -> Run:
-    made = Run(
-        id=f"{UID}.{index}.{attempt}",
-        uid=UID,
-        index=index,
-        attempt=attempt,
-        version=1,
-        namespace="lab",
-        experiment="tune",
-        trial=trial_name("tune", UID, index),
-        phase=RunPhase.RUNNING,
-        host="box",
-        boot_id="b",
-        created_at=300.0,
-        started_at=301.0,
-    )
-    return replace(made, **changes)
-
-
-def trial(index: int = 0, **changes: Any) -> Trial:
-    made = Trial(
-        id=f"{UID}.{index}",
-        uid=UID,
-        version=1,
-        namespace="lab",
-        experiment="tune",
-        index=index,
-        name=trial_name("tune", UID, index),
-        phase=TrialPhase.CREATED,
-        assignments=(Assignment(name="lr", value="0.5"),),
-        conditions=(),
-        created_at=200.0,
-    )
-    return replace(made, **changes)
 
 
 def waits(story: Story) -> list[Step]:
@@ -257,22 +177,53 @@ def test_a_failed_experiment_tells_which_trials_failed_and_waits_for_nothing() -
     assert told.standing.message == "max failed count has reached"
 
 
+ANSWER = Answer(
+    id=f"{UID}:2",
+    uid=UID,
+    version=1,
+    number=2,
+    first=0,
+    watermark=1,
+    seed=42,
+    points=(("0.5",), ("0.6",)),
+    exhausted=False,
+    look_ahead=LookAhead.FREE,
+    refused=None,
+    answered_at=150.0,
+    took_s=0.0125,
+)
+VERDICT = {
+    "stop": True,
+    "step": 4,
+    "reason": "worse than the median",
+    "evidence": {"best": 0.3, "median": 0.5, "completed": 2, "watermark": 2},
+}
+CHAIN = [
+    (
+        150.0,
+        "point drawn",
+        "point 1 of 2 in the answer to request 2, drawn in 0.013 s with seed 42,"
+        " knowing 1 finished trial",
+    ),
+    (200.0, "created", "Trial is created with lr=0.5"),
+    (300.0, "taken", "attempt 1 was taken by the launcher on box"),
+    (301.0, "started", "attempt 1 began to run on box"),
+    (350.0, "lost", "attempt 1 left no result (the machine restarted)"),
+    (400.0, "taken", "attempt 2 was taken by the launcher on box"),
+    (401.0, "started", "attempt 2 began to run on box"),
+    (
+        449.0,
+        "judged",
+        "attempt 2 is to stop after step 4: best 0.3, median 0.5 of 2 trials"
+        " (finish numbers up to 2)",
+    ),
+    (449.0, "ended", "attempt 2 was ended by signal 15, stopped by us: EarlyStopped"),
+    (450.0, "observed", "accuracy: latest nan, min 0.1, max 0.3"),
+    (450.0, "early stopped", "Trial is early stopped (the experiment's end number 3)"),
+]
+
+
 def test_a_trial_is_told_from_its_point_to_its_end() -> None:
-    answer = Answer(
-        id=f"{UID}:2",
-        uid=UID,
-        version=1,
-        number=2,
-        first=0,
-        watermark=1,
-        seed=42,
-        points=(("0.5",), ("0.6",)),
-        exhausted=False,
-        look_ahead=LookAhead.FREE,
-        refused=None,
-        answered_at=150.0,
-        took_s=0.0125,
-    )
     ended = trial(
         phase=TrialPhase.EARLY_STOPPED,
         attempt=2,
@@ -294,47 +245,20 @@ def test_a_trial_is_told_from_its_point_to_its_end() -> None:
         stop_reason="EarlyStopped",
         log_tail="accuracy=nan\n",
     )
-    verdict = {
-        "stop": True,
-        "step": 4,
-        "reason": "worse than the median",
-        "evidence": {"best": 0.3, "median": 0.5, "completed": 2, "watermark": 2},
-    }
     told = tell_trial(
         TrialFacts(
             trial=ended,
             experiment=experiment(),
-            answer=answer,
+            answer=ANSWER,
             runs=[lost, stopped],
-            verdicts={2: verdict},
+            verdicts={2: VERDICT},
         ),
         NOW,
     )
-    assert [(step.at, step.event, step.message) for step in told.story.chain] == [
-        (
-            150.0,
-            "point drawn",
-            "point 1 of 2 in the answer to request 2, drawn in 0.013 s with seed 42,"
-            " knowing 1 finished trial",
-        ),
-        (200.0, "created", "Trial is created with lr=0.5"),
-        (300.0, "taken", "attempt 1 was taken by the launcher on box"),
-        (301.0, "started", "attempt 1 began to run on box"),
-        (350.0, "lost", "attempt 1 left no result (the machine restarted)"),
-        (400.0, "taken", "attempt 2 was taken by the launcher on box"),
-        (401.0, "started", "attempt 2 began to run on box"),
-        (
-            449.0,
-            "judged",
-            "attempt 2 is to stop after step 4: best 0.3, median 0.5 of 2 trials"
-            " (finish numbers up to 2)",
-        ),
-        (449.0, "ended", "attempt 2 was ended by signal 15, stopped by us: EarlyStopped"),
-        (450.0, "observed", "accuracy: latest nan, min 0.1, max 0.3"),
-        (450.0, "early stopped", "Trial is early stopped (the experiment's end number 3)"),
-    ]
+    told_chain = [(step.at, step.event, step.message) for step in told.story.chain]
+    assert told_chain == CHAIN
     assert (told.exit_code, told.signal, told.stop_reason) == (None, 15, "EarlyStopped")
-    assert (told.evidence, told.log_tail) == (verdict, "accuracy=nan\n")
+    assert (told.evidence, told.log_tail) == (VERDICT, "accuracy=nan\n")
     assert told.story.state == "EarlyStopped"
 
 

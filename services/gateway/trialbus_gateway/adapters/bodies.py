@@ -11,6 +11,8 @@ from trialbus_gateway.app.failures import TooLarge, Unreadable
 
 MAX_BODY_BYTES = MAX_YAML_BYTES
 MAX_ID_CHARS = 128
+# Linux takes no longer path.
+MAX_PATH_CHARS = 4096
 _ID_PATTERN = r"^[!-~]+$"
 
 
@@ -25,7 +27,9 @@ class CommandNames(BaseModel):
 
 class ApplyBody(CommandNames):
     object: dict[str, Any]
-    working_dir: str | None = Field(None, alias="workingDir", pattern=r"^/[^\x00]*$", max_length=4096)
+    working_dir: str | None = Field(
+        None, alias="workingDir", pattern=r"^/[^\x00]*$", max_length=MAX_PATH_CHARS
+    )
 
 
 async def apply_body(request: Request) -> ApplyBody:
