@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from trialbus.cli.api import Api, experiment_path, path_of
@@ -34,6 +35,13 @@ def event_line(event: dict[str, Any]) -> str:
     """Time, what happened to what, and why."""
     data = event.get("data") or {}
     kind = str(event.get("type", "")).removeprefix("io.trialbus.").removesuffix(".v1")
-    words = [str(event.get("time", "")), kind, str(data.get("trial") or "")]
+    words = [str(event.get("time", "")), kind, " ".join(_trials(event, data))]
     words += [str(data.get("reason") or ""), str(data.get("message") or "")]
     return "  ".join(word for word in words if word)
+
+
+def _trials(event: dict[str, Any], data: dict[str, Any]) -> Iterator[str]:
+    """Those that it is about; an event of a service's group names its runs."""
+    if event.get("subject") != event.get("experiment"):
+        yield str(event.get("subject"))
+    yield from (str(run["trial"]) for run in (data.get("data") or {}).get("runs") or ())

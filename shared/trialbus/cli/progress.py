@@ -61,10 +61,6 @@ class Progress:
     def running(self) -> int:
         return self.trials.get("running", 0)
 
-    @property
-    def open(self) -> int:
-        return self.running + self.trials.get("pending", 0)
-
 
 def parse_progress(answer: Mapping[str, Json]) -> Progress:
     best = answer.get("best")

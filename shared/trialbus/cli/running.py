@@ -14,7 +14,7 @@ from typing import NoReturn, TextIO
 
 from trialbus.cli.api import Api, experiment_path
 from trialbus.cli.failures import FAILED, INTERRUPTED, OK, NotFound
-from trialbus.cli.progress import summary
+from trialbus.cli.progress import Progress, summary
 from trialbus.cli.reading import ExperimentFile, read_experiment
 from trialbus.cli.stacks import api_of, connect, data_folder
 from trialbus.cli.starting import using_stack
@@ -24,6 +24,8 @@ from trialbus.local import stack_file
 
 # After SIGKILL the launcher still has to see the end and the experiment to record it.
 SUSPEND_DEADLINE_S = KILL_GRACE_S + 5.0
+# A launcher that had just read the word to start one shows its run by then.
+QUIET_LOOKS = 5
 
 
 def run(
@@ -111,7 +113,7 @@ def _interrupted(api: Api, experiment: ExperimentFile, out: TextIO) -> int:
             namespace,
             name,
             PlainDisplay(out),
-            until=lambda seen: seen.ended or not seen.open,
+            until=_Still(),
             within_s=SUSPEND_DEADLINE_S,
         )
     except NotFound:
@@ -123,6 +125,18 @@ def _interrupted(api: Api, experiment: ExperimentFile, out: TextIO) -> int:
             _say(out, "it had just ended:", *summary(progress))
     _say(out, f"go on with: {shlex.join(['trialbus', *sys.argv[1:]])}")
     return INTERRUPTED
+
+
+class _Still:
+    """Whether nothing of an experiment runs, and nothing was about to."""
+
+    def __init__(self) -> None:
+        self._looks = 0
+
+    def __call__(self, progress: Progress) -> bool:
+        quiet = progress.phase == "Suspended" and not progress.running
+        self._looks = self._looks + 1 if quiet else 0
+        return progress.ended or self._looks >= QUIET_LOOKS
 
 
 def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:

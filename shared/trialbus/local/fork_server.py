@@ -48,7 +48,13 @@ def main(parent: int) -> int:
     # The objects of the modules are never collected, so their pages stay shared.
     gc.freeze()
     order = _serve(socket.socket(fileno=0))
-    return 0 if order is None else _become(order)
+    if order is None:
+        return 0
+    code = _become(order)
+    # Not a return: taking the interpreter apart would touch, and so copy, every shared page.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _serve(orders: socket.socket) -> Order | None:

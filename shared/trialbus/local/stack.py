@@ -27,11 +27,13 @@ from trialbus.local.stack_file import ProcessStatus, StackStatus
 # A service drains for at most 10 s and then closes its connections.
 SERVICE_GRACE_S = 15.0
 SERVER_GRACE_S = 15.0
+# New commands end first; what the gateway still streams need not hold the others up.
+GATEWAY_HEAD_START_S = 0.2
 
 
 class Stack:
-    """services: names, in the order in which they are stopped; the first alone, then the rest
-    together, then the servers."""
+    """services: names, in the order in which they are told to stop. They drain side by side, the
+    gateway ahead of the others, and the servers stop after all of them."""
 
     def __init__(
         self, folder: Path, services: Sequence[str], fork_server: ForkServer, *, owned: bool
@@ -109,10 +111,14 @@ class Stack:
     async def stop(self) -> None:
         """Services first, so that they can finish what they have in hand. Never raises for a
         process that has ended already."""
-        waves = ([name for name in self._services if name == GATEWAY], list(self._services))
-        for wave in waves:
-            stopping = [self._services[name].stop(SERVICE_GRACE_S) for name in wave]
-            await asyncio.gather(*stopping)
+        stopping = []
+        for name in self._names:
+            if name in self._services:
+                stop = self._services[name].stop(SERVICE_GRACE_S)
+                stopping.append(asyncio.ensure_future(stop))
+                if name == GATEWAY:
+                    await asyncio.wait(stopping, timeout=GATEWAY_HEAD_START_S)
+        await asyncio.gather(*stopping)
         await self._fork_server.close()
         await asyncio.gather(*(kept.stop(SERVER_GRACE_S) for kept in self._servers.values()))
 
