@@ -5,12 +5,13 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import nats
 import pytest
+from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from trialbus.adapters.nats_bus import ConnectionOptions, NatsBus, connection, pulling
@@ -20,6 +21,7 @@ from trialbus.kernel import limits
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.local.servers import NatsServerSpec, ServerProcess, find_nats_server, require
 from trialbus.ports.bus import Delivery, Inbox
+from trialbus.testkit.waits import until
 
 pytestmark = pytest.mark.servers
 
@@ -331,6 +333,77 @@ async def test_a_frozen_server_is_noticed_and_used_again_when_it_thaws(
     await bus.close()
 
 
+async def test_leaving_a_frozen_server_takes_seconds_and_leaves_nothing_running(
+    server: Server, connect: Connect
+) -> None:
+    before = asyncio.all_tasks()
+    bus = await connect()
+    await bus.publish([event(1)])
+    server.signal(signal.SIGSTOP)
+    publishing = asyncio.create_task(bus.publish([event(2)]))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(RECOVERY_S):
+        await bus.close()
+        with pytest.raises(Transient):
+            await publishing
+    server.signal(signal.SIGCONT)
+    await until(lambda: asyncio.all_tasks() <= before, "no task is left")
+
+
+async def test_a_supervisor_whose_cancellation_was_swallowed_ends_all_the_same(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await connect()
+    closing = asyncio.Event()
+
+    async def close_and_swallow(self: Client) -> None:
+        closing.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(Client, "close", close_and_swallow)
+    await server.kill()
+    async with asyncio.timeout(RECOVERY_S):
+        await closing.wait()
+        await bus.close()
+    assert not bus.connected
+
+
+async def test_a_request_under_way_fails_at_once_when_the_server_dies(
+    server: Server, connect: Connect
+) -> None:
+    responder, asker = await connect(), await connect()
+    in_hand = asyncio.Event()
+
+    async def never(group: Sequence[Request]) -> Sequence[bytes]:
+        in_hand.set()
+        answers: asyncio.Future[Sequence[bytes]] = asyncio.get_running_loop().create_future()
+        return await answers
+
+    request = Request(subject=subjects.command("n", "e", "stop"), data=b"")
+    serving = responder.serve(subjects.commands("stop"), SERVICE, never, max_group=8)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving)
+        asking = asyncio.create_task(asker.request(request, timeout_s=DEADLINE_S))
+        await in_hand.wait()
+        await server.kill()
+        async with asyncio.timeout(DEADLINE_S / 3):
+            with pytest.raises(Transient, match="lost"):
+                await asking
+        stack.pop_all()
+
+
+async def test_an_inbox_makes_what_it_needs_on_an_empty_server(
+    server: Server, connect: Connect
+) -> None:
+    bus, admin = await connect(), await nats.connect(server.url)
+    async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
+        assert await inbox.fetch(max_messages=1, timeout_s=0.5) == []
+        info = await admin.jetstream().stream_info(subjects.EVENT_STREAM)
+        assert info.state.consumer_count == 1
+    await admin.close()
+
+
 async def test_a_lost_pull_is_noticed_by_the_silence_and_repeated(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,14 +512,32 @@ async def test_too_large_a_message_is_poison_and_the_largest_is_taken(connect: C
     assert delivery.message.data == largest
 
 
-async def test_large_messages_do_not_overrun_the_memory_of_one_fetch(connect: Connect) -> None:
-    bus = await connect(publish_deadline_s=DEADLINE_S)
+async def test_a_fetch_does_not_bring_more_bytes_than_its_limit_into_memory(
+    server: Server, connect: Connect
+) -> None:
+    bus, admin = await connect(publish_deadline_s=DEADLINE_S), await nats.connect(server.url)
     await bus.provision()
     data = b"x" * limits.MAX_PAYLOAD_BYTES
     sent = [Message(subject=event(1).subject, data=data, id=str(number)) for number in range(100)]
     await bus.publish(sent)
+
+    async def given_out() -> int:
+        durable = subjects.durable(SERVICE, PARTITION)
+        info = await admin.jetstream().consumer_info(subjects.EVENT_STREAM, durable)
+        return info.num_ack_pending or 0
+
     async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
         batch = await inbox.fetch(max_messages=256, timeout_s=DEADLINE_S)
-        assert 1 <= len(batch) < 40
+        most = pulling.MAX_PULL_BYTES // limits.MAX_PAYLOAD_BYTES
+        await until_async(given_out, most - 1)
+        # It would grow on while these go to and fro.
+        assert max([await given_out() for _ in range(50)]) <= most
         rest = {it.id for it in sent} - {it.message.id for it in batch}
         assert len(await receive(inbox, rest, DEADLINE_S)) >= len(rest)
+    await admin.close()
+
+
+async def until_async(count: Callable[[], Awaitable[int]], at_least: int) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while await count() < at_least:
+            continue

@@ -32,7 +32,7 @@ CONNECT_TIMEOUT_S = 3
 # The library forgets to say so in some cases, so the state is also looked at.
 LOOK_INTERVAL_S = 0.5
 MIN_PAUSE_S, MAX_PAUSE_S = 0.05, 1.0
-DRAIN_TIMEOUT_S = 5
+CLOSE_TIMEOUT_S = 2
 PENDING_BYTES = 2 * 1024 * 1024
 # The server's answer when nobody listens.
 NO_RESPONDERS = "503"
@@ -107,19 +107,16 @@ class Connection:
         return self.connected
 
     async def close(self) -> None:
-        """Send what is pending, then leave for good."""
+        """Send what is pending, then leave for good. Takes seconds at most, whatever the server
+        does."""
         if self._supervisor is not None:
             self._supervisor.cancel()
-            await asyncio.gather(self._supervisor, return_exceptions=True)
+            await asyncio.wait([self._supervisor])
         client, self._client = self._client, None
         if client is not None:
-            try:
-                async with asyncio.timeout(DRAIN_TIMEOUT_S):
-                    await client.drain()
-            except CONNECTION_ERRORS as error:
-                log.info("nats_left_without_drain", error=repr(error))
             await _discard(client)
         self._fail_waiting()
+        self._notify()
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Call `on_change` whenever the connection comes or goes."""
@@ -204,7 +201,8 @@ class Connection:
 
     async def _supervise(self) -> None:
         pause_s = MIN_PAUSE_S
-        while True:
+        # The library swallows a cancellation that meets it while it closes, so look for it too.
+        while not _cancelled():
             try:
                 await self._connect()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next try may do
@@ -213,12 +211,13 @@ class Connection:
                 pause_s = min(pause_s * 2, MAX_PAUSE_S)
                 continue
             pause_s = MIN_PAUSE_S
-            while self.connected:
+            while self.connected and not _cancelled():
                 self._changed.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_INTERVAL_S):
                         await self._changed.wait()
-            await self._on_lost()
+            if not self.connected:
+                await self._on_lost()
 
     async def _connect(self) -> None:
         client = Client()
@@ -237,7 +236,6 @@ class Connection:
                 ping_interval=PING_INTERVAL_S,
                 max_outstanding_pings=MAX_OUTSTANDING_PINGS,
                 pending_size=PENDING_BYTES,
-                drain_timeout=DRAIN_TIMEOUT_S,
                 inbox_prefix=options.inbox_prefix,
                 tls=options.tls,
                 user=options.user,
@@ -302,6 +300,11 @@ def status_of(message: Msg) -> str | None:
     return status
 
 
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def _attach(client: Client, route: Route) -> None:
     async def on_message(message: Msg) -> None:
         route.on_message(message)
@@ -318,7 +321,7 @@ async def _attach(client: Client, route: Route) -> None:
 
 async def _discard(client: Client) -> None:
     try:
-        async with asyncio.timeout(DRAIN_TIMEOUT_S):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await client.close()
     except CONNECTION_ERRORS as error:
         log.info("nats_close_failed", error=repr(error))
