@@ -1,8 +1,11 @@
 """Kernel objects as Katib's objects: one golden view for each phase, then the parts."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from trialbus.contracts.katib.times import rfc3339
 from trialbus.contracts.katib.views import experiment_view, suggestion_view, trial_view
@@ -30,6 +33,7 @@ from trialbus.kernel.spec import (
 from trialbus.kernel.suggestion import LookAhead
 from trialbus.kernel.trial import Assignment, MetricValues, Trial, TrialPhase
 
+GOLDEN = yaml.safe_load((Path(__file__).parents[1] / "data" / "katib" / "views.yaml").read_text())
 UID = "0b1c"
 T0 = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 AT = [f"2023-11-14T22:13:2{second}Z" for second in range(10)]
@@ -111,157 +115,59 @@ def open_trial(state: OpenState = OpenState.ACTIVE) -> OpenTrial:
 
 
 BEST = BestTrial(index=1, name=NAMES[1], value=0.25, assignments=LR, observation=LOSS)
-BEST_SHOWN = {
-    "bestTrialName": NAMES[1],
-    "parameterAssignments": [{"name": "lr", "value": "0.5"}],
-    "observation": {
-        "metrics": [
-            {"name": "loss", "min": "0.25", "max": "888", "latest": "nan"},
-            {
-                "name": "accuracy",
-                "min": "unavailable",
-                "max": "unavailable",
-                "latest": "unavailable",
-            },
-        ]
-    },
-}
 RUNNING = (condition("Created", 0), condition("Running", 1))
 ENDED = (condition("Created", 0), condition("Running", 5, status=False))
 CLOSING = ClosingTrial(
     attempt=1, request=1, phase=TrialPhase.FAILED, finished=2, reason="", message="", closed_at=T0
 )
-PHASES: dict[ExperimentPhase, tuple[dict[str, Any], dict[str, Any]]] = {
-    ExperimentPhase.CREATED: (
-        {},
-        {
-            "conditions": [shown("Created", 0)],
-            "currentOptimalTrial": {"observation": {}},
-            "completionTime": None,
-        },
-    ),
-    ExperimentPhase.RUNNING: (
-        {
-            "conditions": RUNNING,
-            "next_index": 5,
-            "open": {"3": open_trial(), "4": open_trial()},
-            "closing": {"2": CLOSING},
-            "counts": Counts(succeeded=2, failed=1),
-            "best": BEST,
-        },
-        {
-            "conditions": [shown("Created", 0), shown("Running", 1)],
-            "currentOptimalTrial": BEST_SHOWN,
-            "completionTime": None,
-            "runningTrialList": [NAMES[3]],
-            "pendingTrialList": [NAMES[4]],
-            "succeededTrialList": [NAMES[0], NAMES[1]],
-            "trials": 5,
-            "trialsRunning": 1,
-            "trialsPending": 1,
-            "trialsSucceeded": 2,
-            "trialsFailed": 1,
-        },
-    ),
-    ExperimentPhase.SUSPENDED: (
-        {
-            "conditions": (*RUNNING, condition("Suspended", 2)),
-            "next_index": 1,
-            "open": {"0": open_trial(OpenState.PAUSED)},
-        },
-        {
-            "conditions": [shown("Created", 0), shown("Running", 1), shown("Suspended", 2)],
-            "currentOptimalTrial": {"observation": {}},
-            "completionTime": None,
-            "pendingTrialList": [NAMES[0]],
-            "trials": 1,
-            "trialsPending": 1,
-        },
-    ),
-    ExperimentPhase.ENDING: (
-        {
-            "conditions": RUNNING,
-            "next_index": 4,
-            "open": {"3": open_trial()},
-            "counts": Counts(succeeded=2, killed=1),
-            "best": BEST,
-        },
-        {
-            "conditions": [shown("Created", 0), shown("Running", 1)],
-            "currentOptimalTrial": BEST_SHOWN,
-            "completionTime": None,
-            "runningTrialList": [NAMES[3]],
-            "succeededTrialList": [NAMES[0], NAMES[1]],
-            "trials": 4,
-            "trialsRunning": 1,
-            "trialsSucceeded": 2,
-            "trialsKilled": 1,
-        },
-    ),
-    ExperimentPhase.SUCCEEDED: (
-        {
-            "conditions": (*ENDED, condition("Succeeded", 5)),
-            "next_index": 5,
-            "counts": Counts(succeeded=2, killed=1, early_stopped=1, metrics_unavailable=1),
-            "best": BEST,
-            "completed_at": T0 + 5,
-        },
-        {
-            "conditions": [
-                shown("Created", 0),
-                shown("Running", 5, "False"),
-                shown("Succeeded", 5),
-            ],
-            "currentOptimalTrial": BEST_SHOWN,
-            "completionTime": AT[5],
-            "succeededTrialList": [NAMES[0], NAMES[1]],
-            "trials": 5,
-            "trialsSucceeded": 2,
-            "trialsKilled": 1,
-            "trialsEarlyStopped": 1,
-            "trialMetricsUnavailable": 1,
-        },
-    ),
-    ExperimentPhase.FAILED: (
-        {
-            "conditions": (*ENDED, condition("Failed", 5)),
-            "next_index": 2,
-            "counts": Counts(failed=2),
-            "completed_at": T0 + 5,
-        },
-        {
-            "conditions": [shown("Created", 0), shown("Running", 5, "False"), shown("Failed", 5)],
-            "currentOptimalTrial": {"observation": {}},
-            "completionTime": AT[5],
-            "trials": 2,
-            "trialsFailed": 2,
-        },
-    ),
-    ExperimentPhase.DELETING: (
-        {"conditions": RUNNING, "next_index": 1, "open": {"0": open_trial()}, "alive_name": None},
-        {
-            "conditions": [shown("Created", 0), shown("Running", 1)],
-            "currentOptimalTrial": {"observation": {}},
-            "completionTime": None,
-            "pendingTrialList": [NAMES[0]],
-            "trials": 1,
-            "trialsPending": 1,
-        },
-    ),
-    ExperimentPhase.DELETED: (
-        {"alive_name": None, "completed_at": T0 + 9},
-        {
-            "conditions": [shown("Created", 0)],
-            "currentOptimalTrial": {"observation": {}},
-            "completionTime": AT[9],
-        },
-    ),
+PHASES: dict[ExperimentPhase, dict[str, Any]] = {
+    ExperimentPhase.CREATED: {},
+    ExperimentPhase.RUNNING: {
+        "conditions": RUNNING,
+        "next_index": 5,
+        "open": {"3": open_trial(), "4": open_trial()},
+        "closing": {"2": CLOSING},
+        "counts": Counts(succeeded=2, failed=1),
+        "best": BEST,
+    },
+    ExperimentPhase.SUSPENDED: {
+        "conditions": (*RUNNING, condition("Suspended", 2)),
+        "next_index": 1,
+        "open": {"0": open_trial(OpenState.PAUSED)},
+    },
+    ExperimentPhase.ENDING: {
+        "conditions": RUNNING,
+        "next_index": 4,
+        "open": {"3": open_trial()},
+        "counts": Counts(succeeded=2, killed=1),
+        "best": BEST,
+    },
+    ExperimentPhase.SUCCEEDED: {
+        "conditions": (*ENDED, condition("Succeeded", 5)),
+        "next_index": 5,
+        "counts": Counts(succeeded=2, killed=1, early_stopped=1, metrics_unavailable=1),
+        "best": BEST,
+        "completed_at": T0 + 5,
+    },
+    ExperimentPhase.FAILED: {
+        "conditions": (*ENDED, condition("Failed", 5)),
+        "next_index": 2,
+        "counts": Counts(failed=2),
+        "completed_at": T0 + 5,
+    },
+    ExperimentPhase.DELETING: {
+        "conditions": RUNNING,
+        "next_index": 1,
+        "open": {"0": open_trial()},
+        "alive_name": None,
+    },
+    ExperimentPhase.DELETED: {"alive_name": None, "completed_at": T0 + 9},
 }
 
 
 @pytest.mark.parametrize("phase", ExperimentPhase)
 def test_an_experiment_in_each_phase(phase: ExperimentPhase) -> None:
-    fields, status = PHASES[phase]
+    fields = PHASES[phase]
     succeeded = fields.get("counts", Counts()).succeeded
     view = experiment_view(
         experiment(phase, **fields),
@@ -281,7 +187,7 @@ def test_an_experiment_in_each_phase(phase: ExperimentPhase) -> None:
             "creationTimestamp": AT[0],
         },
         "spec": SOURCE_SPEC,
-        "status": {"startTime": AT[0], **status},
+        "status": {"startTime": AT[0], **GOLDEN["status"][phase.value]},
     }
 
 
@@ -302,12 +208,7 @@ def test_lists_end_with_the_newest_thousand_and_counters_are_exact() -> None:
 
 
 def test_a_suspension_by_command_is_seen_in_the_spec() -> None:
-    suspended = ExperimentSpec(
-        parameters=SPEC.parameters,
-        objective=SPEC.objective,
-        algorithm=SPEC.algorithm,
-        suspend=True,
-    )
+    suspended = replace(SPEC, suspend=True)
     view = experiment_view(experiment(ExperimentPhase.SUSPENDED, spec=suspended))
     assert view["spec"]["suspend"] is True
     assert "suspend" not in SOURCE_SPEC
@@ -349,12 +250,7 @@ def run(phase: RunPhase, started_at: float | None) -> Run:
 
 
 def with_template() -> Experiment:
-    spec = ExperimentSpec(
-        parameters=SPEC.parameters,
-        objective=SPEC.objective,
-        algorithm=SPEC.algorithm,
-        template=TEMPLATE,
-    )
+    spec = replace(SPEC, template=TEMPLATE)
     return experiment(ExperimentPhase.RUNNING, spec=spec)
 
 
@@ -366,48 +262,7 @@ def test_an_ended_trial() -> None:
         completed_at=T0 + 4,
         observation=LOSS,
     )
-    assert trial_view(ended, with_template()) == {
-        "apiVersion": "kubeflow.org/v1beta1",
-        "kind": "Trial",
-        "metadata": {
-            "name": NAMES[1],
-            "namespace": "team",
-            "uid": "0b1c.1",
-            "resourceVersion": "2",
-            "creationTimestamp": AT[1],
-            "labels": {"a": "b", "katib.kubeflow.org/experiment": "exp"},
-            "ownerReferences": [
-                {
-                    "apiVersion": "kubeflow.org/v1beta1",
-                    "kind": "Experiment",
-                    "name": "exp",
-                    "uid": UID,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
-        },
-        "spec": {
-            "objective": OBJECTIVE,
-            "parameterAssignments": [{"name": "lr", "value": "0.5"}],
-            "metricsCollector": {"collector": {"kind": "StdOut"}},
-            "runSpec": {
-                "apiVersion": "batch/v1",
-                "kind": "Job",
-                "metadata": {"name": NAMES[1], "namespace": "team"},
-                "spec": {"x": "--lr=0.5"},
-            },
-            "primaryContainerName": "main",
-            "successCondition": "s",
-            "failureCondition": "f",
-        },
-        "status": {
-            "startTime": AT[2],
-            "completionTime": AT[4],
-            "conditions": [shown("Created", 1), shown("Succeeded", 4)],
-            "observation": BEST_SHOWN["observation"],
-        },
-    }
+    assert trial_view(ended, with_template()) == GOLDEN["trial"]
 
 
 def test_an_open_trial_runs_when_its_run_does() -> None:
@@ -504,12 +359,7 @@ def test_requests_never_pass_the_budget(fields: dict[str, Any], requests: int) -
     ],
 )
 def test_a_suggestion_ends_by_the_resume_policy(policy: ResumePolicy, last: str) -> None:
-    spec = ExperimentSpec(
-        parameters=SPEC.parameters,
-        objective=SPEC.objective,
-        algorithm=SPEC.algorithm,
-        resume_policy=policy,
-    )
+    spec = replace(SPEC, resume_policy=policy)
     state = experiment(ExperimentPhase.SUCCEEDED, spec=spec, next_index=3, completed_at=T0 + 5)
     assert suggestion_view(state)["status"]["conditions"][-1]["message"] == last
 

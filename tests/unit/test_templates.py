@@ -93,11 +93,11 @@ def test_a_job_becomes_its_primary_containers_process() -> None:
         template(trial_spec, lr="--lr"),
         TRIAL,
         [Assignment(name="--lr", value="0.1")],
-        interpreter="/opt/python",
-        working_dir="/home/me/",
+        interpreter="/x/python",
+        working_dir="/some/dir/",
     )
-    assert run.command == ("/opt/python", "train.py", "--lr=0.1", "0.10.1")
-    assert run.working_dir == "/home/me/code"
+    assert run.command == ("/x/python", "train.py", "--lr=0.1", "0.10.1")
+    assert run.working_dir == "/some/dir/code"
     assert run.deadline_s == 30.0
     assert run.env == {
         "RATE": "<0.1>",
@@ -117,10 +117,10 @@ def test_the_default_template_takes_every_parameter_as_a_flag() -> None:
         DefaultTemplate(command=("python", "-m", "trainer")),
         TRIAL,
         [Assignment(name="--lr", value="0.1"), Assignment(name="--opt", value="a b")],
-        interpreter="/opt/python",
+        interpreter="/x/python",
         working_dir="/w",
     )
-    assert run.command == ("/opt/python", "-m", "trainer", "--lr=0.1", "--opt=a b")
+    assert run.command == ("/x/python", "-m", "trainer", "--lr=0.1", "--opt=a b")
     assert (run.working_dir, run.deadline_s) == ("/w", None)
 
 

@@ -39,6 +39,9 @@ _TAG_DIRECTIVE = re.compile(r"^%TAG", re.MULTILINE)
 _MAX_INTEGER_CHARS = 100
 _MAX_INTEGER = 2**63
 _MAX_PATH_CHARS = 200
+# JSON is read whole before its values can be counted; with more of these signs the parser of YAML
+# reads it, which stops at the limit.
+_MAX_JSON_MARKS = 2 * MAX_YAML_NODES
 
 _QUOTE_IT = "write it in quotes if it is meant as text"
 
@@ -171,7 +174,7 @@ class _Budget:
 
 def _load_json(text: str) -> list[Any] | None:
     """The document if it is JSON; None: let the YAML parser say what it is or what is wrong."""
-    if not text.lstrip().startswith("{"):
+    if not text.lstrip().startswith("{") or sum(map(text.count, ",[{")) > _MAX_JSON_MARKS:
         return None
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)

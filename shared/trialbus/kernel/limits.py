@@ -102,6 +102,10 @@ MAX_YAML_NODES = 10_000
 MAX_YAML_BYTES = 1024 * 1024
 MAX_YAML_DEPTH = 100
 MAX_EXPERIMENT_NAME_CHARS = 40
+# Every line of a trial's output is read once for each metric filter.
+MAX_METRIC_FORMATS = 100
+# Python compiles nested groups of a filter by recursion.
+MAX_FORMAT_GROUPS = 100
 # Of one refused input: enough to work on, few enough to read and to send.
 MAX_PROBLEMS = 100
 # Linux takes no longer argument or variable (MAX_ARG_STRLEN, with its closing NUL).

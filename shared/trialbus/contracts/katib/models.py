@@ -119,7 +119,7 @@ class FileSystemPath(Wire):
 
 
 class FilterSpec(Wire):
-    metrics_format: list[Value] | None = None
+    metrics_format: list[Name] | None = None
 
 
 class SourceSpec(Wire):

@@ -21,7 +21,11 @@ from trialbus.contracts.katib.template_rules import template_problems
 from trialbus.kernel.catalogue import Catalogue, Description, check_settings
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.ids import is_name
-from trialbus.kernel.limits import MAX_EXPERIMENT_NAME_CHARS
+from trialbus.kernel.limits import (
+    MAX_EXPERIMENT_NAME_CHARS,
+    MAX_FORMAT_GROUPS,
+    MAX_METRIC_FORMATS,
+)
 from trialbus.kernel.metric_lines import MetricFilter
 from trialbus.kernel.objective import ObjectiveType, Strategy
 from trialbus.kernel.spec import AtGoal, CollectorKind, ResumePolicy
@@ -118,8 +122,8 @@ def _objective_problems(objective: ObjectiveSpec | None) -> Iterator[Problem]:
         yield Problem(field="spec.objective.type", message=f"{given}must be minimize or maximize")
     if not objective.objective_metric_name:  # 12
         yield Problem(field="spec.objective.objectiveMetricName", message="must be specified")
-    names = objective.additional_metric_names or []
-    for i, name in enumerate(names):
+    seen: set[str] = set()
+    for i, name in enumerate(objective.additional_metric_names or []):
         where = f"spec.objective.additionalMetricNames[{i}]"
         if not name:
             yield Problem(field=where, message="must not be empty")
@@ -127,19 +131,20 @@ def _objective_problems(objective: ObjectiveSpec | None) -> Iterator[Problem]:
             yield Problem(
                 field=where, message="should not contain spec.objective.objectiveMetricName"
             )
-        elif name in names[:i]:
+        elif name in seen:
             yield Problem(field=where, message=f"{_shown(name)} is listed more than once")
+        seen.add(name)
     yield from _strategy_problems(objective)
 
 
 def _strategy_problems(objective: ObjectiveSpec) -> Iterator[Problem]:
     names = [objective.objective_metric_name or "", *(objective.additional_metric_names or [])]
-    seen: set[str] = set()
+    known, seen = frozenset(names), set[str]()
     for i, strategy in enumerate(objective.metric_strategies or []):
         where = f"spec.objective.metricStrategies[{i}]"
         name = strategy.name or ""
-        if name not in names:
-            hint = did_you_mean(name, names) or f"; metrics: {', '.join(names)}"
+        if name not in known:
+            hint = did_you_mean(name, names) or f"; metrics: {', '.join(names):.200}"
             yield Problem(
                 field=f"{where}.name", message=f"{_shown(name)} is no metric of the objective{hint}"
             )
@@ -208,12 +213,22 @@ def metric_formats(spec: MetricsCollectorSpec | None) -> tuple[str, ...]:
 
 
 def _filter_problems(formats: Sequence[str]) -> Iterator[Problem]:
+    where = "spec.metricsCollectorSpec.source.filter.metricsFormat"
+    if len(formats) > MAX_METRIC_FORMATS:
+        yield Problem(field=where, message=f"at most {MAX_METRIC_FORMATS} filters are allowed")
+        return
+    nested = [i for i, text in enumerate(formats) if text.count("(") > MAX_FORMAT_GROUPS]
+    if nested:
+        for i in nested:
+            message = f"invalid filter: at most {MAX_FORMAT_GROUPS} groups are allowed"
+            yield Problem(field=f"{where}[{i}]", message=message)
+        return
     try:
         MetricFilter.compile(formats)
     except Refused as exc:  # 49
         for problem in exc.problems:
             yield Problem(
-                field=f"spec.metricsCollectorSpec.source.filter.{problem.field}",
+                field=where.removesuffix("metricsFormat") + problem.field,
                 message=f"invalid filter: {problem.message}",
             )
 
