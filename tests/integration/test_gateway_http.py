@@ -73,6 +73,29 @@ async def test_an_unknown_path_and_a_wrong_method_are_told_as_json(world: World)
     assert (answer.status_code, answer.json()["message"]) == (405, "Method Not Allowed")
 
 
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "", "10.0.0.1"])
+async def test_a_name_of_somebody_else_that_leads_to_loopback_is_403(
+    world: World, host: str
+) -> None:
+    answer = await world.client.get("/v1/status", headers={"host": host})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:80"])
+async def test_loopback_answers_to_its_own_names(world: World, host: str) -> None:
+    answer = await world.client.get("/v1/status", headers={"host": host})
+    assert answer.status_code == 200
+
+
+async def test_pages_of_other_sites_may_not_change_anything(world: World) -> None:
+    await world.apply()
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:9"):
+        answer = await world.client.post(f"{PATH}/suspend", headers={"origin": origin})
+        assert answer.status_code == 403
+    own = await world.client.post(f"{PATH}/suspend", headers={"origin": "http://127.0.0.1"})
+    assert own.status_code == 202
+
+
 # Commands -----------------------------------------------------------------------------------------
 
 
@@ -212,7 +235,9 @@ async def test_a_command_without_an_answer_is_repeated_under_its_id_then_503(
     )
     async with (
         bus.client("experiment").serve(subjects.commands(), "experiment", silent, max_group=8),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://g") as client,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
+        ) as client,
     ):
         answer = await client.put(PATH, json={"object": katib(), "id": "c9"})
     assert answer.status_code == 503

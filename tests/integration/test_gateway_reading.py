@@ -110,6 +110,16 @@ async def test_a_wrong_page_is_400(world: World, path: str, query: str) -> None:
     assert (await world.get(f"/v1/{path}?{query}", 400))["message"]
 
 
+async def test_a_page_of_an_earlier_namesake_does_not_go_on_in_the_next(world: World) -> None:
+    state = await world.apply()
+    await world.put(*(TRIAL.encode(trial_of(state, i)) for i in range(3)), into=TRIALS.name)
+    path = "/v1/trials?namespace=lab&experiment=tune&limit=2"
+    token = (await world.get(path))["next"]
+    await world.client.delete(PATH)
+    await world.apply()
+    assert "another experiment" in (await world.get(f"{path}&after={token}", 400))["message"]
+
+
 async def test_trials_of_an_experiment_need_its_namespace(world: World) -> None:
     assert (await world.get("/v1/trials?experiment=tune", 400))["message"]
 

@@ -335,10 +335,9 @@ def test_a_template_that_is_no_process_has_no_command() -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        Place(),
         Place(created_at=1732212345.678, uid=UID),
         Place(created_at=0.1 + 0.2, uid=UID, index=0),
-        Place(index=9999),
+        Place(created_at=1.0, uid=UID, index=9999),
     ],
 )
 def test_a_page_token_brings_back_its_place(place: Place) -> None:
@@ -346,7 +345,19 @@ def test_a_page_token_brings_back_its_place(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["", "x", "e30", "W10", "é", "A" * 300, "WzEsMiwzXQ", "bnVsbA", "W" * 99]
+    "token",
+    [
+        "",
+        "x",
+        "e30",
+        "W10",
+        "é",
+        "A" * 300,
+        "WzEsMiwzXQ",
+        "bnVsbA",
+        "W251bGwsICIiLCBudWxsXQ",
+        "W" * 99,
+    ],
 )
 def test_what_is_no_page_token_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="not a token"):

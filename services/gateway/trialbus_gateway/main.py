@@ -32,6 +32,7 @@ async def build(parts: Parts) -> Behaviour:
         questions,
         Commanding(parts, catalogue),
         health_routes(ready, parts.telemetry.registry),
+        listens_on=settings.host,
     )
 
     async def listen() -> None:

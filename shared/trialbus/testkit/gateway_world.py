@@ -27,7 +27,8 @@ from trialbus.kernel.ids import run_id, trial_name
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.templates import DefaultTemplate
 from trialbus.kernel.trial import Assignment, Trial, TrialPhase
-from trialbus.ports.store import Write
+from trialbus.ports.bus import Bus
+from trialbus.ports.store import Store, Write
 from trialbus.runtime.clock import RandomIds, SystemClock
 from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Parts
@@ -109,7 +110,7 @@ class World:
         return answer.json()
 
 
-def parts_of(bus: BusClient, store: StoreClient, service_name: str, data_dir: Path) -> Parts:
+def parts_of(bus: Bus, store: Store, service_name: str, data_dir: Path) -> Parts:
     clock, telemetry = SystemClock(), Telemetry(service_name)
     return Parts(
         bus=bus,
@@ -151,7 +152,7 @@ async def gateway_world(folder: Path) -> AsyncIterator[World]:
         experiment_parts.bus.serve(
             subjects.commands(), "experiment", commands.respond, max_group=8
         ),
-        httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
     ):
         yield World(
             bus=bus,

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -12,6 +13,7 @@ from trialbus.contracts.commands import Verb
 from trialbus_gateway.adapters.answers_json import JsonAnswer
 from trialbus_gateway.adapters.bodies import apply_body, command_names, count, flag
 from trialbus_gateway.adapters.failures import HANDLERS
+from trialbus_gateway.adapters.origins import OriginGuard
 from trialbus_gateway.adapters.streams import event_stream, text_stream
 from trialbus_gateway.app.commanding import Accepted, Commanding
 from trialbus_gateway.app.listing import PageRequest
@@ -24,12 +26,17 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def http_app(
-    questions: Questions, commanding: Commanding, health: Sequence[BaseRoute]
+    questions: Questions,
+    commanding: Commanding,
+    health: Sequence[BaseRoute],
+    *,
+    listens_on: str = "127.0.0.1",
 ) -> Starlette:
-    """health: the pages that every service has."""
+    """health: the pages that every service has. listens_on: where it will be served."""
     reading, writing = _Reading(questions), _Writing(commanding)
     routes = [*health, *reading.routes(), *writing.routes()]
-    return Starlette(routes=routes, exception_handlers=dict(HANDLERS))
+    guard = Middleware(OriginGuard, listens_on=listens_on)
+    return Starlette(routes=routes, exception_handlers=dict(HANDLERS), middleware=[guard])
 
 
 class _Reading:

@@ -64,10 +64,12 @@ class Listing:
 
     async def trials_of(self, state: Experiment, page: PageRequest) -> Page[Trial]:
         """In the order of opening."""
+        if page.after.uid not in ("", state.id):
+            raise Unreadable("after: a token of another experiment; begin with the first page")
         trials = await self._trials(state.id, page.after.index, page.limit + 1)
         following = None
         if len(trials) > page.limit:
-            following = encode_place(Place(index=trials[page.limit - 1].index))
+            following = _after_trial(_place_of(state), trials[: page.limit])
         return Page(items=trials[: page.limit], next=following)
 
     async def trials(self, namespace: str | None, page: PageRequest) -> Page[Trial]:
@@ -139,6 +141,10 @@ def _within(namespace: str | None) -> dict[str, str]:
 
 def _place(document: Document) -> Place:
     return Place(created_at=float(document["created_at"]), uid=str(document["_id"]))
+
+
+def _place_of(state: Experiment) -> Place:
+    return Place(created_at=state.created_at, uid=state.id)
 
 
 def _after_trial(place: Place, trials: Sequence[Trial]) -> str:

@@ -101,23 +101,29 @@ class Logs:
 
 
 class LastLines:
-    """The last `count` lines of a text that comes in pieces, in bounded memory."""
+    """The last `count` lines of a text that comes in pieces; of very long ones fewer, so that
+    they fit into the window."""
 
     def __init__(self, count: int) -> None:
-        self._lines: deque[str] = deque(maxlen=count)
+        self._count = count
+        self._lines: deque[str] = deque()
+        self._size = 0
         self._open = ""
 
     def add(self, piece: str) -> None:
-        lines = (self._open + piece).split("\n")
+        *lines, rest = (self._open + piece).split("\n")
         # A line without an end may not grow for ever.
-        self._open = lines.pop()[-TAIL_WINDOW_BYTES:]
-        self._lines.extend(line[-TAIL_WINDOW_BYTES:] + "\n" for line in lines)
+        self._open = rest[-TAIL_WINDOW_BYTES:]
+        for line in lines:
+            self._lines.append(f"{line}\n")
+            self._size += len(line) + 1
+        while self._lines and (len(self._lines) > self._count or self._size > TAIL_WINDOW_BYTES):
+            self._size -= len(self._lines.popleft())
 
     @property
     def text(self) -> str:
-        count = self._lines.maxlen or 0
         lines = [*self._lines, self._open] if self._open else list(self._lines)
-        return "".join(lines[-count:] if count else [])
+        return "".join(lines[-self._count :] if self._count else [])
 
 
 def last_lines(text: str, count: int | None) -> str:

@@ -57,6 +57,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         app,
         backlog=_BACKLOG,
         lifespan="off",
+        ws="none",
         log_config=None,
         log_level="warning",
         access_log=False,
