@@ -184,7 +184,7 @@ async def test_an_outage_is_transient_within_six_seconds_and_ends_by_itself(
         assert not store.connected
         await mongod.start()
         # Without any call.
-        await until(lambda: store.connected, within_s=10)
+        await until(lambda: store.connected, within_s=4)
         assert await store.commit("logs", [write]) == [Outcome.DONE]
 
 

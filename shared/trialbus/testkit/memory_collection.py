@@ -19,6 +19,7 @@ _MARSHAL_VERSION = 2
 # Values of different kinds are never equal, and in this order when sorted (as in BSON).
 _KINDS: Mapping[type, int] = {type(None): 0, int: 1, float: 1, str: 2, bool: 3}
 _Key = tuple[int, Any]
+Condition = Callable[[Any], bool]
 
 
 class CannotStore(Exception):
@@ -38,6 +39,7 @@ class MemoryCollection:
     def __init__(self) -> None:
         self._documents: dict[str, bytes] = {}
         self._versions: dict[str, int] = {}
+        self._names: dict[str, frozenset[str]] = {}
         self._indexes: tuple[Index, ...] = ()
         # id -> its values of indexed fields
         self._values: dict[str, dict[str, Any]] = {}
@@ -69,7 +71,7 @@ class MemoryCollection:
         packed = frozen(document)
         if self._versions.get(key) != version:
             return Outcome.CONFLICT
-        if base is not None:
+        if base is not None and not self._names[key] <= base.keys():
             # Fields that the base does not show are not the writer's: they stay.
             merged = (self.get(key) or {}) | document
             for gone in base.keys() - document.keys():
@@ -94,14 +96,15 @@ class MemoryCollection:
 
     def remove(self, key: str) -> None:
         self._unlink(key)
-        del self._documents[key], self._versions[key]
+        del self._documents[key], self._versions[key], self._names[key]
         self._sorted_ids = None
 
     def ids_of(self, query: Query) -> list[str]:
         """In the query's order, at most its limit."""
         narrowed = self._narrowed(query)
         ids = list(self._documents) if narrowed is None else narrowed
-        found = [key for key in ids if self._meets(key, query)]
+        conditions = _conditions(query)
+        found = [key for key in ids if all(met(self._value(key, name)) for name, met in conditions)]
         if query.order is not None:
             name = query.order.removeprefix("-")
             found.sort(
@@ -172,18 +175,6 @@ class MemoryCollection:
             return values[name]
         return marshal.loads(self._documents[key]).get(name)
 
-    def _meets(self, key: str, query: Query) -> bool:
-        if query.prefix is not None and not key.startswith(query.prefix):
-            return False
-        for name, wanted in query.equals.items():
-            if _key(self._value(key, name)) != _key(wanted):
-                return False
-        for name, several in query.among.items():
-            if _key(self._value(key, name)) not in {_key(wanted) for wanted in several}:
-                return False
-        bounded = {*query.above, *query.at_least, *query.at_most, *query.below}
-        return all(_bounds_of(name, query)(self._value(key, name)) for name in bounded)
-
     def _put(self, key: str, document: Document, packed: bytes) -> None:
         values = {name: document.get(name) for index in self._indexes for name in index.fields}
         if any(isinstance(value, (list, dict)) for value in values.values()):
@@ -194,6 +185,7 @@ class MemoryCollection:
             self._sorted_ids = None
         self._documents[key] = packed
         self._versions[key] = document["version"]
+        self._names[key] = frozenset(document)
         self._values[key] = values
         for name, buckets in self._buckets.items():
             buckets.setdefault(_key(values[name]), {})[key] = None
@@ -222,7 +214,23 @@ def _key(value: Any) -> _Key:
     return (_KINDS[type(value)], value)
 
 
-def _bounds_of(name: str, query: Query) -> Callable[[Any], bool]:
+def _conditions(query: Query) -> list[tuple[str, Condition]]:
+    """All must hold: (field, whether its value meets the query)."""
+    conditions = [(name, _one_of((value,))) for name, value in query.equals.items()]
+    conditions += [(name, _one_of(values)) for name, values in query.among.items()]
+    if query.prefix is not None:
+        conditions.append(("_id", operator.methodcaller("startswith", query.prefix)))
+    bounded = dict.fromkeys([*query.above, *query.at_least, *query.at_most, *query.below])
+    conditions += [(name, _bounds_of(name, query)) for name in bounded]
+    return conditions
+
+
+def _one_of(values: Sequence[Any]) -> Condition:
+    wanted = {_key(value) for value in values}
+    return lambda value: _key(value) in wanted
+
+
+def _bounds_of(name: str, query: Query) -> Condition:
     """Whether a value is of the bounds' kind and within them."""
     bounds = [
         (holds, _KINDS[type(limits[name])], limits[name])
