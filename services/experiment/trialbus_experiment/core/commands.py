@@ -14,7 +14,13 @@ from trialbus_experiment.core.draft import Decision, Draft
 from trialbus_experiment.core.states import Happening
 
 # What may change while an experiment lives; everything else is what was tuned.
-_EDITABLE = ("parallel_trial_count", "max_trial_count", "max_failed_trial_count", "suspend")
+_EDITABLE = (
+    "parallel_trial_count",
+    "max_trial_count",
+    "max_failed_trial_count",
+    "suspend",
+    "at_goal",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
