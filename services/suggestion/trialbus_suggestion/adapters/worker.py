@@ -19,7 +19,7 @@ from trialbus_suggestion.core.registry import Registry
 
 # A killed process is gone at once, unless the machine is very busy.
 LEAVE_DEADLINE_S = 5.0
-# One thread each: algebra on some hundred rows gains nothing from more, and sums in a fixed order.
+# No pools of idle threads: algorithms compute in one.
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # What the pipe raises when the other side is gone.
 GONE = (EOFError, ConnectionError, OSError)

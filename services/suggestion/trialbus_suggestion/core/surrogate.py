@@ -17,6 +17,7 @@ from skopt.acquisition import gaussian_ei
 from skopt.learning import GaussianProcessRegressor, GradientBoostingQuantileRegressor
 from skopt.space import Categorical, Dimension, Real
 from skopt.utils import cook_estimator
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from trialbus.kernel.axes import Axis
 from trialbus.kernel.catalogue import SettingValue
@@ -34,6 +35,8 @@ CANDIDATES_SAMPLED = 10_000
 # Unseen points to choose from when the best place falls on a seen point of a grid.
 FALLBACK_POINTS = 500
 GBRT_TREES = 30
+# Algebra on some hundred rows gains nothing from threads, and sums in a fixed order without.
+THREADS = ThreadpoolController()
 
 
 class QuantileRegressor(GradientBoostingQuantileRegressor):  # type: ignore[misc]
@@ -68,7 +71,7 @@ class Surrogate:
             return
         process = cook_estimator("GP", space=self._dimensions, random_state=milestone)
         optimizer = self._optimizer(process, "EI", milestone)
-        with warnings.catch_warnings():
+        with THREADS.limit(limits=1), warnings.catch_warnings():
             # The likelihood's optimum at a bound of a length scale is expected with few points.
             warnings.simplefilter("ignore")
             process.fit(
@@ -101,7 +104,7 @@ class Surrogate:
         for point in running:
             places.append(self._encoded(point))
             losses.append(0.0)
-        with _known_warnings():
+        with THREADS.limit(limits=1), _known_warnings():
             optimizer.tell(places, losses)
             point = self._decoded(optimizer.ask())
             if seen is not None and point in seen:
