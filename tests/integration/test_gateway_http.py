@@ -216,6 +216,25 @@ async def test_a_command_for_an_earlier_namesake_is_409(world: World) -> None:
     assert (await world.experiment(second.id)).phase is ExperimentPhase.CREATED
 
 
+async def test_a_command_names_the_experiment_that_was_there_when_it_was_given(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a repeat never stops a namesake that came in between."""
+    first = await world.apply()
+    request = world.gateway_bus.request
+
+    async def late(asked: Request, *, timeout_s: float) -> bytes:
+        monkeypatch.setattr(world.gateway_bus, "request", request)
+        await world.client.delete(PATH)
+        await world.apply()
+        return await request(asked, timeout_s=timeout_s)
+
+    monkeypatch.setattr(world.gateway_bus, "request", late)
+    assert (await world.client.post(f"{PATH}/suspend")).status_code == 409
+    [second] = [it for it in await world.experiments() if it.id != first.id]
+    assert second.phase is ExperimentPhase.CREATED
+
+
 async def test_a_command_without_an_answer_is_repeated_under_its_id_then_503(
     tmp_path: Path,
 ) -> None:

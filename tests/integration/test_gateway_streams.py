@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from trialbus.testkit.gateway_world import (
     running_trial,
 )
 from trialbus.testkit.waits import until
+from trialbus_gateway.adapters.streams import LiveAnswer
 
 
 @pytest.fixture
@@ -251,3 +252,23 @@ async def test_a_client_that_goes_closes_its_tail(world: World, monkeypatch: Any
             await anext(answer.aiter_lines())
             assert open_tails == 1
         await until(lambda: open_tails == 0, "the tail is closed")
+
+
+async def test_a_client_that_goes_while_it_is_written_to_closes_the_source() -> None:
+    closed = False
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        nonlocal closed
+        try:
+            while True:
+                yield b"more"
+        finally:
+            closed = True
+
+    async def gone(message: Any) -> None:
+        if message.get("body"):
+            raise OSError("the client has gone")
+
+    with pytest.raises(OSError, match="gone"):
+        await LiveAnswer(endless(), "text/plain").stream_response(gone)
+    assert closed

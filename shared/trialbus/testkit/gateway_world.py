@@ -98,6 +98,9 @@ class World:
         found = await self.store.client("tests").get_many(EXPERIMENTS.name, [uid])
         return EXPERIMENT.decode(found[uid])
 
+    async def experiments(self) -> list[Experiment]:
+        return [EXPERIMENT.decode(it) for it in self.store.documents(EXPERIMENTS.name)]
+
     async def change(self, state: Experiment, **changes: Any) -> Experiment:
         after = replace(state, version=state.version + 1, **changes)
         write = Write(base=EXPERIMENT.encode(state), document=EXPERIMENT.encode(after))

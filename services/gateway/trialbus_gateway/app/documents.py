@@ -145,8 +145,8 @@ class Documents:
             behind = [number for number, first in firsts.items() if first > index]
             narrowed = (max(before, default=low), min(behind, default=high + 1) - 1)
             if narrowed == (low, high):
-                # Only the last one may be left to look at: it is waited for, or gone.
-                narrowed = (low, high - 1)
+                # What lies behind is not answered yet.
+                break
             low, high = narrowed
         key = answer_id(state.id, low)
         found = await self._store.get_many(ANSWERS.name, [key])
