@@ -110,12 +110,15 @@ async def test_a_chain_of_processes_that_a_finished_command_left_is_ended(
     await until(lambda: not of_runs_in(folder), "all are gone", within_s=15)
 
 
+@pytest.mark.parametrize(
+    "left",
+    ["sleep 600 &", "sleep 600 9>&- &", "setsid sleep 600 &"],
+    ids=["in its group", "in its group without the lock", "in another session with the lock"],
+)
 async def test_what_a_finished_command_left_in_the_background_is_ended(
-    folder: Path, launcher: LocalProcessLauncher
+    folder: Path, launcher: LocalProcessLauncher, left: str
 ) -> None:
-    # In its group; there without the lock; with the lock but elsewhere.
-    code = "sleep 600 & sleep 600 9>&- & setsid sleep 600 & exit 3"
-    status, _ = await run(launcher, RunPlan(run_id=RUN, command=shell(code)))
+    status, _ = await run(launcher, RunPlan(run_id=RUN, command=shell(f"{left} exit 3")))
     assert (status.state, status.exit_code) == (RunState.FINISHED, 3)
     await until(lambda: not of_runs_in(folder), "all are gone", within_s=15)
 
