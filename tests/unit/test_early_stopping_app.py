@@ -1,0 +1,508 @@
+"""The stopping service on the store in memory: stored verdicts, repeats, restarts, replicas."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from trialbus.contracts.collections import CHUNKS, COLLECTIONS, EVIDENCE, EXPERIMENTS, TRIALS
+from trialbus.contracts.documents import CHUNK, EXPERIMENT, TRIAL, DocumentCodec
+from trialbus.contracts.envelope import decode_event
+from trialbus.kernel.chunks import Chunk, Series
+from trialbus.kernel.evidence import StoppingVerdict, StoredVerdict
+from trialbus.kernel.experiment import Experiment, ExperimentPhase, OpenState, OpenTrial
+from trialbus.kernel.ids import chunk_id, run_id, trial_id, trial_name
+from trialbus.kernel.limits import LATE_WRITE_S
+from trialbus.kernel.objective import Objective, ObjectiveType
+from trialbus.kernel.spec import AlgorithmSpec, ExperimentSpec
+from trialbus.kernel.trial import Trial, TrialPhase
+from trialbus.ports.store import Write
+from trialbus.runtime.outbox import Outbox
+from trialbus.runtime.parts import Parts, Reactor
+from trialbus.runtime.settings import Settings
+from trialbus.runtime.telemetry import Telemetry
+from trialbus.testkit.memory_bus import MemoryBus
+from trialbus.testkit.memory_store import MemoryStore
+from trialbus_early_stopping.app.memory import Memory
+from trialbus_early_stopping.app.views import WatchedExperiment, WatchedSpec
+from trialbus_early_stopping.main import service
+
+UID = "11111111-1111-4111-8111-111111111111"
+RULE = AlgorithmSpec(
+    name="medianstop", settings=(("min_trials_required", "2"), ("start_step", "2"))
+)
+VERDICT = DocumentCodec(StoredVerdict)
+
+
+class Clock:
+    """Time stands until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+class NoIds:
+    def new_id(self) -> str:
+        raise AssertionError("what is stored has keys of its own")
+
+
+@dataclass
+class World:
+    """One experiment that minimises `loss`, as the other services would write it."""
+
+    store: MemoryStore = field(default_factory=MemoryStore)
+    bus: MemoryBus = field(default_factory=MemoryBus)
+    clock: Clock = field(default_factory=Clock)
+    experiment: Experiment = field(init=False)
+    ends: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.experiment = Experiment(
+            id=UID,
+            version=1,
+            namespace="team",
+            name="tune",
+            spec=ExperimentSpec(
+                parameters=(),
+                objective=Objective(type=ObjectiveType.MINIMIZE, metric="loss"),
+                algorithm=AlgorithmSpec(name="random"),
+                early_stopping=RULE,
+            ),
+            source={},
+            seed=1,
+            phase=ExperimentPhase.RUNNING,
+            created_at=0.0,
+            alive_name="team/tune",
+        )
+
+    async def prepare(self) -> None:
+        await self.store.client("test").prepare(COLLECTIONS)
+        await self.insert(EXPERIMENTS.name, EXPERIMENT.encode(self.experiment))
+
+    async def insert(self, collection: str, document: dict[str, Any]) -> None:
+        await self.store.client("test").commit(collection, [Write(base=None, document=document)])
+
+    async def change(self, **changes: Any) -> None:
+        before = self.experiment
+        self.experiment = replace(before, version=before.version + 1, **changes)
+        write = Write(base=EXPERIMENT.encode(before), document=EXPERIMENT.encode(self.experiment))
+        await self.store.client("test").commit(EXPERIMENTS.name, [write])
+
+    async def open(self, *indices: int, attempt: int = 1) -> None:
+        trials = {
+            str(index): OpenTrial(attempt=attempt, state=OpenState.ACTIVE, request=1, opened_at=0.0)
+            for index in indices
+        }
+        await self.change(open={**self.experiment.open, **trials})
+
+    async def report(self, index: int, *losses: float, final: bool = False) -> None:
+        """One chunk of attempt 1, of ten bytes a point."""
+        run = run_id(UID, index, 1)
+        begin, steps = self.ends.get(run, (0, 0))
+        end = begin + 10 * len(losses) + 5
+        self.ends[run] = (end, steps + len(losses))
+        times = tuple(float(n) for n in range(len(losses)))
+        chunk = Chunk(
+            id=chunk_id(run, begin),
+            uid=UID,
+            run=run,
+            version=1,
+            from_byte=begin,
+            to_byte=end,
+            series=(
+                Series(metric="other", first_step=steps + 1, values=(0.0,), times=(0.0,)),
+                Series(metric="loss", first_step=steps + 1, values=losses, times=times),
+            ),
+            summaries=(),
+            final=final,
+            final_run=run if final else None,
+            stored_at=0.0,
+        )
+        await self.insert(CHUNKS.name, CHUNK.encode(chunk))
+
+    async def close(self, index: int, phase: TrialPhase, *, written: bool = True) -> None:
+        """Take a trial out of `open`. written: its document follows at once."""
+        finished = self.experiment.finished + 1
+        still = {key: it for key, it in self.experiment.open.items() if key != str(index)}
+        await self.change(finished=finished, open=still)
+        if written:
+            await self.write_trial(index, phase, finished)
+
+    async def write_trial(self, index: int, phase: TrialPhase, finished: int) -> None:
+        trial = Trial(
+            id=trial_id(UID, index),
+            uid=UID,
+            version=1,
+            namespace="team",
+            experiment="tune",
+            index=index,
+            name=trial_name("tune", UID, index),
+            phase=phase,
+            assignments=(),
+            conditions=(),
+            created_at=0.0,
+            finished=finished,
+        )
+        await self.insert(TRIALS.name, TRIAL.encode(trial))
+
+    async def complete(self, index: int, *losses: float) -> None:
+        await self.report(index, *losses, final=True)
+        await self.close(index, TrialPhase.SUCCEEDED)
+
+    async def start(self, replica: str = "a") -> Reactor:
+        bus, store, telemetry = self.bus.client(replica), self.store.client(replica), Telemetry("t")
+        parts = Parts(
+            bus=bus,
+            store=store,
+            clock=self.clock,
+            ids=NoIds(),
+            settings=Settings.model_validate({}),
+            outbox=Outbox(bus, store, self.clock, telemetry),
+            telemetry=telemetry,
+        )
+        behaviour = await service.build(parts)
+        assert behaviour.reactor is not None
+        return behaviour.reactor
+
+    @property
+    def evidence(self) -> dict[str, dict[str, Any]]:
+        return {it["_id"]: it for it in self.store.documents(EVIDENCE.name)}
+
+    @property
+    def verdicts(self) -> dict[int, StoppingVerdict]:
+        """By trial index, as the launcher reads them."""
+        read = [VERDICT.decode(document) for document in self.evidence.values()]
+        return {int(it.id.split(".")[1]): it.verdict for it in read if it.verdict is not None}
+
+
+async def react(reactor: Reactor) -> Mapping[str, Exception]:
+    return await reactor.react([UID])
+
+
+async def with_two_completed() -> World:
+    """Running averages: 1, 2, 3 and 3, 3, 3: the median is 2, 2.5, 3, 3, ..."""
+    world = World()
+    await world.prepare()
+    await world.complete(0, 1.0, 3.0, 5.0)
+    await world.complete(1, 3.0, 3.0, 3.0)
+    await world.open(2, 3)
+    return world
+
+
+async def test_a_bad_trial_gets_a_stored_verdict_with_its_reason_and_evidence() -> None:
+    world = await with_two_completed()
+    reactor = await world.start()
+    await world.report(2, 9.0, 8.0)
+    await world.report(3, 9.0, 1.0)
+    assert await react(reactor) == {}
+    assert world.verdicts == {
+        2: StoppingVerdict(
+            rule="medianstop",
+            stop=True,
+            step=2,
+            reason=(
+                "best objective 8 by step 2 is worse than 2.5, "
+                "the median of the running averages of 2 completed trials"
+            ),
+            best=8.0,
+            median=2.5,
+            completed=2,
+            watermark=2,
+            to_byte=25,
+            decided_at=1000.0,
+        )
+    }
+    assert world.evidence[run_id(UID, 3, 1)]["values"] == [9.0, 1.0]
+
+
+async def test_the_launcher_is_told_once_of_each_verdict() -> None:
+    world = await with_two_completed()
+    reactor = await world.start()
+    await world.report(2, 9.0, 8.0)
+    await world.report(3, 9.0, 9.0)
+    for _ in range(3):
+        await react(reactor)
+    [event] = [decode_event(message) for message in world.bus.events]
+    assert (event.type, event.uid, event.reason) == (
+        "trial.stop_requested",
+        UID,
+        "EarlyStopped",
+    )
+    assert event.data["rule"] == "medianstop"
+    told = event.data["trials"]
+    assert [it["trial"] for it in told] == [trial_name("tune", UID, index) for index in (2, 3)]
+    assert told[0]["step"] == 2
+    assert told[0]["evidence"] == {"best": 8.0, "median": 2.5, "completed": 2, "watermark": 2}
+
+
+async def test_repeated_hints_commit_nothing() -> None:
+    world = await with_two_completed()
+    reactor = await world.start()
+    await world.report(2, 9.0, 8.0)
+    await react(reactor)
+    before, kept = world.store.writes_by_collection, world.evidence
+    for each in (reactor, await world.start("b")):
+        assert await react(each) == {}
+    assert world.store.writes_by_collection == before
+    assert world.evidence == kept
+
+
+async def test_a_verdict_never_changes_whatever_comes_after_it() -> None:
+    world = await with_two_completed()
+    reactor = await world.start()
+    await world.report(2, 9.0, 8.0)
+    await react(reactor)
+    verdicts = world.verdicts
+    await world.report(2, 0.0, 0.0, final=True)
+    await world.complete(3, 100.0, 100.0)
+    for each in (reactor, await world.start("b")):
+        await react(each)
+    assert world.verdicts == verdicts
+
+
+async def play(world: World, *, restarts: bool) -> dict[int, StoppingVerdict]:
+    """Trials that report and end in turns; between any two the service may be a new one."""
+    reactor = await world.start()
+    await world.prepare()
+    await world.open(0, 1, 2, 3)
+    script: list[tuple[int, tuple[float, ...], TrialPhase | None]] = [
+        (0, (1.0, 3.0), None),
+        (1, (4.0,), None),
+        (0, (5.0,), TrialPhase.SUCCEEDED),
+        (2, (9.0, 3.5), None),
+        (1, (4.0, 4.0), TrialPhase.SUCCEEDED),
+        (2, (3.5,), None),
+        (3, (7.0, 7.0), None),
+        (3, (7.0,), TrialPhase.EARLY_STOPPED),
+        (2, (3.5, 3.75), None),
+    ]
+    for number, (index, losses, phase) in enumerate(script):
+        await world.report(index, *losses, final=phase is not None)
+        await react(reactor)
+        if phase is not None:
+            await world.close(index, phase)
+        if restarts:
+            reactor = await world.start(f"life-{number}")
+    await react(reactor)
+    return world.verdicts
+
+
+async def test_a_restarted_service_gives_the_same_verdicts() -> None:
+    steady, restarted = World(), World()
+    verdicts = await play(steady, restarts=False)
+    # Averages 1, 2, 3 and 4, 4, 4: the medians are 2.5, 3, 3.5. Trial 3 is worse at step 2. Trial
+    # 2 was judged there when one trial had completed, too few; at step 3 it is not worse.
+    assert {index: it.step for index, it in verdicts.items()} == {3: 2}
+    assert await play(restarted, restarts=True) == verdicts
+    assert _without_versions(restarted) == _without_versions(steady)
+
+
+def _without_versions(world: World) -> dict[str, dict[str, Any]]:
+    return {
+        key: {name: value for name, value in document.items() if name != "version"}
+        for key, document in world.evidence.items()
+    }
+
+
+async def test_two_replicas_at_once_store_one_verdict() -> None:
+    world = await with_two_completed()
+    first, second = await world.start("a"), await world.start("b")
+    await world.report(2, 9.0, 8.0)
+    one, other = await asyncio.gather(react(first), react(second))
+    assert not one and not other
+    assert world.verdicts.keys() == {2}
+    assert world.evidence[run_id(UID, 2, 1)]["version"] == 1
+    assert len(world.bus.events) == 1
+
+
+async def test_a_replica_that_is_behind_takes_what_another_has_stored() -> None:
+    world = await with_two_completed()
+    first, second = await world.start("a"), await world.start("b")
+    await world.report(2, 9.0)
+    await react(first)
+    await react(second)
+    await world.report(2, 2.0)
+    await react(first)
+    await world.report(2, 2.0)
+    assert await react(second) == {}
+    assert world.evidence[run_id(UID, 2, 1)]["values"] == [9.0, 2.0, 2.0]
+
+
+async def test_completed_trials_count_though_nobody_saw_them_run() -> None:
+    world = await with_two_completed()
+    await world.report(2, 9.0, 8.0)
+    await react(await world.start())
+    assert world.evidence[run_id(UID, 0, 1)]["values"] == [1.0, 3.0, 5.0]
+    assert world.verdicts[2].completed == 2
+
+
+async def test_stopped_and_failed_trials_only_move_the_watermark() -> None:
+    world = await with_two_completed()
+    await world.report(3, 0.0, 0.0, final=True)
+    await world.close(3, TrialPhase.EARLY_STOPPED)
+    await world.report(2, 9.0, 8.0)
+    await react(await world.start())
+    assert (world.verdicts[2].completed, world.verdicts[2].watermark) == (2, 3)
+
+
+async def test_a_trial_that_is_not_written_yet_is_waited_for() -> None:
+    world = await with_two_completed()
+    await world.report(3, 0.0, 0.0, final=True)
+    await world.close(3, TrialPhase.SUCCEEDED, written=False)
+    await world.open(4)
+    await world.complete(5, 50.0, 50.0)
+    await world.report(2, 9.0, 8.0)
+    reactor = await world.start()
+    await react(reactor)
+    # Number 4 is there, but number 3 is not: what counts is the part without gaps.
+    assert (world.verdicts[2].completed, world.verdicts[2].watermark) == (2, 2)
+    await world.write_trial(3, TrialPhase.SUCCEEDED, 3)
+    await world.report(4, 99.0, 99.0)
+    await react(reactor)
+    assert (world.verdicts[4].completed, world.verdicts[4].watermark) == (4, 4)
+
+
+async def test_a_long_chain_is_read_to_its_end() -> None:
+    world = await with_two_completed()
+    for _ in range(150):
+        await world.report(2, 0.5)
+    await react(await world.start())
+    assert world.evidence[run_id(UID, 2, 1)]["values"] == [0.5] * 150
+
+
+async def test_a_run_that_has_ended_by_itself_is_not_stopped() -> None:
+    world = await with_two_completed()
+    await world.report(2, 9.0, 8.0, final=True)
+    await react(await world.start())
+    assert not world.verdicts
+    assert world.evidence[run_id(UID, 2, 1)]["values"] == [9.0, 8.0]
+
+
+async def test_an_older_attempt_is_not_judged() -> None:
+    world = await with_two_completed()
+    await world.open(2, attempt=2)
+    await world.report(2, 9.0, 8.0)
+    await react(await world.start())
+    assert not world.verdicts
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"phase": ExperimentPhase.SUSPENDED},
+        {"phase": ExperimentPhase.ENDING},
+        {"phase": ExperimentPhase.SUCCEEDED},
+    ],
+)
+async def test_only_a_running_experiment_has_trials_stopped(changes: dict[str, Any]) -> None:
+    world = await with_two_completed()
+    await world.report(2, 9.0, 8.0)
+    await world.change(**changes)
+    await react(await world.start())
+    assert not world.evidence
+
+
+async def test_an_experiment_without_a_rule_is_left_alone() -> None:
+    world = await with_two_completed()
+    await world.change(spec=replace(world.experiment.spec, early_stopping=None))
+    await world.report(2, 9.0, 8.0)
+    reactor = await world.start()
+    assert await reactor.sweep() == []
+    await react(reactor)
+    assert not world.evidence
+
+
+async def test_chunks_without_the_objective_cost_no_write() -> None:
+    world = await with_two_completed()
+    reactor = await world.start()
+    await react(reactor)
+    before = world.store.writes_by_collection
+    await world.report(2)
+    await react(reactor)
+    await world.report(2, 0.5)
+    await react(reactor)
+    after = world.store.writes_by_collection
+    # The two reports themselves, and one document of evidence.
+    assert after["chunks"] == before["chunks"] + 2
+    assert after["evidence"] == before["evidence"] + 1
+
+
+async def test_a_quiet_look_costs_two_grouped_reads() -> None:
+    world = await with_two_completed()
+    reactor = await world.start()
+    await world.report(2, 0.5)
+    await world.report(3, 0.5)
+    await react(reactor)
+    world.store.calls.clear()
+    await react(reactor)
+    assert world.store.calls == {("experiments", "get_many"): 1, ("chunks", "get_many"): 1}
+    assert not world.store.full_scans
+
+
+async def test_the_sweep_finds_what_a_lost_hint_would_have_started() -> None:
+    world = await with_two_completed()
+    await world.report(2, 9.0, 8.0)
+    reactor = await world.start()
+    assert await reactor.sweep() == [UID]
+    await world.change(active=False)
+    assert await reactor.sweep() == []
+
+
+async def test_the_evidence_of_a_deleted_experiment_is_removed_though_some_comes_late() -> None:
+    world = await with_two_completed()
+    reactor = await world.start()
+    await world.report(2, 9.0, 8.0)
+    await react(reactor)
+    late = next(iter(world.evidence.values()))
+    await world.change(phase=ExperimentPhase.DELETED, active=False, open={}, completed_at=1000.0)
+    assert await reactor.sweep() == [UID]
+    await react(reactor)
+    assert not world.evidence
+    assert await reactor.sweep() == []
+    await world.insert(EVIDENCE.name, late)
+    world.clock.time += LATE_WRITE_S + 1
+    await reactor.react(await reactor.sweep())
+    assert not world.evidence
+    assert await reactor.sweep() == []
+
+
+def test_memory_is_bounded_by_number_and_by_size() -> None:
+    def watched(uid: str) -> WatchedExperiment:
+        spec = WatchedSpec(
+            objective=Objective(type=ObjectiveType.MINIMIZE, metric="loss"), early_stopping=RULE
+        )
+        return WatchedExperiment(
+            id=uid,
+            namespace="n",
+            name="e",
+            phase=ExperimentPhase.RUNNING,
+            spec=spec,
+            open={},
+            finished=0,
+            completed_at=None,
+        )
+
+    memory = Memory(experiments=2, averages=10)
+    first = memory.of(watched("a"), RULE.settings)
+    for uid in ("b", "c"):
+        memory.of(watched(uid), RULE.settings)
+    memory.trim()
+    assert memory.of(watched("a"), RULE.settings) is not first
+    big = memory.of(watched("c"), RULE.settings)
+    big.rule.add("t", [0.5] * 20, 1)
+    big.steps = 20
+    newest = memory.of(watched("d"), RULE.settings)
+    memory.trim()
+    assert memory.of(watched("d"), RULE.settings) is newest
+    assert memory.of(watched("c"), RULE.settings) is not big
