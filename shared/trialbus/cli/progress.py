@@ -112,7 +112,7 @@ class Pace:
     def left_s(self, progress: Progress) -> float | None:
         """Until `maxTrialCount` trials have ended; None: not known. The goal may come earlier."""
         ended = self.finished - self.first_finished
-        if progress.max_trials is None or ended <= 0 or progress.ended:
+        if progress.max_trials is None or ended <= 0 or progress.phase != "Running":
             return None
         left = max(progress.max_trials - progress.finished, 0)
         return left * self.spent_s / ended / max(progress.parallel, 1)

@@ -45,7 +45,7 @@ def run(
         with _stack(data_dir, url, out, keep_up=keep_up) as api:
             return _run_on(api, experiment, out, as_json=as_json)
     except KeyboardInterrupt:
-        _say(out, "interrupted before anything ran")
+        _say(out, "interrupted before the experiment was begun")
         return INTERRUPTED
 
 
@@ -68,6 +68,7 @@ def _run_on(api: Api, experiment: ExperimentFile, out: TextIO, *, as_json: bool)
         before = patiently(lambda: read_progress(api, namespace, name))
         with display_on(out) as display:
             progress = watch(api, namespace, name, display)
+        _leave_at_once_when_told()
     except KeyboardInterrupt:
         return _interrupted(api, experiment, out)
     _say(out, "", *summary(progress))
@@ -101,8 +102,7 @@ def _how_to_start_anew(experiment: ExperimentFile) -> Iterator[str]:
 
 def _interrupted(api: Api, experiment: ExperimentFile, out: TextIO) -> int:
     """Suspend it and wait until nothing of it runs."""
-    signal.signal(signal.SIGINT, _leave_at_once)
-    signal.signal(signal.SIGTERM, _leave_at_once)
+    _leave_at_once_when_told()
     namespace, name = experiment.namespace, experiment.name
     _say(out, "", "interrupted: stopping its trials (once more to leave at once)")
     path = experiment_path(namespace, name, "suspend")
@@ -137,6 +137,12 @@ class _Still:
         quiet = progress.phase == "Suspended" and not progress.running
         self._looks = self._looks + 1 if quiet else 0
         return progress.ended or self._looks >= QUIET_LOOKS
+
+
+def _leave_at_once_when_told() -> None:
+    """From here on only the clearing up is left; an exception in the midst of it would spoil it."""
+    signal.signal(signal.SIGINT, _leave_at_once)
+    signal.signal(signal.SIGTERM, _leave_at_once)
 
 
 def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
