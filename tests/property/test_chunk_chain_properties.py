@@ -9,24 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trialbus.contracts.chunks import ChunkReply, ChunkReport, ReportedSeries
-from trialbus.contracts.collections import COLLECTIONS, EXPERIMENTS
-from trialbus.contracts.documents import CHUNK, EXPERIMENT
+from trialbus.contracts.documents import CHUNK
 from trialbus.contracts.messages import Request
 from trialbus.kernel.chunks import Chunk
 from trialbus.kernel.errors import Transient
-from trialbus.kernel.experiment import Experiment, ExperimentPhase, OpenState, OpenTrial
 from trialbus.kernel.measurements import observe
 from trialbus.kernel.metric_lines import Point
-from trialbus.kernel.objective import Objective, ObjectiveType
-from trialbus.kernel.spec import AlgorithmSpec, ExperimentSpec
-from trialbus.ports.store import Write
-from trialbus.runtime.clock import RandomIds, SystemClock
-from trialbus.runtime.outbox import Outbox
-from trialbus.runtime.parts import Behaviour, Parts
-from trialbus.runtime.settings import Settings
-from trialbus.runtime.telemetry import Telemetry
-from trialbus.testkit.memory_bus import MemoryBus
-from trialbus.testkit.memory_store import MemoryStore, StoreCall
+from trialbus.runtime.parts import Behaviour
+from trialbus.testkit.memory_store import StoreCall
+from trialbus.testkit.still_world import StillWorld, experiment
 from trialbus_metrics_collector.main import service
 
 RUN = "u.0.1"
@@ -117,31 +108,17 @@ class Collection:
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        self.store = MemoryStore()
+        self.world = StillWorld()
+        self.store = self.world.store
         self.told = [0] * SENDERS
         self.replicas: list[Behaviour] = []
 
     async def start(self) -> None:
-        client = self.store.client("test")
-        await client.prepare(COLLECTIONS)
-        write = Write(base=None, document=EXPERIMENT.encode(_experiment()))
-        await client.commit(EXPERIMENTS.name, [write])
+        await self.world.prepare(experiment(1, uid="u"))
         self.replicas = [await self.replica() for _ in range(REPLICAS)]
 
     async def replica(self) -> Behaviour:
-        bus, store = MemoryBus().client("a"), self.store.client("a")
-        clock, telemetry = SystemClock(), Telemetry("a")
-        outbox = Outbox(bus, store, clock, telemetry)
-        parts = Parts(
-            bus=bus,
-            store=store,
-            clock=clock,
-            ids=RandomIds(),
-            settings=Settings.model_validate({}),
-            outbox=outbox,
-            telemetry=telemetry,
-        )
-        return await service.build(parts)
+        return await service.build(self.world.parts())
 
     async def send(self, step: Step) -> None:
         begin = self.told[step.sender] if step.at is None else self._cut(step.at)
@@ -185,26 +162,6 @@ class Collection:
     @property
     def chunks(self) -> list[Chunk]:
         return [CHUNK.decode(document) for document in self.store.documents("chunks")]
-
-
-def _experiment() -> Experiment:
-    return Experiment(
-        id="u",
-        version=1,
-        namespace="n",
-        name="e",
-        spec=ExperimentSpec(
-            parameters=(),
-            objective=Objective(type=ObjectiveType.MINIMIZE, metric="loss"),
-            algorithm=AlgorithmSpec(name="random"),
-        ),
-        source={},
-        seed=1,
-        phase=ExperimentPhase.RUNNING,
-        created_at=0.0,
-        alive_name="n/e",
-        open={"0": OpenTrial(attempt=1, state=OpenState.ACTIVE, request=1, opened_at=0.0)},
-    )
 
 
 def check_chain(chunks: Sequence[Chunk], output: Output) -> None:

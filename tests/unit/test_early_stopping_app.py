@@ -7,103 +7,38 @@ from typing import Any
 
 import pytest
 
-from trialbus.contracts.collections import CHUNKS, COLLECTIONS, EVIDENCE, EXPERIMENTS, TRIALS
-from trialbus.contracts.documents import CHUNK, EXPERIMENT, TRIAL, DocumentCodec
-from trialbus.contracts.envelope import decode_event
+from trialbus.contracts.collections import CHUNKS, EVIDENCE, TRIALS
+from trialbus.contracts.documents import CHUNK, TRIAL, DocumentCodec
 from trialbus.kernel.chunks import Chunk, Series
 from trialbus.kernel.evidence import StoppingVerdict, StoredVerdict
-from trialbus.kernel.experiment import Experiment, ExperimentPhase, OpenState, OpenTrial
+from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import chunk_id, run_id, trial_id, trial_name
 from trialbus.kernel.limits import LATE_WRITE_S
-from trialbus.kernel.objective import Objective, ObjectiveType
-from trialbus.kernel.spec import AlgorithmSpec, ExperimentSpec
+from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import Trial, TrialPhase
-from trialbus.ports.store import Write
-from trialbus.runtime.outbox import Outbox
-from trialbus.runtime.parts import Parts, Reactor
-from trialbus.runtime.settings import Settings
-from trialbus.runtime.telemetry import Telemetry
-from trialbus.testkit.memory_bus import MemoryBus
-from trialbus.testkit.memory_store import MemoryStore
-from trialbus_early_stopping.app.memory import Memory
-from trialbus_early_stopping.app.views import WatchedExperiment, WatchedSpec
+from trialbus.runtime.parts import Reactor
+from trialbus.testkit.still_world import UID, StillWorld, deleted, experiment, opened
 from trialbus_early_stopping.main import service
 
-UID = "11111111-1111-4111-8111-111111111111"
 RULE = AlgorithmSpec(
     name="medianstop", settings=(("min_trials_required", "2"), ("start_step", "2"))
 )
 VERDICT = DocumentCodec(StoredVerdict)
 
 
-class Clock:
-    """Time stands until a test moves it."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.get_running_loop().create_future()
-
-
-class NoIds:
-    def new_id(self) -> str:
-        raise AssertionError("what is stored has keys of its own")
-
-
 @dataclass
-class World:
-    """One experiment that minimises `loss`, as the other services would write it."""
+class World(StillWorld):
+    """One experiment, as the other services would write it."""
 
-    store: MemoryStore = field(default_factory=MemoryStore)
-    bus: MemoryBus = field(default_factory=MemoryBus)
-    clock: Clock = field(default_factory=Clock)
-    experiment: Experiment = field(init=False)
+    experiment: Experiment = field(default_factory=lambda: experiment(rule=RULE))
     ends: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.experiment = Experiment(
-            id=UID,
-            version=1,
-            namespace="team",
-            name="tune",
-            spec=ExperimentSpec(
-                parameters=(),
-                objective=Objective(type=ObjectiveType.MINIMIZE, metric="loss"),
-                algorithm=AlgorithmSpec(name="random"),
-                early_stopping=RULE,
-            ),
-            source={},
-            seed=1,
-            phase=ExperimentPhase.RUNNING,
-            created_at=0.0,
-            alive_name="team/tune",
-        )
-
-    async def prepare(self) -> None:
-        await self.store.client("test").prepare(COLLECTIONS)
-        await self.insert(EXPERIMENTS.name, EXPERIMENT.encode(self.experiment))
-
-    async def insert(self, collection: str, document: dict[str, Any]) -> None:
-        await self.store.client("test").commit(collection, [Write(base=None, document=document)])
-
     async def change(self, **changes: Any) -> None:
-        before = self.experiment
-        self.experiment = replace(before, version=before.version + 1, **changes)
-        write = Write(base=EXPERIMENT.encode(before), document=EXPERIMENT.encode(self.experiment))
-        await self.store.client("test").commit(EXPERIMENTS.name, [write])
+        self.experiment = replace(self.experiment, **changes)
+        await self.put(self.experiment)
 
     async def open(self, *indices: int, attempt: int = 1) -> None:
-        trials = {
-            str(index): OpenTrial(attempt=attempt, state=OpenState.ACTIVE, request=1, opened_at=0.0)
-            for index in indices
-        }
+        trials = {str(index): opened(attempt) for index in indices}
         await self.change(open={**self.experiment.open, **trials})
 
     async def report(self, index: int, *losses: float, final: bool = False) -> None:
@@ -161,17 +96,7 @@ class World:
         await self.close(index, TrialPhase.SUCCEEDED)
 
     async def start(self, replica: str = "a") -> Reactor:
-        bus, store, telemetry = self.bus.client(replica), self.store.client(replica), Telemetry("t")
-        parts = Parts(
-            bus=bus,
-            store=store,
-            clock=self.clock,
-            ids=NoIds(),
-            settings=Settings.model_validate({}),
-            outbox=Outbox(bus, store, self.clock, telemetry),
-            telemetry=telemetry,
-        )
-        behaviour = await service.build(parts)
+        behaviour = await service.build(self.parts(replica))
         assert behaviour.reactor is not None
         return behaviour.reactor
 
@@ -193,7 +118,7 @@ async def react(reactor: Reactor) -> Mapping[str, Exception]:
 async def with_two_completed() -> World:
     """Running averages: 1, 2, 3 and 3, 3, 3: the median is 2, 2.5, 3, 3, ..."""
     world = World()
-    await world.prepare()
+    await world.prepare(world.experiment)
     await world.complete(0, 1.0, 3.0, 5.0)
     await world.complete(1, 3.0, 3.0, 3.0)
     await world.open(2, 3)
@@ -233,7 +158,7 @@ async def test_the_launcher_is_told_once_of_each_verdict() -> None:
     await world.report(3, 9.0, 9.0)
     for _ in range(3):
         await react(reactor)
-    [event] = [decode_event(message) for message in world.bus.events]
+    [event] = world.events
     assert (event.type, event.uid, event.reason) == (
         "trial.stop_requested",
         UID,
@@ -274,7 +199,7 @@ async def test_a_verdict_never_changes_whatever_comes_after_it() -> None:
 async def play(world: World, *, restarts: bool) -> dict[int, StoppingVerdict]:
     """Trials that report and end in turns; between any two the service may be a new one."""
     reactor = await world.start()
-    await world.prepare()
+    await world.prepare(world.experiment)
     await world.open(0, 1, 2, 3)
     script: list[tuple[int, tuple[float, ...], TrialPhase | None]] = [
         (0, (1.0, 3.0), None),
@@ -398,17 +323,12 @@ async def test_an_older_attempt_is_not_judged() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"phase": ExperimentPhase.SUSPENDED},
-        {"phase": ExperimentPhase.ENDING},
-        {"phase": ExperimentPhase.SUCCEEDED},
-    ],
+    "phase", [ExperimentPhase.SUSPENDED, ExperimentPhase.ENDING, ExperimentPhase.SUCCEEDED]
 )
-async def test_only_a_running_experiment_has_trials_stopped(changes: dict[str, Any]) -> None:
+async def test_only_a_running_experiment_has_trials_stopped(phase: ExperimentPhase) -> None:
     world = await with_two_completed()
     await world.report(2, 9.0, 8.0)
-    await world.change(**changes)
+    await world.change(phase=phase)
     await react(await world.start())
     assert not world.evidence
 
@@ -465,7 +385,7 @@ async def test_the_evidence_of_a_deleted_experiment_is_removed_though_some_comes
     await world.report(2, 9.0, 8.0)
     await react(reactor)
     late = next(iter(world.evidence.values()))
-    await world.change(phase=ExperimentPhase.DELETED, active=False, open={}, completed_at=1000.0)
+    await world.put(deleted(world.experiment))
     assert await reactor.sweep() == [UID]
     await react(reactor)
     assert not world.evidence
@@ -475,34 +395,3 @@ async def test_the_evidence_of_a_deleted_experiment_is_removed_though_some_comes
     await reactor.react(await reactor.sweep())
     assert not world.evidence
     assert await reactor.sweep() == []
-
-
-def test_memory_is_bounded_by_number_and_by_size() -> None:
-    def watched(uid: str) -> WatchedExperiment:
-        spec = WatchedSpec(
-            objective=Objective(type=ObjectiveType.MINIMIZE, metric="loss"), early_stopping=RULE
-        )
-        return WatchedExperiment(
-            id=uid,
-            namespace="n",
-            name="e",
-            phase=ExperimentPhase.RUNNING,
-            spec=spec,
-            open={},
-            finished=0,
-            completed_at=None,
-        )
-
-    memory = Memory(experiments=2, averages=10)
-    first = memory.of(watched("a"), RULE.settings)
-    for uid in ("b", "c"):
-        memory.of(watched(uid), RULE.settings)
-    memory.trim()
-    assert memory.of(watched("a"), RULE.settings) is not first
-    big = memory.of(watched("c"), RULE.settings)
-    big.rule.add("t", [0.5] * 20, 1)
-    big.steps = 20
-    newest = memory.of(watched("d"), RULE.settings)
-    memory.trim()
-    assert memory.of(watched("d"), RULE.settings) is newest
-    assert memory.of(watched("c"), RULE.settings) is not big
