@@ -113,11 +113,7 @@ class HintLoop:
 
     async def _handle(self, group: Mapping[str, list[Delivery]]) -> None:
         started = self._parts.clock.monotonic()
-        failed: Mapping[str, Exception]
-        try:
-            failed = await self._reactor.react(list(group))
-        except Transient as away:
-            failed = dict.fromkeys(group, away)
+        failed = await self._react(list(group))
         self._parts.telemetry.groups.observe(self._parts.clock.monotonic() - started)
         for uid, error in failed.items():
             self._report(uid, error)
@@ -127,6 +123,20 @@ class HintLoop:
             for delivery in deliveries
         ]
         await asyncio.gather(*answers)
+
+    async def _react(self, uids: list[str]) -> Mapping[str, Exception]:
+        """What failed. An experiment that breaks the handler must not take the others with it."""
+        try:
+            return await self._reactor.react(uids)
+        except Transient as away:
+            return dict.fromkeys(uids, away)
+        except Exception as error:  # noqa: BLE001 - reported, retried and in the end buried
+            if len(uids) == 1:
+                return {uids[0]: error}
+        failed: dict[str, Exception] = {}
+        for uid in uids:
+            failed |= await self._react([uid])
+        return failed
 
     def _report(self, uid: str, error: Exception) -> None:
         self._parts.telemetry.failures.labels(error=type(error).__name__).inc()

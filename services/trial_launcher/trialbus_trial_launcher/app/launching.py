@@ -205,7 +205,12 @@ class Launching:
         query = Query(prefix=f"{state.id}.")
         documents = await self._parts.store.find(RUNS.name, query)
         local = [str(it["_id"]) for it in documents if it["host"] == self._place.host]
-        await self._launcher.forget(local)
+        try:
+            await self._launcher.forget(local)
+        except Refused as refused:
+            # Something of it still lives: it is being stopped, the sweep comes again.
+            self._parts.telemetry.log.warning("cannot forget runs yet", reason=str(refused))
+            return
         await self._parts.store.delete(RUNS.name, query)
         self._purged.add(state.id)
 
