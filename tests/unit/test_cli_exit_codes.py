@@ -1,0 +1,418 @@
+"""Commands against a gateway that answers what a test wants: output and exit codes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trialbus.cli import reading, watching
+from trialbus.cli.main import main
+from trialbus.cli.waiting import seconds
+from trialbus.kernel.catalogue import AlgorithmDescription, Catalogue
+from trialbus.testkit.programs import TRIALBUS, program_environ
+from trialbus.testkit.waits import until_sync
+
+NAMED = "/v1/namespaces/default/experiments/tune"
+EXPERIMENT = """
+apiVersion: kubeflow.org/v1beta1
+kind: Experiment
+metadata: {name: tune}
+spec:
+  maxTrialCount: 4
+  objective: {type: minimize, objectiveMetricName: loss}
+  algorithm: {algorithmName: random}
+  parameters:
+    - {name: x, parameterType: double, feasibleSpace: {min: "0", max: "1"}}
+"""
+Answer = tuple[int, Any]
+
+
+class FakeGateway:
+    """Answers by method and path; of a list of answers the last one repeats. A callable is
+    called. Asked: what was asked, in order."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Answer]] = {}
+        self.asked: list[str] = []
+        self.bodies: dict[str, Any] = {}
+        self.on_ask: Callable[[str], None] = lambda what: None
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def says(self, what: str, *answers: Answer) -> None:
+        self.answers[what] = list(answers)
+
+    def answer(self, what: str) -> Answer:
+        self.asked.append(what)
+        self.on_ask(what)
+        known = self.answers.get(what) or [(404, {"message": f"no {what}"})]
+        return known.pop(0) if len(known) > 1 else known[0]
+
+    def _handler(gateway) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - two selves
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                what = f"{self.command} {self.path.partition('?')[0]}"
+                length = int(self.headers.get("Content-Length", 0))
+                gateway.bodies[what] = json.loads(self.rfile.read(length)) if length else None
+                status, body = gateway.answer(what)
+                data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
+
+            def log_message(self, *args: object) -> None:
+                """Tests look at what was asked."""
+
+        return Handler
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    fake = FakeGateway()
+    thread = threading.Thread(target=fake.server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield fake
+    finally:
+        fake.server.shutdown()
+        thread.join()
+        fake.server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _quick_and_clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Looks follow one another at once; handlers of signals are put back."""
+    monkeypatch.setattr(watching, "LOOK_S", 0.001)
+    random = AlgorithmDescription(
+        name="random",
+        parameter_types=frozenset({"double"}),
+        distributions=frozenset({"uniform"}),
+    )
+    catalogue = Catalogue(algorithms={"random": random}, stopping_rules={})
+    monkeypatch.setattr(reading, "load_catalogue", lambda: catalogue)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "tune.yaml"
+    path.write_text(EXPERIMENT)
+    return str(path)
+
+
+def _progress(phase: str, **trials: int) -> Answer:
+    best = {"trial": "tune-abcd1234", "value": 0.5, "parameters": {"x": "0.5"}}
+    return 200, {
+        "uid": "1",
+        "namespace": "default",
+        "name": "tune",
+        "phase": phase,
+        "parallel": 2,
+        "max": 4,
+        "goal": None,
+        "objective": {"type": "minimize", "name": "loss"},
+        "trials": {"created": sum(trials.values()), **trials},
+        "best": best if trials.get("succeeded") else None,
+    }
+
+
+def _command(gateway: FakeGateway, *arguments: str) -> int:
+    """The exit code of a command, in this process."""
+    before = sys.argv
+    sys.argv = ["trialbus", *arguments, "--url", gateway.url]
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        sys.argv = before
+    code = ended.value.code
+    return code if isinstance(code, int) else 0
+
+
+@pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1)])
+def test_run_ends_as_the_experiment_does(
+    gateway: FakeGateway, file: str, capsys: pytest.CaptureFixture[str], phase: str, code: int
+) -> None:
+    gateway.says(f"PUT {NAMED}", (201, {"id": "1", "uid": "1", "created": True}))
+    gateway.says(
+        f"GET {NAMED}/progress",
+        _progress("Created"),
+        _progress("Running", running=2),
+        _progress(phase, succeeded=4),
+    )
+    assert _command(gateway, "run", file) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("tune: Running; 0/4 done; 2 running;")
+    assert "Best trial: tune-abcd1234" in lines
+    body = gateway.bodies[f"PUT {NAMED}"]
+    assert body["workingDir"] == str(Path(file).parent)
+    assert body["object"]["metadata"]["name"] == "tune"
+
+
+def test_run_as_json_prints_the_experiment_and_nothing_else(
+    gateway: FakeGateway, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.says(f"PUT {NAMED}", (201, {"id": "1", "uid": "1", "created": True}))
+    gateway.says(f"GET {NAMED}/progress", _progress("Succeeded", succeeded=4))
+    gateway.says(f"GET {NAMED}", (200, {"kind": "Experiment", "status": {}}))
+    assert _command(gateway, "run", file, "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"kind": "Experiment", "status": {}}
+    assert "Best trial" in captured.err
+
+
+def test_run_of_what_had_finished_shows_the_result_and_how_to_start_anew(
+    gateway: FakeGateway, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.says(f"PUT {NAMED}", (200, {"id": "1", "uid": "1", "created": False}))
+    gateway.says(f"GET {NAMED}/progress", _progress("Failed", failed=4))
+    assert _command(gateway, "run", file) == 1
+    assert "  trialbus delete tune -n default\n" in capsys.readouterr().out
+
+
+def test_a_refusal_of_the_stack_is_shown_problem_by_problem(
+    gateway: FakeGateway, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problems = [
+        {"field": "spec.parameters", "message": "cannot be changed"},
+        {"field": "", "message": "it is being deleted"},
+    ]
+    gateway.says(f"PUT {NAMED}", (422, {"message": "refused", "problems": problems}))
+    assert _command(gateway, "run", file) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["spec.parameters: cannot be changed", "it is being deleted"]
+
+
+def test_a_service_that_is_away_is_waited_for_with_the_same_command(
+    gateway: FakeGateway, file: str
+) -> None:
+    away: Answer = (503, {"message": "the experiment service is away"})
+    ids = []
+    gateway.on_ask = lambda what: ids.append(
+        gateway.bodies[what]["id"] if what.startswith("PUT") else None
+    )
+    gateway.says(f"PUT {NAMED}", away, away, (201, {"id": "1", "uid": "1", "created": True}))
+    gateway.says(f"GET {NAMED}/progress", away, _progress("Succeeded", succeeded=4))
+    assert _command(gateway, "run", file) == 0
+    sent = [each for each in ids if each is not None]
+    assert len(sent) == 3
+    assert len(set(sent)) == 1
+
+
+def test_an_address_where_nobody_answers_is_named(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    gateway.url = f"http://127.0.0.1:{port}"
+    assert _command(gateway, "get", "experiments") == 1
+    assert f"no stack answers at http://127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_suspends_its_experiment_and_says_how_to_go_on(
+    gateway: FakeGateway, file: str, tmp_path: Path
+) -> None:
+    gateway.says(f"PUT {NAMED}", (201, {"id": "1", "uid": "1", "created": True}))
+    gateway.says(f"GET {NAMED}/progress", _progress("Running", running=2))
+
+    def suspend(what: str) -> None:
+        if what.startswith("POST"):
+            still = _progress("Suspended", running=1)
+            gateway.says(f"GET {NAMED}/progress", still, still, _progress("Suspended", pending=2))
+
+    gateway.on_ask = suspend
+    gateway.says(f"POST {NAMED}/suspend", (202, {}))
+    process = subprocess.Popen(
+        [*TRIALBUS, "run", file, "--url", gateway.url],
+        env=program_environ(tmp_path / "environ"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    until_sync(lambda: f"GET {NAMED}/progress" in gateway.asked, "it watches", within_s=30)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"POST {NAMED}/suspend" in gateway.asked
+    assert f"go on with: trialbus run {file} --url {gateway.url}" in out.splitlines()
+
+
+def test_a_second_interrupt_leaves_at_once(gateway: FakeGateway, file: str, tmp_path: Path) -> None:
+    gateway.says(f"PUT {NAMED}", (201, {"id": "1", "uid": "1", "created": True}))
+    gateway.says(f"GET {NAMED}/progress", _progress("Running", running=2))
+    gateway.says(f"POST {NAMED}/suspend", (202, {}))
+    process = subprocess.Popen(
+        [*TRIALBUS, "run", file, "--url", gateway.url],
+        env=program_environ(tmp_path / "environ"),
+        stdout=subprocess.DEVNULL,
+    )
+    until_sync(lambda: f"GET {NAMED}/progress" in gateway.asked, "it watches", within_s=30)
+    os.kill(process.pid, signal.SIGINT)
+    until_sync(lambda: f"POST {NAMED}/suspend" in gateway.asked, "it suspends")
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(5) == 130
+
+
+@pytest.mark.parametrize(
+    ("goal", "phase", "code"),
+    [
+        ("Succeeded", "Succeeded", 0),
+        ("Succeeded", "Failed", 1),
+        ("Failed", "Failed", 0),
+        ("Failed", "Succeeded", 1),
+        ("Suspended", "Suspended", 0),
+        ("Suspended", "Succeeded", 1),
+        ("Ended", "Failed", 0),
+        ("Succeeded", "Running", 124),
+        ("Deleted", "Succeeded", 124),
+    ],
+)
+def test_wait_tells_by_its_code_what_became_of_it(
+    gateway: FakeGateway, goal: str, phase: str, code: int
+) -> None:
+    gateway.says(f"GET {NAMED}", (200, {}))
+    gateway.says(f"GET {NAMED}/progress", _progress("Running"), _progress(phase))
+    arguments = ["wait", "tune", "--for", goal, "--timeout", "200ms"]
+    assert _command(gateway, *arguments) == code
+
+
+def test_wait_for_deleted_is_over_when_it_is_gone(gateway: FakeGateway) -> None:
+    gone: Answer = (404, {"message": "no such experiment"})
+    gateway.says(f"GET {NAMED}", (200, {}))
+    gateway.says(f"GET {NAMED}/progress", _progress("Deleting"), gone)
+    assert _command(gateway, "wait", "tune", "--for=Deleted") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("30s", 30), ("5m", 300), ("1h30m", 5400), ("500ms", 0.5), ("7", 7), ("1.5s", 1.5)],
+)
+def test_durations_are_read(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1s", "5 m", "1d"])
+def test_what_is_no_duration_is_refused(gateway: FakeGateway, text: str) -> None:
+    assert _command(gateway, "wait", "tune", f"--timeout={text}") == 2
+
+
+def _listed(*places: str) -> Answer:
+    items = [{"metadata": {"name": "tune", "namespace": place}} for place in places]
+    return 200, {"items": [*items, {"metadata": {"name": "b", "namespace": "c"}}], "next": None}
+
+
+def test_a_name_that_is_in_one_other_namespace_only_is_found(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.says("GET /v1/experiments", _listed("kubeflow"))
+    gateway.says("POST /v1/namespaces/kubeflow/experiments/tune/suspend", (202, {}))
+    assert _command(gateway, "suspend", "tune") == 0
+    assert capsys.readouterr().out == "kubeflow/tune is being suspended\n"
+
+
+def test_a_name_in_several_namespaces_must_be_chosen(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.says("GET /v1/experiments", _listed("b", "a"))
+    assert _command(gateway, "delete", "tune") == 2
+    assert "several namespaces have tune (a, b): choose with -n" in capsys.readouterr().err
+    assert not [what for what in gateway.asked if what.startswith("DELETE")]
+
+
+def test_the_default_namespace_comes_first(gateway: FakeGateway) -> None:
+    gateway.says(f"GET {NAMED}", (200, {}))
+    gateway.says(f"DELETE {NAMED}", (202, {}))
+    assert _command(gateway, "delete", "tune") == 0
+    assert "GET /v1/experiments" not in gateway.asked
+
+
+def test_a_name_that_nobody_has_is_an_error(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.says("GET /v1/experiments", _listed())
+    assert _command(gateway, "explain", "tune") == 1
+    assert "there is no experiment or trial called tune" in capsys.readouterr().err
+
+
+def test_lists_are_read_page_by_page(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = [
+        (200, {"items": [{"metadata": {"name": name}}], "next": after})
+        for name, after in (("one", "x"), ("two", None))
+    ]
+    gateway.says("GET /v1/trials", *pages)
+    assert _command(gateway, "get", "trials", "-o", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "TrialList"
+    assert [each["metadata"]["name"] for each in found["items"]] == ["one", "two"]
+
+
+def test_a_table_shows_the_newest_condition_and_the_best_trial(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = {
+        "bestTrialName": "tune-abcd1234",
+        "observation": {"metrics": [{"name": "loss", "latest": "0.5"}]},
+    }
+    conditions = [
+        {"type": "Created", "status": "True"},
+        {"type": "Running", "status": "True"},
+        {"type": "Succeeded", "status": "False"},
+    ]
+    found = {
+        "metadata": {"name": "tune", "namespace": "default"},
+        "spec": {"maxTrialCount": 4},
+        "status": {
+            "conditions": conditions,
+            "trials": 3,
+            "trialsSucceeded": 2,
+            "currentOptimalTrial": best,
+        },
+    }
+    gateway.says("GET /v1/experiments", (200, {"items": [found], "next": None}))
+    assert _command(gateway, "get", "experiments") == 0
+    heading, row = capsys.readouterr().out.splitlines()
+    expected = ["default", "tune", "Running", "3/4", "2", "loss=0.5", "tune-abcd1234"]
+    assert row.split() == expected
+    assert heading.index("BEST TRIAL") == row.index("tune-abcd1234")
+
+
+def test_events_are_printed_one_a_line(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = {
+        "type": "io.trialbus.trial.failed.v1",
+        "time": "2026-01-02T03:04:05Z",
+        "subject": "tune-abcd1234",
+        "experiment": "tune",
+        "data": {"reason": "TrialFailed", "message": "exit code 1"},
+    }
+    stream = f": still here\n\nid: 1\ndata: {json.dumps(event)}\n\n"
+    gateway.says(f"GET {NAMED}", (200, {}))
+    gateway.says(f"GET {NAMED}/events", (200, stream))
+    assert _command(gateway, "events", "tune") == 0
+    expected = "2026-01-02T03:04:05Z  trial.failed  tune-abcd1234  TrialFailed  exit code 1\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_a_log_comes_out_as_it_is(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    gateway.says("GET /v1/trials/tune-abcd1234/log", (200, "epoch=1\nloss=0.5\nno end"))
+    assert _command(gateway, "logs", "tune-abcd1234") == 0
+    assert capsys.readouterr().out == "epoch=1\nloss=0.5\nno end"
