@@ -7,6 +7,8 @@ from trialbus.contracts.envelope import Body
 
 
 class LogRequest(Body):
+    """from_byte: negative counts back from the present end."""
+
     run: str
     from_byte: int
     max_bytes: int

@@ -49,7 +49,7 @@ class Logs:
         if run is None:
             yield last_lines(trial.log_tail, tail)
             return
-        start = max(0, run.output_bytes - TAIL_WINDOW_BYTES) if tail is not None else 0
+        start = -TAIL_WINDOW_BYTES if tail is not None else 0
         try:
             reply = await self._ask(run, start)
         except Transient:

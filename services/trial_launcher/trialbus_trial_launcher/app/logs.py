@@ -1,5 +1,6 @@
 """Reading runs' output for people."""
 
+import codecs
 from collections.abc import Sequence
 
 from trialbus.contracts.logs import LogReply, LogRequest
@@ -8,6 +9,7 @@ from trialbus.kernel.limits import MAX_PAYLOAD_BYTES
 from trialbus.ports.bus import Request
 from trialbus.ports.launcher import Launcher, RunState
 
+_LONGEST_CHARACTER_BYTES = 4
 # JSON may need six bytes for one.
 _MAX_BYTES = MAX_PAYLOAD_BYTES // 8
 
@@ -27,10 +29,21 @@ class Logs:
         status = (await self._launcher.status([asked.run]))[asked.run]
         if status.state is RunState.ABSENT:
             return LogReply(known=False, ended=True)
-        size = max(0, min(asked.max_bytes, _MAX_BYTES))
-        data = await self._launcher.read(asked.run, max(0, asked.from_byte), size)
-        following = asked.from_byte + len(data)
-        over = status.state is not RunState.RUNNING and following >= status.output_bytes
-        return LogReply(
-            text=data.decode(errors="replace"), next_byte=following, ended=over, known=True
-        )
+        size = max(_LONGEST_CHARACTER_BYTES, min(asked.max_bytes, _MAX_BYTES))
+        start = asked.from_byte
+        if start < 0:
+            start = max(0, status.output_bytes + start)
+        data = await self._launcher.read(asked.run, start, size)
+        at_end = start + len(data) >= status.output_bytes
+        over = at_end and status.state is not RunState.RUNNING
+        text, taken = _whole_characters(data, final=over)
+        return LogReply(text=text, next_byte=start + taken, ended=over, known=True)
+
+
+def _whole_characters(data: bytes, *, final: bool) -> tuple[str, int]:
+    """The text of `data`, and how many bytes it took: a character that the piece cuts waits for
+    the next piece."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    text = decoder.decode(data, final)
+    waiting, _ = decoder.getstate()
+    return text, len(data) - len(waiting)
