@@ -17,6 +17,8 @@ from pathlib import Path
 FILE = "stack.json"
 LOCK = "stack.lock"
 USERS = "stack.users"
+EXCLUSIVE = fcntl.LOCK_EX
+SHARED = fcntl.LOCK_SH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ def is_held(folder: Path) -> bool:
         return False
     try:
         # A shared lock, and only for an instant: those who look do not see one another.
-        return not try_lock(descriptor, fcntl.LOCK_SH)
+        return not try_lock(descriptor, SHARED)
     finally:
         os.close(descriptor)
 
@@ -102,6 +104,6 @@ def using(folder: Path) -> Iterator[bool]:
     """Keep an owned stack from ending. False: it is just ending."""
     descriptor = open_lock(folder, USERS)
     try:
-        yield try_lock(descriptor, fcntl.LOCK_SH)
+        yield try_lock(descriptor, SHARED)
     finally:
         os.close(descriptor)

@@ -9,7 +9,6 @@ SIGINT, and with --owned when its stdin closes and no other `trialbus run` uses 
 
 import argparse
 import asyncio
-import fcntl
 import json
 import os
 import signal
@@ -102,7 +101,7 @@ async def _take(folder: Path) -> int:
     """The folder's lock, as an open descriptor. Raises FolderInUse."""
     descriptor = stack_file.open_lock(folder, stack_file.LOCK)
     for _ in range(LOCK_TRIES):
-        if stack_file.try_lock(descriptor, fcntl.LOCK_EX):
+        if stack_file.try_lock(descriptor, stack_file.EXCLUSIVE):
             stack_file.remove(folder)
             return descriptor
         await asyncio.sleep(LOCK_PAUSE_S)
@@ -120,7 +119,7 @@ async def _until_owner_goes(folder: Path, stop: asyncio.Event) -> None:
     with suppress(ConnectionError):
         await owner.read()
     users = stack_file.open_lock(folder, stack_file.USERS)  # held until this process ends
-    while not stack_file.try_lock(users, fcntl.LOCK_EX):  # noqa: ASYNC110 - another process's
+    while not stack_file.try_lock(users, stack_file.EXCLUSIVE):  # noqa: ASYNC110 - another process's
         await asyncio.sleep(USERS_LOOK_S)
     stop.set()
 
