@@ -5,26 +5,24 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from trialbus.contracts.collections import EXPERIMENTS
+from trialbus.contracts.collections import EVIDENCE, EXPERIMENTS
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.experiment import ExperimentPhase
 from trialbus.kernel.ids import parse_run_id, trial_name
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES
 from trialbus.ports.store import Query
 from trialbus.runtime.parts import Parts
+from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_early_stopping.app.chunk_reading import ChunkReader, Mark
 from trialbus_early_stopping.app.completed import CompletedTrials, EvidenceDocuments
 from trialbus_early_stopping.app.evidence_documents import RunEvidence, judge, must_be_stored
 from trialbus_early_stopping.app.memory import Memory, Remembered
 from trialbus_early_stopping.app.notices import stop_requests
-from trialbus_early_stopping.app.purging import Purge
 from trialbus_early_stopping.app.views import (
     EXPERIMENT_FIELDS,
     WATCHED_EXPERIMENT,
     WatchedExperiment,
 )
-
-_SWEPT_EXPERIMENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,7 @@ class StoppingReactor:
         self._reader = ChunkReader(parts.store)
         self._completed = CompletedTrials(parts.store, self._documents, self._reader)
         self._memory = Memory()
-        self._purge = Purge(parts.store, parts.clock)
+        self._purging = Purging(parts.store, parts.clock, self._remove)
         # Active experiments, and whether they have a stopping rule.
         self._has_rule: dict[str, bool] = {}
 
@@ -96,7 +94,7 @@ class StoppingReactor:
             self._memory.drop(uid)
             if experiment.phase is ExperimentPhase.DELETED:
                 deleted[uid] = experiment.completed_at
-        await self._purge.purge(deleted)
+        await self._purging.purge(deleted)
         return watched
 
     async def _load(self, watched: Sequence[_Watched]) -> None:
@@ -153,11 +151,7 @@ class StoppingReactor:
 
     async def sweep(self) -> Sequence[str]:
         """Active experiments with a stopping rule, and deleted ones."""
-        active = await self._parts.store.find(
-            EXPERIMENTS.name,
-            Query(equals={"active": True}, limit=_SWEPT_EXPERIMENTS, fields=("_id",)),
-        )
-        uids = [str(document["_id"]) for document in active]
+        uids = await active_experiments(self._parts.store)
         unknown = [uid for uid in uids if uid not in self._has_rule]
         specs = await self._parts.store.get_many(EXPERIMENTS.name, unknown, fields=("spec",))
         has_rule = {uid: self._has_rule[uid] for uid in uids if uid in self._has_rule}
@@ -165,7 +159,11 @@ class StoppingReactor:
             has_rule[uid] = document["spec"]["early_stopping"] is not None
         self._has_rule = has_rule
         self._memory.keep(has_rule.keys())
-        return [*(uid for uid in uids if has_rule.get(uid)), *await self._purge.sweep()]
+        return [*(uid for uid in uids if has_rule.get(uid)), *await self._purging.due()]
+
+    async def _remove(self, uid: str) -> bool:
+        await self._parts.store.delete(EVIDENCE.name, Query(prefix=f"{uid}."))
+        return True
 
 
 def _nothing_yet(experiment: WatchedExperiment, run: str) -> RunEvidence:

@@ -15,12 +15,12 @@ from trialbus.kernel.limits import (
 )
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
+from trialbus.runtime.sweeping import active_experiments
 from trialbus_experiment.app.trial_documents import TrialDocuments
 from trialbus_experiment.app.views import Views
 from trialbus_experiment.core.commands import delete
 from trialbus_experiment.core.decide import decide
 
-_SWEPT_EXPERIMENTS = 10_000
 _SWEPT_EXPIRED = 100
 
 
@@ -110,11 +110,7 @@ class ExperimentReactor:
     async def sweep(self) -> Sequence[str]:
         """Every experiment that is not at rest; and what has outlived its retention."""
         await self._expire()
-        active = await self._parts.store.find(
-            EXPERIMENTS.name,
-            Query(equals={"active": True}, limit=_SWEPT_EXPERIMENTS, fields=("_id",)),
-        )
-        return [str(document["_id"]) for document in active]
+        return await active_experiments(self._parts.store)
 
     async def _expire(self) -> None:
         now = self._parts.clock.now()

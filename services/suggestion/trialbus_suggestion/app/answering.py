@@ -17,9 +17,8 @@ from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus.ports.compute import Compute
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
+from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_suggestion.core.seeds import request_seed
-
-_SWEPT_EXPERIMENTS = 10_000
 
 
 class Answering:
@@ -29,7 +28,7 @@ class Answering:
         self._parts = parts
         self._compute = compute
         self._catalogue = catalogue
-        self._purged: set[str] = set()
+        self._purging = Purging(parts.store, parts.clock, self._remove)
 
     async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
         documents = await self._parts.store.get_many(EXPERIMENTS.name, uids)
@@ -43,7 +42,7 @@ class Answering:
                 continue
             request = next((it for it in state.requests if it.got is None), None)
             if state.phase is ExperimentPhase.DELETED:
-                await self._purge(uid)
+                await self._purging.purge({uid: state.completed_at})
             elif state.ended:
                 self._compute.forget(uid)
             elif request is not None and state.phase in SCHEDULING_PHASES:
@@ -139,29 +138,14 @@ class Answering:
         notices += [_notice(state, None, self._parts.clock.now()) for state in known]
         await self._parts.outbox.publish_notices(notices)
 
-    async def _purge(self, uid: str) -> None:
+    async def _remove(self, uid: str) -> bool:
         self._compute.forget(uid)
-        if uid not in self._purged:
-            await self._parts.store.delete(ANSWERS.name, Query(prefix=f"{uid}:"))
-            self._purged.add(uid)
+        await self._parts.store.delete(ANSWERS.name, Query(prefix=f"{uid}:"))
+        return True
 
     async def sweep(self) -> Sequence[str]:
-        """Active experiments, and tombstones that are not yet cleaned up here."""
-        active = await self._parts.store.find(
-            EXPERIMENTS.name,
-            Query(equals={"active": True}, limit=_SWEPT_EXPERIMENTS, fields=("_id",)),
-        )
-        deleted = await self._parts.store.find(
-            EXPERIMENTS.name,
-            Query(
-                equals={"phase": ExperimentPhase.DELETED.value},
-                limit=_SWEPT_EXPERIMENTS,
-                fields=("_id",),
-            ),
-        )
-        tombstones = {str(it["_id"]) for it in deleted}
-        self._purged &= tombstones
-        return [*(str(it["_id"]) for it in active), *sorted(tombstones - self._purged)]
+        """Active experiments, and deleted ones of which something may be left."""
+        return [*await active_experiments(self._parts.store), *await self._purging.due()]
 
 
 class _PastOf:

@@ -18,6 +18,7 @@ from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import Launcher, RunPlan, RunState
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
+from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_trial_launcher.app.following import Following
 from trialbus_trial_launcher.app.plans import Place, plan_of
 from trialbus_trial_launcher.app.tail import OutputTail
@@ -30,7 +31,6 @@ from trialbus_trial_launcher.core.actions import (
     wanted_runs,
 )
 
-_SWEPT_EXPERIMENTS = 10_000
 _CANNOT_EXECUTE = 126
 
 Begin = tuple[Experiment, Intend | NeverStart]
@@ -46,7 +46,7 @@ class Launching:
         self._launcher = launcher
         self._following = following
         self._place = place
-        self._purged: set[str] = set()
+        self._purging = Purging(parts.store, parts.clock, self._remove)
         # Runs of wanted attempts that this process found claimed: ended, or of other hosts.
         self._recorded: dict[str, dict[str, Run]] = {}
 
@@ -61,7 +61,7 @@ class Launching:
                 failed[uid] = Poison(f"unreadable experiment document: {error}")
         for state in states:
             if state.phase is ExperimentPhase.DELETED:
-                await self._purge(state)
+                await self._purging.purge({state.id: state.completed_at})
         living = [state for state in states if state.phase is not ExperimentPhase.DELETED]
         verdicts = await self._verdicts(living)
         taken = await self._begin(await self._act(living, verdicts))
@@ -198,11 +198,9 @@ class Launching:
             message="stopped before it was started" if never else "",
         )
 
-    async def _purge(self, state: Experiment) -> None:
-        """A deleted experiment: remove its runs here and in the store."""
-        if state.id in self._purged:
-            return
-        query = Query(prefix=f"{state.id}.")
+    async def _remove(self, uid: str) -> bool:
+        """Of a deleted experiment: its runs here and in the store."""
+        query = Query(prefix=f"{uid}.")
         documents = await self._parts.store.find(RUNS.name, query)
         local = [str(it["_id"]) for it in documents if it["host"] == self._place.host]
         try:
@@ -210,27 +208,13 @@ class Launching:
         except Refused as refused:
             # Something of it still lives: it is being stopped, the sweep comes again.
             self._parts.telemetry.log.warning("cannot forget runs yet", reason=str(refused))
-            return
+            return False
         await self._parts.store.delete(RUNS.name, query)
-        self._purged.add(state.id)
+        return True
 
     async def sweep(self) -> Sequence[str]:
-        """Active experiments, and tombstones that are not yet cleaned up here."""
-        active = await self._parts.store.find(
-            EXPERIMENTS.name,
-            Query(equals={"active": True}, limit=_SWEPT_EXPERIMENTS, fields=("_id",)),
-        )
-        deleted = await self._parts.store.find(
-            EXPERIMENTS.name,
-            Query(
-                equals={"phase": ExperimentPhase.DELETED.value},
-                limit=_SWEPT_EXPERIMENTS,
-                fields=("_id",),
-            ),
-        )
-        tombstones = {str(it["_id"]) for it in deleted}
-        self._purged &= tombstones
-        return [*(str(it["_id"]) for it in active), *sorted(tombstones - self._purged)]
+        """Active experiments, and deleted ones of which something may be left."""
+        return [*await active_experiments(self._parts.store), *await self._purging.due()]
 
 
 def _unstartable(run: Run, why: str) -> Run:

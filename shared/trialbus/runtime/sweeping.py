@@ -1,8 +1,8 @@
-"""Removing the evidence of deleted experiments, whatever hint was lost and whatever came late."""
+"""What every sweep looks for: experiments that are not at rest, and the rests of deleted ones."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from trialbus.contracts.collections import EVIDENCE, EXPERIMENTS
+from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.kernel.experiment import ExperimentPhase
 from trialbus.kernel.limits import LATE_WRITE_S
 from trialbus.ports.clock import Clock
@@ -10,25 +10,41 @@ from trialbus.ports.store import Query, Store
 
 _SWEPT_EXPERIMENTS = 10_000
 
+# Removes what a service keeps of one experiment; whether that could be done.
+Remove = Callable[[str], Awaitable[bool]]
 
-class Purge:
-    """Evidence that was decided just before the deletion may be stored just after it, so a purge
-    is only the last one when it comes late enough; until then the sweep asks for another."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+async def active_experiments(store: Store) -> list[str]:
+    """The uids of experiments that are not at rest."""
+    documents = await store.find(
+        EXPERIMENTS.name,
+        Query(equals={"active": True}, limit=_SWEPT_EXPERIMENTS, fields=("_id",)),
+    )
+    return [str(document["_id"]) for document in documents]
+
+
+class Purging:
+    """Removes what a service keeps of deleted experiments, whatever hint was lost.
+
+    What was let in just before a deletion may be stored just after it, so a purge is only the
+    last one when it comes late enough; until then the sweep asks for another.
+    """
+
+    def __init__(self, store: Store, clock: Clock, remove: Remove) -> None:
         self._store = store
         self._clock = clock
-        # Deleted experiments that were purged by this process; True: for the last time.
+        self._remove = remove
+        # Deleted experiments that this process purged; True: for the last time.
         self._purged: dict[str, bool] = {}
 
     async def purge(self, deleted: Mapping[str, float | None]) -> None:
-        """Of experiments that are deleted: uid -> when, None if even the tombstone has expired."""
+        """Of deleted experiments: uid -> when, None if even the tombstone has expired."""
         for uid, deleted_at in deleted.items():
             late = self._is_late(deleted_at)
-            await self._store.delete(EVIDENCE.name, Query(prefix=f"{uid}."))
-            self._purged[uid] = late
+            if await self._remove(uid):
+                self._purged[uid] = late
 
-    async def sweep(self) -> list[str]:
+    async def due(self) -> Sequence[str]:
         """Deleted experiments of which something may be left."""
         tombstones = await self._store.find(
             EXPERIMENTS.name,
