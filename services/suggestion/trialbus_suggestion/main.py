@@ -3,7 +3,7 @@
 from trialbus.contracts.collections import ANSWERS
 from trialbus.kernel.events import heard_by
 from trialbus.ports.compute import Compute
-from trialbus.runtime.catalogue import load_catalogue
+from trialbus.runtime.catalogue import installed_catalogue
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, ServiceDefinition
 from trialbus_suggestion.adapters.compute import ProcessCompute
 from trialbus_suggestion.app.answering import Answering
@@ -15,13 +15,13 @@ _GROUP_KEYS = 4
 
 
 async def build(parts: Parts) -> Behaviour:
-    catalogue = load_catalogue()
+    catalogue = installed_catalogue()
     return compose(parts, ProcessCompute(Registry(tuple(catalogue.algorithms.values()))))
 
 
 def compose(parts: Parts, compute: Compute) -> Behaviour:
     """The service over any place where algorithms compute."""
-    answering = Answering(parts, compute, load_catalogue())
+    answering = Answering(parts, compute, installed_catalogue())
     return Behaviour(
         reactor=Reactor(
             listens=heard_by("suggestion"),

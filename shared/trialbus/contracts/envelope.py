@@ -46,6 +46,7 @@ DEAD_DELIVERIES = "trialbus-deliveries"
 _TYPE_PATTERN = re.compile(r"io\.trialbus\.(?P<type>[a-z_]+\.[a-z_]+)\.v1")
 # CloudEvents, HTTP binding 3.1.3.2: printable ASCII but for the space, the quote and the percent.
 _HEADER_SAFE = "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+_NOTHING_TO_QUOTE = re.compile(rf"[A-Za-z0-9{re.escape(_HEADER_SAFE)}]*")
 _NUMBER_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _ESCAPED_WORD = re.compile(r"\\*(NaN|-?Infinity)")
 
@@ -168,6 +169,8 @@ def check_size(data: bytes) -> bytes:
 
 def quote_header(value: str) -> str:
     """Percent-encoded, so that any text is one safe header line."""
+    if _NOTHING_TO_QUOTE.fullmatch(value):
+        return value
     return quote(value, safe=_HEADER_SAFE, errors="replace")
 
 

@@ -4,6 +4,7 @@ A package of somebody else joins by the groups `trialbus.algorithms` and `trialb
 each entry is a description, which loads nothing heavy.
 """
 
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TypeVar
 
@@ -22,6 +23,12 @@ def load_catalogue() -> Catalogue:
         algorithms=_load(ALGORITHMS_GROUP, AlgorithmDescription),
         stopping_rules=_load(STOPPING_RULES_GROUP, StoppingRuleDescription),
     )
+
+
+@cache
+def installed_catalogue() -> Catalogue:
+    """What is installed, read once: packages do not come and go while a process lives."""
+    return load_catalogue()
 
 
 def _load(group: str, kind: type[Kind]) -> dict[str, Kind]:

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from pydantic import TypeAdapter
 
 from trialbus.contracts.envelope import encode_event
-from trialbus.kernel.errors import Transient
+from trialbus.contracts.messages import Message
+from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.events import Event
 from trialbus.kernel.limits import FETCH_MESSAGES, OUTBOX_IDLE_S
 from trialbus.ports.bus import Bus
@@ -28,6 +29,8 @@ _RETRY_DELAY_S = 0.5
 _FOREIGN_AFTER_S = 5 * OUTBOX_IDLE_S
 
 DocumentKey = tuple[str, str]  # collection, id
+# An event on its way, as the bus takes it; the message's id is the event's.
+Outgoing = tuple[DocumentKey, Message]
 
 
 class Outbox:
@@ -38,11 +41,12 @@ class Outbox:
         self._store = store
         self._clock = clock
         self._telemetry = telemetry
-        self._urgent: deque[tuple[DocumentKey, Event]] = deque()
-        self._later: deque[tuple[DocumentKey, Event]] = deque()
+        self._urgent: deque[Outgoing] = deque()
+        self._later: deque[Outgoing] = deque()
         self._waiting: set[str] = set()
         self._sent: dict[DocumentKey, dict[str, float]] = {}
         self._wake = asyncio.Event()
+        self._batch_size = FETCH_MESSAGES
 
     def unsent(self, collection: str, document: str, events: Sequence[Event]) -> tuple[Event, ...]:
         """Those of a document's events that the stream may not have yet: what its next commit
@@ -59,19 +63,25 @@ class Outbox:
         for it; otherwise only people do."""
         key = (collection, document)
         queue = self._urgent if urgent else self._later
-        kept: dict[str, float] = {}
-        sent = self._sent.get(key, {})
+        sent = self._sent.pop(key, {})
         for event in events:
             if event.id in sent:
-                kept[event.id] = sent[event.id]
+                self._sent.setdefault(key, {})[event.id] = sent[event.id]
             elif event.id not in self._waiting:
-                self._waiting.add(event.id)
-                queue.append((key, event))
-        if kept:
-            self._sent[key] = kept
-        else:
-            self._sent.pop(key, None)
+                self._enqueue(queue, key, event)
         self._wake.set()
+
+    def _enqueue(self, queue: deque[Outgoing], key: DocumentKey, event: Event) -> None:
+        try:
+            message = encode_event(event)
+        except Poison as poison:
+            # No stream will ever take it, and those behind it must not wait for it.
+            self._telemetry.dead_letters.inc()
+            self._telemetry.log.error("unpublishable event", id=event.id, reason=str(poison))
+            self._sent.setdefault(key, {})[event.id] = self._clock.now()
+            return
+        self._waiting.add(event.id)
+        queue.append((key, message))
 
     async def publish_notices(self, notices: Sequence[Event]) -> None:
         """Publish hints at once. Losing one costs a sweep, so a bus that is away is no error."""
@@ -92,24 +102,27 @@ class Outbox:
                 await self._wake.wait()
             batch = self._take()
             try:
-                await self._bus.publish([encode_event(event) for _, event in batch])
+                await self._bus.publish([message for _, message in batch])
             except Transient as error:
                 self._telemetry.log.warning("events wait for the bus", error=str(error))
                 self._urgent.extendleft(reversed(batch))
+                # One message without a confirmation fails the whole batch: try with less.
+                self._batch_size = max(1, len(batch) // 2)
                 await self._clock.sleep(_RETRY_DELAY_S)
                 continue
+            self._batch_size = min(2 * self._batch_size, FETCH_MESSAGES)
             now = self._clock.now()
-            for key, event in batch:
-                self._waiting.discard(event.id)
-                self._sent.setdefault(key, {})[event.id] = now
+            for key, message in batch:
+                self._waiting.discard(message.id)
+                self._sent.setdefault(key, {})[message.id] = now
             self._telemetry.published.inc(len(batch))
             self._telemetry.unsent.set(len(self._waiting))
 
-    def _take(self) -> list[tuple[DocumentKey, Event]]:
+    def _take(self) -> list[Outgoing]:
         """What services wait for goes first."""
-        batch: list[tuple[DocumentKey, Event]] = []
+        batch: list[Outgoing] = []
         for queue in (self._urgent, self._later):
-            while queue and len(batch) < FETCH_MESSAGES:
+            while queue and len(batch) < self._batch_size:
                 batch.append(queue.popleft())
         return batch
 
@@ -151,8 +164,7 @@ class Outbox:
         events = _EVENTS.validate_python(document["outbox"])
         for event in events:
             if event.id not in sent and event.id not in self._waiting:
-                self._waiting.add(event.id)
-                self._urgent.append((key, event))
+                self._enqueue(self._urgent, key, event)
         self._wake.set()
 
     async def flush(self) -> None:

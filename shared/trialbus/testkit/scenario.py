@@ -1,9 +1,11 @@
 """One seed of the simulation: three experiments, ten faults, and what must hold in the end."""
 
 import asyncio
+import gc
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -13,23 +15,49 @@ from trialbus.contracts.documents import EXPERIMENT
 from trialbus.contracts.envelope import CommandReply
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import Experiment
-from trialbus.ports.launcher import RunPlan
+from trialbus.ports.launcher import Launcher, RunPlan, RunState
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.testkit.memory_launcher import LOST, MemoryWorld, Script
+from trialbus.testkit.mortal_launcher import MortalLauncher
 from trialbus.testkit.virtual_time import run_virtual
 from trialbus.testkit.world import LoopClock, Weather, World
 
 NAMESPACE = "sim"
+NAMES = ("plain", "stopped", "finite")
 TRIALS = 20
+PARALLEL = 4
 FAULTS = 10
-_FAULTS_WITHIN_S = 40.0
+# An operator may allow this many for a while.
+MOST_PARALLEL = 6
+_FAULT_INTERVAL_S = 0.8
 _LIMIT_S = 3600.0
-_POLL_S = 2.0
+_POLL_S = 1.0
 _QUIET_S = 8.0
 _ALL_BYTES = 1 << 20
+# A look at all objects after every 700 new ones, Python's way, would cost a third of the time.
+_GARBAGE_THRESHOLD = 50_000
 
-# The launcher needs a place to run things: the simulation passes its own.
-LauncherComposer = Callable[[Parts, MemoryWorld], Behaviour]
+# The launcher needs a place to run things, on a machine that was booted: the simulation gives it
+# its own.
+LauncherComposer = Callable[[Parts, Launcher, str], Behaviour]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What a seed tells. weather None: drawn from the seed. twins: whether a service may have a
+    second replica. operated: whether somebody suspends, resumes and edits meanwhile."""
+
+    names: tuple[str, ...] = NAMES
+    trials: int = TRIALS
+    parallel: int = PARALLEL
+    faults: int = FAULTS
+    weather: Weather | None = None
+    twins: bool = True
+    operated: bool = True
+    limit_s: float = _LIMIT_S
+
+
+FAIR = Story(faults=0, weather=Weather(), twins=False, operated=False)
 
 
 @dataclass(slots=True)
@@ -38,6 +66,7 @@ class Outcome:
     most_alive: runs of an experiment (by uid) that ever lived at one instant."""
 
     seed: int
+    story: Story
     world: World
     starts: Mapping[str, int]
     outputs: Mapping[str, bytes]
@@ -45,50 +74,101 @@ class Outcome:
     experiments: list[Experiment]
 
 
+@dataclass(slots=True)
+class Machine:
+    """Where trials run. boots: how often it was started."""
+
+    place: MemoryWorld
+    boots: int = 1
+
+    def reboot(self, world: World) -> None:
+        """Its processes die, launcher included."""
+        world.faults += 1
+        self.place.reboot()
+        self.boots += 1
+        world.crash("trial_launcher", away_s=1.0)
+
+
 def simulate(
-    seed: int, definitions: Mapping[str, ServiceDefinition], compose_launcher: LauncherComposer
+    seed: int,
+    definitions: Mapping[str, ServiceDefinition],
+    compose_launcher: LauncherComposer,
+    story: Story = Story(),
 ) -> Outcome:
     """Run one seed to its end. Raises Stalled when an experiment does not end."""
-    return run_virtual(_simulate(seed, definitions, compose_launcher), limit_s=_LIMIT_S)
+    with _rare_collections():
+        return run_virtual(
+            _simulate(seed, definitions, compose_launcher, story), limit_s=story.limit_s
+        )
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(_GARBAGE_THRESHOLD, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 async def _simulate(
-    seed: int, definitions: Mapping[str, ServiceDefinition], compose_launcher: LauncherComposer
+    seed: int,
+    definitions: Mapping[str, ServiceDefinition],
+    compose_launcher: LauncherComposer,
+    story: Story,
 ) -> Outcome:
     rng = Random(seed)
-    clock = LoopClock()
-    place = MemoryWorld(lambda run_id, plan: script_of(seed, run_id, plan), now=clock.now)
-
-    async def build_launcher(parts: Parts) -> Behaviour:
-        return compose_launcher(parts, place)
-
-    launcher = definitions["trial_launcher"]
-    all_definitions = {
-        **definitions,
-        "trial_launcher": ServiceDefinition(
-            name=launcher.name, owns=launcher.owns, build=build_launcher
-        ),
-    }
-    world = World(definitions=all_definitions, rng=rng, weather=_weather(rng))
+    world, machine = _build(seed, definitions, compose_launcher, story, rng)
     world.start_all()
-    faults = asyncio.ensure_future(_inject(world, place, rng))
-    await _post_all(world, seed)
-    experiments = await _wait_for_ends(world)
-    await faults
+    if story.twins and rng.random() < 0.25:
+        world.start(f"{rng.choice(_REPLICATED)}/2")
+    faults = asyncio.ensure_future(_inject(world, machine, rng, story.faults))
+    await _post_all(world, seed, story)
+    operator = asyncio.ensure_future(_operate(world, seed, story, rng))
+    await _wait_for_ends(world, len(story.names))
+    await asyncio.gather(faults, operator)
     world.weather = Weather()
     await asyncio.sleep(_QUIET_S)
-    experiments = _experiments(world)
+    experiments = await _wait_for_ends(world, len(story.names))
     await world.close()
-    outputs = {run_id: place.read(run_id, 0, _ALL_BYTES) for run_id in place.starts}
-    most_alive = {it.id: place.most_alive(it.id) for it in experiments}
+    if world.failures:
+        raise world.failures[0]
+    place = machine.place
     return Outcome(
         seed=seed,
+        story=story,
         world=world,
         starts=dict(place.starts),
-        outputs=outputs,
-        most_alive=most_alive,
+        outputs={run_id: place.read(run_id, 0, _ALL_BYTES) for run_id in place.starts},
+        most_alive={it.id: place.most_alive(it.id) for it in experiments},
         experiments=experiments,
     )
+
+
+def _build(
+    seed: int,
+    definitions: Mapping[str, ServiceDefinition],
+    compose_launcher: LauncherComposer,
+    story: Story,
+    rng: Random,
+) -> tuple[World, Machine]:
+    clock = LoopClock()
+    machine = Machine(
+        MemoryWorld(lambda run_id, plan: script_of(seed, run_id, plan), now=clock.now)
+    )
+
+    async def build_launcher(parts: Parts) -> Behaviour:
+        mortal = MortalLauncher(machine.place.launcher(), world, world.life("trial_launcher"))
+        return compose_launcher(parts, mortal, f"boot-{machine.boots}")
+
+    launcher = replace(definitions["trial_launcher"], build=build_launcher)
+    world = World(
+        definitions={**definitions, launcher.name: launcher},
+        rng=rng,
+        weather=story.weather if story.weather is not None else _weather(rng),
+    )
+    return world, machine
 
 
 def _weather(rng: Random) -> Weather:
@@ -97,40 +177,79 @@ def _weather(rng: Random) -> Weather:
     return Weather(drop=worst, repeat=worst, late=2 * worst, unconfirmed=worst / 2)
 
 
-async def _inject(world: World, place: MemoryWorld, rng: Random) -> None:
-    """Ten faults at random times."""
-    names = sorted(world.definitions)
-    for at in sorted(rng.uniform(0.0, _FAULTS_WITHIN_S) for _ in range(FAULTS)):
-        now = world.clock.monotonic()
-        await asyncio.sleep(max(0.0, at - now))
-        name = rng.choice(names)
-        match rng.randrange(10):
-            case 0 | 1 | 2 | 3:
-                world.doom(name, calls=rng.randrange(60), away_s=rng.uniform(0.1, 5.0))
-            case 4:
-                world.crash(name, away_s=rng.uniform(0.1, 5.0))
-            case 5:
-                world.cut_bus(name, for_s=rng.uniform(0.5, 15.0))
-            case 6:
-                world.take_store_away(for_s=rng.uniform(0.5, 8.0))
-            case 7:
-                world.bus.wipe()
-            case 8:
-                place.reboot() if rng.random() < 0.3 else _lose_one(place, rng)
-            case _:
-                for each in names:
-                    world.crash(each, away_s=rng.uniform(0.1, 2.0))
+# What goes wrong -------------------------------------------------------------------------------
+
+# Launchers are one to a machine.
+_REPLICATED = ("experiment", "suggestion", "metrics_collector", "early_stopping")
 
 
-def _lose_one(place: MemoryWorld, rng: Random) -> None:
-    runs = sorted(place.starts)
-    if runs:
-        place.lose(rng.choice(runs))
+async def _inject(world: World, machine: Machine, rng: Random, count: int) -> None:
+    """Faults at random times, until so many have happened."""
+    while world.faults < count:
+        await asyncio.sleep(rng.expovariate(1 / _FAULT_INTERVAL_S))
+        # Nobody may live just now.
+        if world.processes:
+            _go_wrong(world, machine, rng, rng.choice(world.processes))
 
 
-async def _post_all(world: World, seed: int) -> None:
+def _go_wrong(world: World, machine: Machine, rng: Random, key: str) -> None:
+    match rng.randrange(11):
+        case 0 | 1 | 2 | 3:
+            world.doom(key, calls=rng.randrange(40), away_s=rng.uniform(0.1, 3.0))
+        case 4:
+            world.crash(key, away_s=rng.uniform(0.1, 3.0))
+        case 5:
+            world.retire(key, away_s=rng.uniform(0.1, 1.0))
+        case 6:
+            world.cut_bus(key, for_s=rng.uniform(0.5, 8.0))
+        case 7:
+            world.take_store_away(for_s=rng.uniform(0.5, 4.0))
+        case 8:
+            world.wipe_bus()
+        case 9:
+            machine.reboot(world) if rng.random() < 0.2 else _lose_one(world, machine, rng)
+        case _:
+            for each in world.processes:
+                world.crash(each, away_s=rng.uniform(0.1, 2.0))
+
+
+def _lose_one(world: World, machine: Machine, rng: Random) -> None:
+    place = machine.place
+    alive = [run for run in sorted(place.starts) if place.status(run).state is RunState.RUNNING]
+    if alive:
+        world.faults += 1
+        place.lose(rng.choice(alive))
+
+
+# What people do --------------------------------------------------------------------------------
+
+
+async def _operate(world: World, seed: int, story: Story, rng: Random) -> None:
+    """Somebody cannot leave it alone: suspends, resumes, narrows and widens the first one."""
+    if not story.operated or rng.random() < 0.5:
+        return
+    object_ = experiment_object(story.names[0], seed, story)
+    for number, change in enumerate(_CHANGES):
+        await asyncio.sleep(rng.uniform(0.0, 2.0))
+        object_ = {**object_, "spec": {**object_["spec"], **change}}
+        await _post(world, object_, f"operator-{seed}-{number}")
+
+
+_CHANGES: tuple[Mapping[str, Any], ...] = (
+    {"parallelTrialCount": MOST_PARALLEL},
+    {"suspend": True},
+    {"parallelTrialCount": 2},
+    {"suspend": False},
+    {"parallelTrialCount": PARALLEL},
+)
+
+
+async def _post_all(world: World, seed: int, story: Story) -> None:
     replies = await asyncio.gather(
-        *(_post(world, experiment_object(name, seed), f"{name}-{seed}") for name in NAMES)
+        *(
+            _post(world, experiment_object(name, seed, story), f"{name}-{seed}")
+            for name in story.names
+        )
     )
     for reply in replies:
         if not reply.accepted:
@@ -143,12 +262,12 @@ async def _post(world: World, experiment: Mapping[str, Any], command_id: str) ->
     return CommandReply.from_bytes(await world.command(subject, command.to_bytes()))
 
 
-async def _wait_for_ends(world: World) -> list[Experiment]:
+async def _wait_for_ends(world: World, count: int) -> list[Experiment]:
     while True:
         if world.failures:
             raise world.failures[0]
         experiments = _experiments(world)
-        if len(experiments) == len(NAMES) and all(it.ended for it in experiments):
+        if len(experiments) == count and all(it.ended for it in experiments):
             return experiments
         await asyncio.sleep(_POLL_S)
 
@@ -159,14 +278,12 @@ def _experiments(world: World) -> list[Experiment]:
 
 # What is tuned ---------------------------------------------------------------------------------
 
-NAMES = ("plain", "stopped", "finite")
 
-
-def experiment_object(name: str, seed: int) -> dict[str, Any]:
+def experiment_object(name: str, seed: int, story: Story) -> dict[str, Any]:
     """Three kinds: doubles at random; with early stopping; a finite space."""
     spec: dict[str, Any] = {
-        "parallelTrialCount": 4,
-        "maxTrialCount": TRIALS,
+        "parallelTrialCount": story.parallel,
+        "maxTrialCount": story.trials,
         "objective": {"type": "minimize", "objectiveMetricName": "loss"},
         "algorithm": {
             "algorithmName": "random",
@@ -209,8 +326,8 @@ def script_of(seed: int, run_id: str, plan: RunPlan) -> Script:
     fate = rng.random()
     if fate < 0.03:
         return LOST
-    steps = rng.randrange(1, 6)
-    pace = rng.choice([0.001, 0.3, 1.0])
+    steps = rng.randrange(1, 5)
+    pace = rng.choice([0.001, 0.1, 0.5])
     lines = tuple(
         (pace * step, f"epoch {step} loss={loss + 3.0 / step}\n".encode())
         for step in range(1, steps + 1)

@@ -3,15 +3,19 @@
 A seed decides everything: what goes wrong, when, and what trials do. A service crashes at an
 await of one of its calls into the world, before or after the call's effect; its memory is gone,
 the world stays, and after a while it is started again.
+
+A service may have replicas: `experiment` and `experiment/2` are two processes of one service.
 """
 
 import asyncio
-from collections.abc import Mapping
+import contextvars
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from trialbus.contracts.messages import Message, Request
-from trialbus.kernel.errors import Transient
+from trialbus.kernel.errors import InvariantBroken, Transient
 from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Parts, ServiceDefinition
 from trialbus.runtime.service import RunningService
@@ -25,6 +29,8 @@ from trialbus.testkit.memory_store import MemoryStore, StoreCall
 _EPOCH = 1_700_000_000.0
 _STORE_LATENCY_S = 0.002
 _ACK_WAIT_S = 5.0
+# What a killed process awaits is cancelled again and again; nothing may resist this often.
+_BURIAL_ROUNDS = 200
 
 
 class LoopClock:
@@ -61,15 +67,41 @@ class Weather:
     late_s: float = 3.0
 
 
-@dataclass(slots=True)
-class _Instance:
-    """One life of one service."""
+@dataclass(slots=True, eq=False)
+class Life:
+    """One process of one service, from its start to its end. tasks: all that it has running."""
 
+    key: str
     bus: BusClient
     store: StoreClient
-    task: asyncio.Task[None]
-    stop: asyncio.Event
     parts: Parts
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    gone: bool = False
+
+    def vanish(self) -> None:
+        """As kill -9: nothing that it awaits from now on ever returns."""
+        self.gone = True
+        self.bus.vanish()
+        self.store.cut()
+
+
+# Whose code runs: a task belongs to the process whose code made it.
+_OWNER: contextvars.ContextVar[Life | None] = contextvars.ContextVar("owner", default=None)
+
+
+def _owned_task(
+    loop: asyncio.AbstractEventLoop,
+    coro: Coroutine[Any, Any, Any],
+    *,
+    context: contextvars.Context | None = None,
+) -> asyncio.Task[Any]:
+    task = asyncio.Task(coro, loop=loop, context=context)
+    owner = _OWNER.get() if context is None else context.get(_OWNER)
+    if owner is not None:
+        owner.tasks.add(task)
+        task.add_done_callback(owner.tasks.discard)
+    return task
 
 
 class _MessageFaults(Faults):
@@ -94,6 +126,7 @@ class _StoreFaults:
         self._world = world
 
     async def before(self, call: StoreCall) -> None:
+        await asyncio.sleep(_STORE_LATENCY_S)
         await self._world.passing(call.client)
 
     async def after(self, call: StoreCall) -> None:
@@ -106,79 +139,130 @@ def _settings() -> Settings:
 
 @dataclass(slots=True)
 class World:
-    """The servers, and whichever services live now."""
+    """The servers, and whichever services live now. faults: how many have happened."""
 
     definitions: Mapping[str, ServiceDefinition]
     rng: Random
     weather: Weather = field(default_factory=Weather)
     settings: Settings = field(default_factory=_settings)
-    crashes: int = 0
+    faults: int = 0
     store: MemoryStore = field(init=False)
     bus: MemoryBus = field(init=False)
     clock: LoopClock = field(default_factory=LoopClock)
     failures: list[BaseException] = field(default_factory=list)
     # Whatever was handed to the bus, even if the weather or a wipe took it.
     published: list[Message] = field(default_factory=list)
-    _instances: dict[str, _Instance] = field(default_factory=dict)
-    # service -> calls into the world until it crashes, and how long it stays away
+    _lives: dict[str, Life] = field(default_factory=dict)
+    # process -> calls into the world until it crashes, and how long it stays away
     _doomed: dict[str, tuple[int, float]] = field(default_factory=dict)
     _closing: bool = False
 
     def __post_init__(self) -> None:
-        self.store = MemoryStore(faults=_StoreFaults(self), latency_s=_STORE_LATENCY_S)
+        self.store = MemoryStore(faults=_StoreFaults(self))
         self.bus = MemoryBus(faults=_MessageFaults(self), ack_wait_s=_ACK_WAIT_S)
+
+    @property
+    def processes(self) -> list[str]:
+        """Those that live now."""
+        return sorted(self._lives)
+
+    def life(self, key: str) -> Life:
+        """The process of this name as it lives now."""
+        return self._lives[key]
 
     def start_all(self) -> None:
         for name in self.definitions:
             self.start(name)
 
-    def start(self, name: str) -> None:
-        bus = self.bus.client(name)
-        store = self.store.client(name)
-        telemetry = Telemetry(name)
+    def start(self, key: str) -> None:
+        """A process of the service that its name begins with."""
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(_owned_task)  # type: ignore[arg-type]
+        life = self._new_life(key)
+        service = RunningService(self.definitions[key.partition("/")[0]], life.parts)
+        context = contextvars.copy_context()
+        context.run(_OWNER.set, life)
+        task = loop.create_task(service.run(life.stop), context=context)
+        task.add_done_callback(lambda ended: self._ended(life, ended))
+        self._lives[key] = life
+
+    def _new_life(self, key: str) -> Life:
+        bus, store, telemetry = self.bus.client(key), self.store.client(key), Telemetry(key)
         telemetry.log = SilentLog()
         parts = Parts(
             bus=bus,
             store=store,
             clock=self.clock,
-            ids=CountingIds(name),
+            ids=CountingIds(key),
             settings=self.settings,
             outbox=Outbox(bus, store, self.clock, telemetry),
             telemetry=telemetry,
         )
-        stop = asyncio.Event()
-        service = RunningService(self.definitions[name], parts)
-        task = asyncio.ensure_future(service.run(stop))
-        task.add_done_callback(self._ended)
-        self._instances[name] = _Instance(bus, store, task, stop, parts)
+        return Life(key=key, bus=bus, store=store, parts=parts)
 
-    def crash(self, name: str, *, away_s: float) -> None:
+    def crash(self, key: str, *, away_s: float) -> bool:
         """As kill -9: nothing that it awaits returns, nothing that it remembers survives."""
-        instance = self._instances.pop(name, None)
-        if instance is None:
-            return
-        self.crashes += 1
-        instance.bus.vanish()
-        instance.store.cut()
-        instance.task.cancel()
-        asyncio.get_running_loop().call_later(away_s, self._revive, name)
+        life = self._lives.pop(key, None)
+        if life is None:
+            return False
+        self.faults += 1
+        self._end(life)
+        asyncio.get_running_loop().call_later(away_s, self._revive, key)
+        return True
 
-    def doom(self, name: str, *, calls: int, away_s: float) -> None:
-        """The service will crash at one of its next awaits of the store."""
-        self._doomed[name] = (calls, away_s)
+    def retire(self, key: str, *, away_s: float) -> bool:
+        """As SIGTERM: it drains, leaves, and is started again."""
+        life = self._lives.get(key)
+        if life is None or life.stop.is_set():
+            return False
+        self.faults += 1
+        life.stop.set()
+        main = asyncio.ensure_future(self._until_left(life))
+        main.add_done_callback(lambda _: self._replace(life, away_s))
+        return True
 
-    async def passing(self, name: str) -> None:
-        """A service is at an await: does it live on?"""
-        doom = self._doomed.get(name)
+    async def _until_left(self, life: Life) -> None:
+        while life.tasks:
+            await asyncio.wait(set(life.tasks))
+
+    def _replace(self, life: Life, away_s: float) -> None:
+        if self._lives.get(life.key) is life:
+            del self._lives[life.key]
+            self._end(life)
+            asyncio.get_running_loop().call_later(away_s, self._revive, life.key)
+
+    def doom(self, key: str, *, calls: int, away_s: float) -> None:
+        """The process will crash at one of its next calls into the world."""
+        self._doomed[key] = (calls, away_s)
+
+    async def passing(self, key: str) -> None:
+        """A process is at an await: does it live on?"""
+        doom = self._doomed.get(key)
         if doom is None:
             return
         calls, away_s = doom
         if calls > 0:
-            self._doomed[name] = (calls - 1, away_s)
+            self._doomed[key] = (calls - 1, away_s)
             return
-        del self._doomed[name]
-        self.crash(name, away_s=away_s)
-        await asyncio.get_running_loop().create_future()
+        del self._doomed[key]
+        self.crash(key, away_s=away_s)
+        await never()
+
+    def _end(self, life: Life) -> None:
+        life.vanish()
+        self._bury(life, _BURIAL_ROUNDS)
+
+    def _bury(self, life: Life, rounds: int) -> None:
+        """Its tasks await what never comes: end them, without effects on the world."""
+        left = list(life.tasks)
+        if not left:
+            return
+        if rounds == 0:
+            self.failures.append(InvariantBroken(f"{life.key} goes on after its end: {left}"))
+            return
+        for task in left:
+            task.cancel()
+        asyncio.get_running_loop().call_soon(self._bury, life, rounds - 1)
 
     def fate(self) -> Fate:
         """What happens to one message in this weather."""
@@ -197,25 +281,34 @@ class World:
             return Fate(confirmed=False)
         return Fate()
 
-    def cut_bus(self, name: str, *, for_s: float) -> None:
-        instance = self._instances.get(name)
-        if instance is not None:
-            instance.bus.cut()
-            asyncio.get_running_loop().call_later(for_s, instance.bus.mend)
+    def cut_bus(self, key: str, *, for_s: float) -> bool:
+        life = self._lives.get(key)
+        if life is None:
+            return False
+        self.faults += 1
+        life.bus.cut()
+        asyncio.get_running_loop().call_later(for_s, life.bus.mend)
+        return True
+
+    def wipe_bus(self) -> None:
+        """All that the bus kept is lost."""
+        self.faults += 1
+        self.bus.wipe()
 
     def take_store_away(self, *, for_s: float) -> None:
+        self.faults += 1
         self.store.available = False
         asyncio.get_running_loop().call_later(for_s, self._bring_store_back)
 
     def _bring_store_back(self) -> None:
         self.store.available = True
 
-    def _revive(self, name: str) -> None:
-        if not self._closing and name not in self._instances:
-            self.start(name)
+    def _revive(self, key: str) -> None:
+        if not self._closing and key not in self._lives:
+            self.start(key)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or self._closing:
+    def _ended(self, life: Life, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or life.gone:
             return
         error = task.exception()
         if error is not None:
@@ -231,11 +324,20 @@ class World:
                 await asyncio.sleep(0.5)
 
     async def close(self) -> None:
+        """End every process, however long what it awaits would take."""
         self._closing = True
-        for instance in self._instances.values():
-            instance.task.cancel()
-        # What awaits a connection that is gone never ends; it must not be waited for.
-        await asyncio.sleep(0)
+        lives = list(self._lives.values())
+        for life in lives:
+            self._end(life)
+        for _ in range(_BURIAL_ROUNDS):
+            if not any(life.tasks for life in lives):
+                break
+            await asyncio.sleep(0)
+
+
+async def never() -> None:
+    """What a process that is no more waits for."""
+    await asyncio.get_running_loop().create_future()
 
 
 class SilentLog:

@@ -1,0 +1,54 @@
+"""A launcher whose process may be killed at each of its calls into the place where runs execute."""
+
+from collections.abc import Sequence
+
+from trialbus.ports.launcher import Launcher, RunPlan, RunStatus
+from trialbus.testkit.world import Life, World, never
+
+
+class MortalLauncher:
+    """Passes calls on while its process lives; before and after each it may die."""
+
+    def __init__(self, inner: Launcher, world: World, life: Life) -> None:
+        self._inner = inner
+        self._world = world
+        self._life = life
+
+    async def start(self, plans: Sequence[RunPlan]) -> None:
+        for plan in plans:
+            await self._pass()
+            await self._inner.start([plan])
+        await self._pass()
+
+    async def status(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
+        await self._pass()
+        found = await self._inner.status(run_ids)
+        await self._pass()
+        return found
+
+    async def stop(self, run_id: str, *, reason: str, grace_s: float) -> None:
+        await self._pass()
+        await self._inner.stop(run_id, reason=reason, grace_s=grace_s)
+        await self._pass()
+
+    async def ended(self, *, timeout_s: float) -> Sequence[str]:
+        found = await self._inner.ended(timeout_s=timeout_s)
+        await self._pass()
+        return found
+
+    async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes:
+        await self._pass()
+        return await self._inner.read(run_id, from_byte, max_bytes)
+
+    async def forget(self, run_ids: Sequence[str]) -> None:
+        await self._pass()
+        await self._inner.forget(run_ids)
+        await self._pass()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def _pass(self) -> None:
+        await self._world.passing(self._life.key)
+        if self._life.gone:
+            await never()
