@@ -58,6 +58,10 @@ class HintLoop:
                     await self._accept(delivery)
 
     async def _accept(self, delivery: Delivery) -> None:
+        if delivery.attempt > MAX_DELIVERIES:
+            # Whoever handled it so often never answered: it may be what kills the handlers.
+            await self._bury(delivery, f"delivered {delivery.attempt} times without an answer")
+            return
         try:
             event = decode_event(delivery.message)
         except Poison as poison:
