@@ -5,7 +5,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from trialbus.contracts.collections import COLLECTIONS, CollectionSpec, Index
 from trialbus.kernel.errors import Transient
 from trialbus.local.servers import MongodSpec, ServerProcess, find_mongod, require
 from trialbus.ports.store import Document, Outcome, Query, Write
+from trialbus.testkit.waits import until
 
 pytestmark = pytest.mark.servers
 
@@ -69,12 +70,6 @@ async def opened(url: str, driver: Driver, **settings: Any) -> AsyncIterator[Mon
         yield store
     finally:
         await store.close()
-
-
-async def until(condition: Callable[[], bool], *, within_s: float) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -139,12 +134,12 @@ async def test_kill_9_under_load_loses_no_done_write_and_doubles_none(
             assert not any(task.done() for task in running), running
             return min(len(load.inserted) for load in loads)
 
-        await until(lambda: done() >= 20, within_s=20)
+        await until(lambda: done() >= 20, "each task commits", within_s=20)
         await mongod.kill()
         before = done()
         await mongod.start()
         # All by itself, and soon.
-        await until(lambda: done() >= before + 20, within_s=10)
+        await until(lambda: done() >= before + 20, "each task commits again")
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -184,7 +179,7 @@ async def test_an_outage_is_transient_within_six_seconds_and_ends_by_itself(
         assert not store.connected
         await mongod.start()
         # Without any call.
-        await until(lambda: store.connected, within_s=4)
+        await until(lambda: store.connected, "connected", within_s=4)
         assert await store.commit("logs", [write]) == [Outcome.DONE]
 
 
@@ -206,7 +201,7 @@ async def test_a_server_that_accepts_calls_but_answers_none_is_transient(
             assert time.monotonic() - started < 6
         finally:
             mongod.signal(signal.SIGCONT)
-        await until(lambda: store.connected, within_s=10)
+        await until(lambda: store.connected, "connected", within_s=10)
         assert await store.commit(
             "logs", [Write(base=None, document={"_id": "b", "version": 1})]
         ) == [Outcome.DONE]

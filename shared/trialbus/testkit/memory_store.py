@@ -39,7 +39,8 @@ class StoreFaults(Protocol):
 
 
 class MemoryStore:
-    """The world's database. Every await of a client takes `latency_s` of the loop's time."""
+    """The world's database. Every call of a client takes `latency_s` of the loop's time, which a
+    simulation steps; the fault hook may make it longer."""
 
     def __init__(self, *, faults: StoreFaults | None = None, latency_s: float = 0.0) -> None:
         self.faults = faults
@@ -180,7 +181,7 @@ class MemoryClient:
             raise RuntimeError(f"the store of {self.name} is closed")
         self._world.calls[collection, operation] += 1
         call = StoreCall(client=self.name, operation=operation, collection=collection)
-        await asyncio.sleep(self._world.latency_s)
+        await self._travel()
         if self._world.faults is not None:
             await self._world.faults.before(call)
         await self._reach()
@@ -189,6 +190,12 @@ class MemoryClient:
             await self._world.faults.after(call)
         await self._reach()
         return answer
+
+    async def _travel(self) -> None:
+        loop = asyncio.get_running_loop()
+        arrived = asyncio.Event()
+        loop.call_later(self._world.latency_s, arrived.set)
+        await arrived.wait()
 
     async def _reach(self) -> None:
         if self._cut:
