@@ -92,7 +92,7 @@ _TYPES = (
     _notice(
         "run.finished",
         "trial_launcher",
-        "attempts ended: exit code or signal, reason, tail of the log",
+        "attempts ended: exit code or signal, and why they were stopped",
         "experiment",
     ),
     _notice("run.lost", "trial_launcher", "attempts ended without a result", "experiment"),

@@ -12,7 +12,9 @@ SUGGESTION_DEADLINE_S = 60.0
 LAUNCH_DEADLINE_S = 60.0
 # A run has ended but its last metric chunk is not stored: MetricsUnavailable, with this reason.
 OBSERVATION_DEADLINE_S = 60.0
+
 # A run without `activeDeadlineSeconds` may compute for ever: no default limit on user code.
+
 # SIGTERM, then this long, then SIGKILL of the process group.
 KILL_GRACE_S = 10.0
 # SIGKILL is repeated this long against processes of a stopped run that fork as fast as they die.
@@ -27,29 +29,36 @@ DRAIN_DEADLINE_S = 10.0
 # Budgets -------------------------------------------------------------------------------------
 # Losses of infrastructure (reboot, killed wrapper) are retried on a budget of their own.
 MAX_LOST_ATTEMPTS = 3
+# Katib's default.
 DEFAULT_PARALLEL_TRIAL_COUNT = 3
 # Points drawn ahead by an algorithm that does not look at results.
 FREE_AHEAD_FACTOR = 4
+# At least so many, so that few trials at a time do not mean many requests.
 FREE_AHEAD_MIN_POINTS = 8
+# At most so many: an answer is one document, and the end drops what is left.
 FREE_AHEAD_MAX_POINTS = 256
-# Outstanding or unread suggestion requests on one experiment document.
-MAX_OPEN_REQUESTS = 8
 
 # Messages ------------------------------------------------------------------------------------
 MAX_DELIVERIES = 8
 # Beyond those, so that a burial that failed can be tried again; then the bus itself gives up.
 BURIAL_DELIVERIES = 8
+# Of the event stream, for each service: so many replicas can share the work.
 PARTITIONS = 16
+# One fetch, one group of commits: more per group gains little, and waits longer.
 FETCH_MESSAGES = 256
 # Messages stay for replays by people; the store, not the stream, is the truth.
 EVENT_RETENTION_S = 7 * 24 * 3600.0
+# Longer than events: people look at them, and there are few.
 DEAD_LETTER_RETENTION_S = 30 * 24 * 3600.0
+# The stream drops a repeated event id for so long; handlers bear repeats anyway.
 DEDUPLICATION_WINDOW_S = 600.0
+# A quarter of what nats-server takes: what is larger belongs into the store.
 MAX_PAYLOAD_BYTES = 256 * 1024
 # Attributes of an event: a dozen headers with names of at most 63 characters.
 MAX_HEADER_BYTES = 16 * 1024
 # When full, the oldest go: the store is the truth. About a million events.
 EVENT_STREAM_BYTES = 1024**3
+# When full, the oldest go.
 DEAD_LETTER_STREAM_BYTES = 256 * 1024**2
 # A publisher repeats with the same id for this long, then the outbox keeps the event.
 PUBLISH_DEADLINE_S = 5.0
@@ -65,6 +74,7 @@ MAX_WAITING_REQUESTS = 4096
 MAX_OUTBOX_EVENTS = 64
 # Sent entries of an idle document are cleared after this long.
 OUTBOX_IDLE_S = 1.0
+# Lost compare-and-set races of one look; then the next hint or sweep looks again.
 MAX_COMMIT_RETRIES = 8
 
 # Metrics -------------------------------------------------------------------------------------
@@ -81,9 +91,11 @@ MAX_RULES = 256
 MAX_KNOWN_TAILS = 10_000
 # Experiments whose names a service remembers, about 200 bytes each.
 MAX_KNOWN_EXPERIMENTS = 10_000
+# About 40 KB of JSON: well below a message, and one document for many points.
 MAX_CHUNK_POINTS = 1000
 # How often a running trial's output is looked at: a reported line is stored well under 1 s.
 TAIL_INTERVAL_S = 0.2
+# Of a run's output at a time: memory stays small however much is printed.
 READ_BLOCK_BYTES = 1024 * 1024
 
 # Runs ----------------------------------------------------------------------------------------
@@ -93,14 +105,20 @@ MAX_OUTPUT_BYTES = 10 * 1024**3
 
 # What people see -----------------------------------------------------------------------------
 LOG_TAIL_BYTES = 4096
+# Of a condition or event: a sentence, not a log.
 MAX_MESSAGE_CHARS = 1024
+# Trial names per list in an Experiment's status: complete up to here, then the newest.
 MAX_STATUS_NAMES = 1000
+# Objects in one answer of the HTTP API; more come by pages.
 MAX_PAGE_ITEMS = 500
 
 # Input ---------------------------------------------------------------------------------------
 MAX_YAML_NODES = 10_000
+# As much as Kubernetes takes for one object.
 MAX_YAML_BYTES = 1024 * 1024
+# Parsers recurse; no experiment is nearly so deep.
 MAX_YAML_DEPTH = 100
+# Katib's rule: names of trials and their objects are longer, and labels hold 63.
 MAX_EXPERIMENT_NAME_CHARS = 40
 # Every line of a trial's output is read once for each metric filter.
 MAX_METRIC_FORMATS = 100
@@ -114,6 +132,7 @@ MAX_ARGUMENT_BYTES = 128 * 1024 - 1
 # Retention -----------------------------------------------------------------------------------
 # Finished experiments, with trials and metrics; 0 keeps them for ever.
 FINISHED_RETENTION_S = 30 * 24 * 3600.0
+# Tombstones of deleted experiments: late messages must not revive them.
 DELETED_RETENTION_S = 24 * 3600.0
 # Of a deleted experiment: a write that was decided before its deletion may come this much later,
 # so owners remove what they keep of it once more.
