@@ -1,0 +1,204 @@
+"""A whole stack of real processes, driven by the command line and harmed by signals."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trialbus.adapters.mongo_store import MongoSettings, MongoStore
+from trialbus.contracts.collections import EXPERIMENTS
+from trialbus.contracts.documents import EXPERIMENT
+from trialbus.kernel.errors import Transient
+from trialbus.kernel.experiment import Experiment
+from trialbus.local import stack_file
+from trialbus.local.stack_file import ProcessStatus, StackStatus
+from trialbus.ports.store import Query
+from trialbus.testkit.programs import TRIALBUS, program_environ
+from trialbus.testkit.run_probes import is_alive, marked_processes
+from trialbus.testkit.waits import until
+
+# Every process of a stack carries its folder under this name, trials too.
+MARK = "STACK_UNDER_TEST"
+# Generous: two busy cores and a cold disk.
+COMMAND_DEADLINE_S = 90.0
+RECOVERY_DEADLINE_S = 45.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+    took_s: float
+
+
+class RealStack:
+    """One data folder below `folder`, and commands on it.
+
+    settings: of the services, by their names in the environment without the prefix.
+    """
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.data = folder / "data"
+        own = {f"TRIALBUS_{name.upper()}": text for name, text in settings.items()}
+        self._environ = program_environ(folder / "lib") | own | {MARK: str(folder)}
+
+    # Commands ----------------------------------------------------------------------------------
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """A command in a process group of its own, as in a terminal."""
+        return subprocess.Popen(
+            [*TRIALBUS, *arguments, "--data-dir", str(self.data)],
+            cwd=self.folder,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def call(self, *arguments: str) -> Finished:
+        began = time.monotonic()
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=COMMAND_DEADLINE_S)
+        took_s = time.monotonic() - began
+        return Finished(code=process.returncode, out=out, err=err, took_s=took_s)
+
+    async def cli(self, *arguments: str) -> Finished:
+        return await asyncio.to_thread(self.call, *arguments)
+
+    def up(self) -> None:
+        done = self.call("up")
+        assert done.code == 0, done.err
+
+    def down(self) -> None:
+        """Also of a stack that a failed test has left in any state."""
+        self.call("down")
+        self.kill_the_rest()
+
+    async def apply(self, experiment: dict[str, Any]) -> None:
+        done = await self.cli("apply", "-f", self.write(experiment))
+        assert done.code == 0, done.err
+
+    def write(self, experiment: dict[str, Any]) -> str:
+        """The experiment's file (JSON is YAML)."""
+        path = self.folder / f"{experiment['metadata']['name']}.yaml"
+        path.write_text(json.dumps(experiment, indent=2))
+        return str(path)
+
+    # Processes ---------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> StackStatus:
+        found = stack_file.read_running(self.data)
+        assert found is not None, f"no stack runs on {self.data}"
+        return found
+
+    def process(self, name: str) -> ProcessStatus:
+        status = self.status
+        return (status.services | status.servers)[name]
+
+    def kill(self, name: str) -> int:
+        """SIGKILL to a service or server of this name; its pid."""
+        pid = self.process(name).pid
+        assert pid is not None, f"{name} does not run"
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    async def returned(self, name: str, killed: int) -> float:
+        """How long until another process of this name is ready."""
+        began = time.monotonic()
+
+        def is_back() -> bool:
+            process = self.process(name)
+            return process.state == "ready" and process.pid not in (None, killed)
+
+        await until(is_back, f"{name} is back", within_s=RECOVERY_DEADLINE_S)
+        return time.monotonic() - began
+
+    def processes(self) -> list[int]:
+        """All that live and began below a command of this stack, trials too."""
+        return [pid for pid in marked_processes(f"{MARK}={self.folder}\0") if is_alive(pid)]
+
+    def kill_the_rest(self) -> None:
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # it has ended meanwhile
+
+    # What is stored ----------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[MongoStore]:
+        store = MongoStore(MongoSettings(url=self.status.mongo, app_name="tests"))
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+async def find_experiment(store: MongoStore, name: str) -> Experiment | None:
+    """None: there is none yet, or the store is away."""
+    try:
+        found = await store.find(EXPERIMENTS.name, Query(equals={"alive_name": f"tests/{name}"}))
+    except Transient:
+        return None
+    return EXPERIMENT.decode(found[0]) if found else None
+
+
+def experiment_object(
+    name: str,
+    command: Sequence[str],
+    *,
+    trials: int = 1,
+    parallel: int = 1,
+    goal: float | None = None,
+    stopping: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Minimises `loss` over one parameter `x` in [0, 1]. command: of its trials, `{x}` stands for
+    the parameter's value. It endures any number of failures."""
+    words = [word.replace("{x}", "${trialParameters.x}") for word in command]
+    job = {"containers": [{"name": "main", "image": "none", "command": words}]}
+    objective: dict[str, Any] = {"type": "minimize", "objectiveMetricName": "loss"}
+    if goal is not None:
+        objective["goal"] = goal
+    spec: dict[str, Any] = {
+        "objective": objective,
+        "algorithm": {"algorithmName": "random"},
+        "parallelTrialCount": parallel,
+        "maxTrialCount": trials,
+        "maxFailedTrialCount": trials,
+        "parameters": [
+            {"name": "x", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}}
+        ],
+        "trialTemplate": {
+            "primaryContainerName": "main",
+            "trialParameters": [{"name": "x", "reference": "x"}],
+            "trialSpec": {
+                "apiVersion": "batch/v1",
+                "kind": "Job",
+                "spec": {"template": {"spec": {**job, "restartPolicy": "Never"}}},
+            },
+        },
+    }
+    if stopping is not None:
+        spec["earlyStopping"] = stopping
+    return {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "metadata": {"name": name, "namespace": "tests"},
+        "spec": spec,
+    }
