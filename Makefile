@@ -17,8 +17,8 @@ DATA_DIR ?=
 # More arguments for `make run`, `make test` (pytest) and `make bench`.
 ARGS ?=
 
-CODE := .ci shared services tests $(wildcard examples loadtests deploy)
-TYPED := .ci shared services tests $(wildcard loadtests)
+CODE := .ci shared services tests docs proto $(wildcard examples loadtests deploy)
+TYPED := .ci shared services tests docs proto $(wildcard loadtests)
 PYTEST := $(BIN)/python -m pytest --no-header
 
 ##@ Use
@@ -60,6 +60,10 @@ test-wheel: setup ## Run the example from the built wheel in an empty environmen
 fmt: setup ## Format the code and repair what ruff can
 	$(BIN)/ruff format --quiet $(CODE)
 	$(BIN)/ruff check --fix --quiet $(CODE)
+
+.PHONY: generate
+generate: setup ## Make the generated pages of docs/ and proto/ anew
+	$(BIN)/python docs/generate.py
 
 # dev.lock is made first and constrains the others, so that one .venv can serve all three.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -39,6 +39,7 @@ FREE_AHEAD_MIN_POINTS = 8
 FREE_AHEAD_MAX_POINTS = 256
 
 # Messages ------------------------------------------------------------------------------------
+# Of one message; then it is buried as a dead letter, with the reason.
 MAX_DELIVERIES = 8
 # Beyond those, so that a burial that failed can be tried again; then the bus itself gives up.
 BURIAL_DELIVERIES = 8
@@ -78,6 +79,7 @@ OUTBOX_IDLE_S = 1.0
 MAX_COMMIT_RETRIES = 8
 
 # Metrics -------------------------------------------------------------------------------------
+# Longer lines of output are skipped and counted: memory stays small at any length.
 MAX_LINE_BYTES = 64 * 1024
 # Under a user's own metric filter: Python backtracks, so a line's cost may grow with its square.
 MAX_FILTERED_LINE_BYTES = 16 * 1024
@@ -104,6 +106,7 @@ READ_BLOCK_BYTES = 1024 * 1024
 MAX_OUTPUT_BYTES = 10 * 1024**3
 
 # What people see -----------------------------------------------------------------------------
+# Kept in the run's and the trial's document: enough for the end of a traceback.
 LOG_TAIL_BYTES = 4096
 # Of a condition or event: a sentence, not a log.
 MAX_MESSAGE_CHARS = 1024
@@ -113,6 +116,7 @@ MAX_STATUS_NAMES = 1000
 MAX_PAGE_ITEMS = 500
 
 # Input ---------------------------------------------------------------------------------------
+# Aliases expand: a page of text can stand for billions of nodes.
 MAX_YAML_NODES = 10_000
 # As much as Kubernetes takes for one object.
 MAX_YAML_BYTES = 1024 * 1024

@@ -1,0 +1,299 @@
+"""Makes the reference pages out of what the code says of itself: `make generate`.
+
+Kept by hand: the schema, `id` and `about` in proto/events/<event>.json, and the sentences in
+docs/reference/texts.yaml. The rest of those files and pages follows from the code.
+
+`--check` writes nothing and exits with 1 when a file is not what would be written.
+"""
+
+import argparse
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client import Counter, Gauge, Histogram
+from pydantic_core import PydanticUndefined
+
+from trialbus.contracts import subjects
+from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
+from trialbus.kernel import limits
+from trialbus.kernel.catalogue import AlgorithmDescription, StoppingRuleDescription
+from trialbus.kernel.chunks import Chunk
+from trialbus.kernel.events import EVENT_TYPES, EventType
+from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.run import Run
+from trialbus.kernel.suggestion import Answer
+from trialbus.kernel.trial import Trial
+from trialbus.runtime.settings import Settings
+from trialbus.runtime.telemetry import Telemetry
+from trialbus_early_stopping.app.evidence_documents import RunEvidence
+from trialbus_early_stopping.core.catalogue import MEDIAN_STOP
+from trialbus_experiment.core.states import TRANSITIONS
+from trialbus_suggestion.core.catalogue import BUILT_IN
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+EVENTS = REPOSITORY / "proto/events"
+REFERENCE = REPOSITORY / "docs/reference"
+LIFE_CYCLE = REPOSITORY / "docs/explanation/experiment-life-cycle.md"
+NOTE = "<!-- Made by docs/generate.py; `make generate` makes it again. -->\n"
+BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
+DOCUMENTS: Mapping[str, type] = {
+    "experiments": Experiment,
+    "trials": Trial,
+    "answers": Answer,
+    "runs": Run,
+    "chunks": Chunk,
+    "evidence": RunEvidence,
+}
+Texts = Mapping[str, Any]
+Row = Sequence[str]
+
+
+def table(head: Row, rows: Sequence[Row]) -> str:
+    """A Markdown table; `|` in a cell does not end it."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines
+    )
+
+
+def sentence(text: str) -> str:
+    """`text` with a full stop."""
+    return text if text.endswith((".", ":")) else f"{text}."
+
+
+def capitalized(text: str) -> str:
+    return text[:1].upper() + sentence(text[1:])
+
+
+def settings_page(texts: Texts) -> str:
+    rows = []
+    for name, info in Settings.model_fields.items():
+        if not info.description or info.default is PydanticUndefined:
+            raise ValueError(f"the setting {name} has no default or description")
+        default = "empty" if info.default == "" else f"`{_plain(info.default)}`"
+        rows.append([f"`TRIALBUS_{name.upper()}`", default, sentence(info.description)])
+    outside = [[f"`{name}`", "none", text] for name, text in texts["outside settings"].items()]
+    return table(["variable", "default", "meaning"], [*rows, *outside])
+
+
+def _plain(value: object) -> str:
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def metrics_page(texts: Texts) -> str:
+    rows = []
+    for metric in vars(Telemetry("docs")).values():
+        if not isinstance(metric, Counter | Gauge | Histogram):
+            continue
+        described = next(iter(metric.describe()))
+        suffix = "_total" if isinstance(metric, Counter) else ""
+        labels = ", ".join(texts["labels"][label] for label in metric._labelnames)
+        kind = "histogram, seconds" if isinstance(metric, Histogram) else described.type
+        name = f"`{described.name}{suffix}`"
+        rows.append([name, kind, labels or "none", described.documentation])
+    return table(["metric", "type", "labels", "meaning"], rows)
+
+
+def limits_page(_: Texts) -> str:
+    parts = []
+    rows: list[Row] = []
+    for heading, name, reason in limit_comments(inspect.getsource(limits)):
+        if heading:
+            parts.append(table(["limit", "value", "why"], rows) if rows else "")
+            parts.append(f"\n## {heading}\n\n" if rows else f"## {heading}\n\n")
+            rows = []
+        elif not reason:
+            raise ValueError(f"the limit {name} does not say why")
+        else:
+            by_setting = name.lower() in Settings.model_fields
+            setting = f" Setting `TRIALBUS_{name}`." if by_setting else ""
+            shown = with_unit(name, getattr(limits, name))
+            rows.append([f"`{name}`", shown, sentence(reason) + setting])
+    return "".join(parts) + table(["limit", "value", "why"], rows)
+
+
+def limit_comments(source: str) -> Iterator[tuple[str, str, str]]:
+    """(heading, "", "") or ("", name, the comment right above it), in the order of the source."""
+    comment: list[str] = []
+    for line in source.splitlines():
+        heading = re.fullmatch(r"# (.+?) -{5,}", line)
+        name = re.match(r"([A-Z][A-Z_]*) = ", line)
+        if heading:
+            yield heading[1], "", ""
+        elif name:
+            yield "", name[1], " ".join(comment)
+        if line.startswith("# ") and not heading:
+            comment.append(line.removeprefix("# "))
+        else:
+            comment = []
+
+
+def with_unit(name: str, value: float) -> str:
+    """The value with the unit that its name ends in, as people say it."""
+    if name.endswith("_S"):
+        for size, unit in ((86400, "days"), (3600, "h")):
+            if value >= 2 * size and value % size == 0:
+                return f"{value / size:g} {unit}"
+        return f"{value:g} s"
+    if name.endswith("_BYTES"):
+        for size, unit in ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB")):
+            if value % size == 0:
+                return f"{value // size:g} {unit}"
+        return f"{value:,} bytes"
+    return f"{value:,}"
+
+
+def collections_page(texts: Texts) -> str:
+    told = texts["collections"]
+    names = [spec.name for spec in COLLECTIONS]
+    if sorted(told) != sorted(names):
+        raise ValueError(f"texts.yaml tells of {sorted(told)}, there are {sorted(names)}")
+    return "\n".join(_collection(spec, told[spec.name]) for spec in COLLECTIONS)
+
+
+def _collection(spec: CollectionSpec, text: Mapping[str, Any]) -> str:
+    kind = DOCUMENTS[spec.name]
+    names = [field.name for field in fields(kind) if field.name != "id"]
+    if set(text["fields"]) != set(names):
+        raise ValueError(f"{spec.name}: {sorted(set(text['fields']) ^ set(names))} in one only")
+    indexes = "; ".join(
+        f"`{', '.join(index.fields)}`"
+        + (" unique" if index.unique else "")
+        + (" sparse" if index.sparse else "")
+        for index in spec.indexes
+    )
+    return (
+        f"## {spec.name}\n\n{text['about']}\n\n"
+        f"- Owner: [{spec.owner}](../../services/{spec.owner}/README.md)\n"
+        f"- Key: {text['key']}\n- Indexes: {indexes or 'the key alone'}\n\n"
+        + table(["field", "meaning"], [[f"`{name}`", text["fields"][name]] for name in names])
+    )
+
+
+def contract(name: str, event: EventType, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The contract of one event: `about`, `id` and `schema` as they are, the rest from the code."""
+    return {
+        "type": f"io.trialbus.{name}.v1",
+        "kind": event.kind.value,
+        "meaning": event.meaning,
+        "producer": event.producer,
+        "consumers": list(event.consumers),
+        "stream": subjects.EVENT_STREAM,
+        "subject": f"trialbus.v1.evt.<namespace>.<experiment>.{name}",
+        "key": f"namespace and experiment: one of {limits.PARTITIONS} partitions",
+        "max_body_bytes": limits.MAX_PAYLOAD_BYTES,
+        "about": kept["about"],
+        "id": kept["id"],
+        "schema": kept["schema"],
+    }
+
+
+def events_page(contracts: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = []
+    for name, it in contracts.items():
+        link = f"[`{name}`](#{name.replace('.', '')})"
+        wakes = ", ".join(it["consumers"]) or "none"
+        rows.append([link, it["kind"], it["producer"], wakes, it["meaning"]])
+    head = table(["event", "kind", "producer", "wakes", "meaning"], rows)
+    return head + "".join(_event(name, it) for name, it in contracts.items())
+
+
+def _event(name: str, contract: Mapping[str, Any]) -> str:
+    data = list(_data_fields(contract["schema"]["properties"]["data"], "data"))
+    return (
+        f"\n## {name}\n\n{capitalized(contract['meaning'])} "
+        f"`ce-subject` is the {contract['about']}; `ce-id` is `{contract['id']}`.\n\n"
+        + (table(["field", "meaning"], data) if data else "`data` is empty.\n")
+    )
+
+
+def _data_fields(schema: Mapping[str, Any], path: str) -> Iterator[Row]:
+    for name, field in schema.get("properties", {}).items():
+        where = f"{path}.{name}"
+        yield [f"`{where}`", field["description"]]
+        yield from _data_fields(field, where)
+        yield from _data_fields(field.get("items", {}), f"{where}[]")
+
+
+def algorithms_page(_: Texts) -> str:
+    described = [_described(it) for it in (*BUILT_IN, MEDIAN_STOP)]
+    return "\n".join(described)
+
+
+def _described(it: AlgorithmDescription | StoppingRuleDescription) -> str:
+    rows = [
+        [f"`{s.name}`", "none" if s.default is None else f"`{s.default}`", sentence(s.meaning)]
+        for s in it.settings
+    ]
+    kind = "stopping rule" if isinstance(it, StoppingRuleDescription) else "algorithm"
+    head = f"## {it.name}\n\nA {kind}. {capitalized(it.meaning)}\n\n".replace("A alg", "An alg")
+    return head + table(["setting", "default", "meaning"], rows)
+
+
+def life_cycle_diagram() -> str:
+    lines = ["```mermaid\nstateDiagram-v2\n    [*] --> Created\n"]
+    for phase, changes in TRANSITIONS.items():
+        lines += [
+            f"    {phase.value} --> {after.value}: {happening.value}\n"
+            for happening, after in changes.items()
+        ]
+        lines += [] if changes else [f"    {phase.value} --> [*]\n"]
+    return "".join([*lines, "```\n"])
+
+
+def between_marks(page: str, made: str) -> str:
+    """The page with the part between the marks made anew."""
+    before, _, rest = page.partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    if not mark:
+        raise ValueError("the page has lost its marks")
+    return f"{before}{BEGIN}{made}{END}{after}"
+
+
+def generated() -> dict[Path, str]:
+    """Every file that this script makes -> its text."""
+    files: dict[Path, str] = {}
+    contracts = {}
+    for name, event in EVENT_TYPES.items():
+        path = EVENTS / f"{name}.json"
+        contracts[name] = contract(name, event, json.loads(path.read_text()))
+        files[path] = json.dumps(contracts[name], indent=2) + "\n"
+    texts: Texts = yaml.safe_load((REFERENCE / "texts.yaml").read_text())
+    pages: dict[str, str] = {
+        "settings": settings_page(texts),
+        "metrics": metrics_page(texts),
+        "limits": limits_page(texts),
+        "collections": collections_page(texts),
+        "algorithms": algorithms_page(texts),
+        "events": events_page(contracts),
+    }
+    for name, body in pages.items():
+        title = "Algorithms and stopping rules" if name == "algorithms" else name.capitalize()
+        head = f"{NOTE}# {title}\n\n{texts['introductions'][name]}\n"
+        files[REFERENCE / f"{name}.md"] = head + body
+    files[LIFE_CYCLE] = between_marks(LIFE_CYCLE.read_text(), life_cycle_diagram())
+    return files
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, say what is old")
+    check = parser.parse_args().check
+    old = [p for p, text in generated().items() if not p.exists() or p.read_text() != text]
+    for path in old:
+        sys.stdout.write(f"{'old' if check else 'written'}: {path.relative_to(REPOSITORY)}\n")
+    if not check:
+        for path, text in generated().items():
+            path.write_text(text)
+    return 1 if check and old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
