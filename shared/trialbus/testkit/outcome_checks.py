@@ -178,10 +178,9 @@ def check_events(outcome: Outcome, trials: Iterable[Document]) -> None:
     seen = {message.id for message in outcome.world.published}
     expected = {f"{trial['_id']}@1.trial.created" for trial in trials}
     expected |= {f"{trial['_id']}@2.{_ENDS[trial['phase']]}" for trial in trials}
-    expected |= {
-        f"{state.id}@{state.version}.experiment.succeeded" for state in outcome.experiments
-    }
     _expect(expected <= seen, where, "never published", sorted(expected - seen))
+    ended = {key.partition("@")[0] for key in seen if key.endswith(".experiment.succeeded")}
+    _expect(ended == {it.id for it in outcome.experiments}, where, "ends published of", ended)
 
 
 _ENDS = {
