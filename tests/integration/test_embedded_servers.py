@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -31,6 +30,7 @@ from trialbus.local.servers import (
     running_mongod,
     running_servers,
 )
+from trialbus.testkit import waits
 
 DEADLINE_S = 20.0
 pytestmark = pytest.mark.servers
@@ -56,10 +56,7 @@ def mongo(server: ServerProcess) -> AsyncMongoClient[dict[str, Any]]:
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        await asyncio.sleep(0.01)
+    await waits.until(condition, what, within_s=DEADLINE_S)
 
 
 def script(path: Path, text: str) -> Path:

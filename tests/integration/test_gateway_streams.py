@@ -57,7 +57,7 @@ class Host:
             return LogReply(known=False, ended=True)
         text = self.output[asked.run]
         start = asked.from_byte if asked.from_byte >= 0 else max(0, len(text) + asked.from_byte)
-        piece = text[start :][: min(asked.max_bytes, 1000)]
+        piece = text[start:][: min(asked.max_bytes, 1000)]
         after = start + len(piece)
         ended = asked.run in self.ended and after >= len(text)
         return LogReply(text=piece, next_byte=after, ended=ended)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -27,6 +27,7 @@ from trialbus.kernel.proposals import (
 from trialbus.kernel.space import Parameter
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import TrialPhase
+from trialbus.testkit.waits import until
 from trialbus_suggestion.adapters.compute import InlineCompute, ProcessCompute
 from trialbus_suggestion.core.catalogue import BUILT_IN
 from trialbus_suggestion.core.registry import Registry
@@ -102,9 +103,7 @@ def is_gone(pid: int) -> bool:
 
 
 async def until_gone(pid: int) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not is_gone(pid):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: is_gone(pid), f"end of {pid}", within_s=DEADLINE_S)
 
 
 @pytest.fixture
@@ -213,8 +212,8 @@ class Endless:
     def tell(self, finished: object) -> None: ...
 
     def propose(self, request: ProposalRequest, rng: Random) -> Proposal:
-        while True:
-            time.sleep(1)
+        threading.Event().wait()
+        raise AssertionError("waited for ever and yet no longer")
 
 
 class Deadly(Endless):
@@ -295,7 +294,8 @@ async def test_the_worker_dies_with_its_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     path = f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\n"
     script.write_text(path + PARENT.format(module=HERE))
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as parent:  # noqa: ASYNC220
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:  # noqa: ASYNC220
         try:
             assert parent.stdout is not None
             pid = int(await asyncio.to_thread(parent.stdout.readline))

@@ -5,13 +5,13 @@ after the commit. The sender repeats a command under the same id until it is ans
 has no second effect.
 """
 
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from trialbus.contracts.envelope import Body
 
 
-class Verb(str, Enum):
+class Verb(StrEnum):
     APPLY = "apply"
     SUSPEND = "suspend"
     RESUME = "resume"

@@ -17,7 +17,13 @@ Conditions = tuple[Condition, ...]
 
 
 def set_condition(
-    conditions: Conditions, type_: str, *, status: bool = True, reason: str, message: str, now: float
+    conditions: Conditions,
+    type_: str,
+    *,
+    status: bool = True,
+    reason: str,
+    message: str,
+    now: float,
 ) -> Conditions:
     """The condition of this type, changed and moved to the end.
 

@@ -31,7 +31,7 @@ class Problem:
 
 
 class Refused(Exception):
-    """A business answer, not a fault: the request is wrong in these ways. Becomes an event or a 4xx."""
+    """A business answer, not a fault: the request is wrong in these ways. An event or a 4xx."""
 
     def __init__(self, problems: tuple[Problem, ...] | list[Problem]) -> None:
         self.problems = tuple(problems)

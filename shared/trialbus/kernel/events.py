@@ -8,11 +8,11 @@ document that it tells of until the stream has it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     RECORD = "record"
     NOTICE = "notice"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from trialbus.kernel.conditions import Conditions
@@ -12,7 +12,7 @@ from trialbus.kernel.suggestion import LookAhead, PointsRequest
 from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
 
 
-class ExperimentPhase(str, Enum):
+class ExperimentPhase(StrEnum):
     """ENDING: the verdict is known, trials still run or wait to be written.
     DELETED: a tombstone, which keeps late messages from reviving it."""
 
@@ -30,7 +30,7 @@ FINISHED_PHASES = frozenset({ExperimentPhase.SUCCEEDED, ExperimentPhase.FAILED})
 SCHEDULING_PHASES = frozenset({ExperimentPhase.CREATED, ExperimentPhase.RUNNING})
 
 
-class OpenState(str, Enum):
+class OpenState(StrEnum):
     """ACTIVE: the launcher is to run this attempt (its run tells how far it is). PAUSED: no
     attempt lives; the experiment is suspended."""
 

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class ObjectiveType(str, Enum):
+class ObjectiveType(StrEnum):
     MINIMIZE = "minimize"
     MAXIMIZE = "maximize"
 
 
-class Strategy(str, Enum):
+class Strategy(StrEnum):
     """Which of a metric's values over a trial counts."""
 
     MIN = "min"

@@ -1,11 +1,11 @@
 """A run: one attempt of one trial, as its launcher records it."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class RunPhase(str, Enum):
-    """RUNNING is committed before the process is spawned: who finds it without a claim spawns it."""
+class RunPhase(StrEnum):
+    """RUNNING is committed before the process is spawned: who finds no process spawns it."""
 
     RUNNING = "Running"
     FINISHED = "Finished"
@@ -15,7 +15,7 @@ class RunPhase(str, Enum):
 ENDED_PHASES = frozenset({RunPhase.FINISHED, RunPhase.LOST})
 
 
-class StopReason(str, Enum):
+class StopReason(StrEnum):
     """Why a run was stopped by us. The text is what the launcher keeps with the run."""
 
     GOAL_REACHED = "GoalReached"

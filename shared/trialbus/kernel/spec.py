@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from trialbus.kernel.limits import DEFAULT_PARALLEL_TRIAL_COUNT
@@ -45,7 +45,7 @@ class TrialTemplate:
     retain: bool = False
 
 
-class CollectorKind(str, Enum):
+class CollectorKind(StrEnum):
     STDOUT = "StdOut"
     FILE = "File"
     TENSORFLOW_EVENT = "TensorFlowEvent"
@@ -60,13 +60,13 @@ class MetricsCollectorSpec:
     filters: tuple[str, ...] = ()
 
 
-class ResumePolicy(str, Enum):
+class ResumePolicy(StrEnum):
     NEVER = "Never"
     LONG_RUNNING = "LongRunning"
     FROM_VOLUME = "FromVolume"
 
 
-class AtGoal(str, Enum):
+class AtGoal(StrEnum):
     """What happens to the running trials when the goal is reached."""
 
     STOP = "stop"

@@ -1,10 +1,10 @@
 """Numbered requests for points, and their stored answers."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class LookAhead(str, Enum):
+class LookAhead(StrEnum):
     """How far ahead of need an algorithm's points may be drawn.
 
     FREE: it does not look at results. PENDING: it does, and treats points ahead as running.

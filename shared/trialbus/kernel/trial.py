@@ -1,13 +1,13 @@
 """A trial: one evaluation of one point, as the experiment service records it."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from trialbus.kernel.conditions import Conditions
 from trialbus.kernel.events import Event
 
 
-class TrialPhase(str, Enum):
+class TrialPhase(StrEnum):
     """CREATED until it ends; whether it runs is told by its run."""
 
     CREATED = "Created"

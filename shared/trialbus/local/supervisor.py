@@ -119,7 +119,8 @@ async def _until_owner_goes(folder: Path, stop: asyncio.Event) -> None:
     with suppress(ConnectionError):
         await owner.read()
     users = stack_file.open_lock(folder, stack_file.USERS)  # held until this process ends
-    while not stack_file.try_lock(users, stack_file.EXCLUSIVE):  # noqa: ASYNC110 - another process's
+    # Another process's lock: there is nothing to wait for but its absence.
+    while not stack_file.try_lock(users, stack_file.EXCLUSIVE):  # noqa: ASYNC110
         await asyncio.sleep(USERS_LOOK_S)
     stop.set()
 

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from trialbus.contracts.messages import Message as Message
-from trialbus.contracts.messages import Request as Request
+from trialbus.contracts.messages import Message, Request
+
+__all__ = ["Bus", "Delivery", "Inbox", "Message", "Request", "Responder"]
 
 
 class Delivery(Protocol):
@@ -61,9 +62,9 @@ class Bus(Protocol):
         Requests that come while a group is being answered form the next group. When the
         responder raises, the group gets no answer (senders repeat)."""
 
-    def tail(self, subject: str, *, from_start: bool) -> AbstractAsyncContextManager[
-        AsyncIterator[Message]
-    ]:
+    def tail(
+        self, subject: str, *, from_start: bool
+    ) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
         """Follow the event stream in order, for people and web pages; nothing is acknowledged."""
 
     async def provision(self) -> None:

@@ -6,7 +6,7 @@ most once for ever, whoever asks, however often, across crashes and reboots.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 
@@ -25,7 +25,7 @@ class RunPlan:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-class RunState(str, Enum):
+class RunState(StrEnum):
     ABSENT = "absent"  # never started here
     RUNNING = "running"
     FINISHED = "finished"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from trialbus.kernel.conditions import set_condition
+from trialbus.kernel.conditions import Conditions, set_condition
 from trialbus.kernel.errors import InvariantBroken
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import ClosingTrial, Experiment, OpenTrial
@@ -73,24 +73,6 @@ def closed_trial(
     """The document that a trial ends with. unsent: its events that are not known to be out.
     run, observation: of the attempt that ended it."""
     at = closing.closed_at
-    conditions = trial.conditions
-    if run is not None and run.started_at is not None:
-        conditions = set_condition(
-            conditions,
-            "Running",
-            reason="TrialRunning",
-            message="Trial is running",
-            now=run.started_at,
-        )
-    if closing.phase is not TrialPhase.EARLY_STOPPED and run is not None:
-        conditions = set_condition(
-            conditions,
-            "Running",
-            status=False,
-            reason=closing.reason,
-            message=closing.message,
-            now=at,
-        )
     objective = spec.objective
     value = (
         observation.value(objective.metric, objective.strategy(objective.metric).value)
@@ -102,13 +84,7 @@ def closed_trial(
         version=trial.version + 1,
         phase=closing.phase,
         attempt=closing.attempt,
-        conditions=set_condition(
-            conditions,
-            closing.phase.value,
-            reason=closing.reason,
-            message=closing.message,
-            now=at,
-        ),
+        conditions=_conditions_at_the_end(trial, closing, run),
         started_at=run.started_at if run is not None else None,
         completed_at=at,
         finished=closing.finished,
@@ -135,6 +111,26 @@ def closed_trial(
             "exitCode": closed.exit_code,
         },
     )
+
+
+def _conditions_at_the_end(trial: Trial, closing: ClosingTrial, run: Run | None) -> Conditions:
+    """In Katib's order: what it was, that it runs no more, how it ended. (Of an early-stopped
+    trial Katib leaves `Running` as it is.)"""
+    conditions = trial.conditions
+    at, reason, message = closing.closed_at, closing.reason, closing.message
+    if run is not None and run.started_at is not None:
+        conditions = set_condition(
+            conditions,
+            "Running",
+            reason="TrialRunning",
+            message="Trial is running",
+            now=run.started_at,
+        )
+    if closing.phase is not TrialPhase.EARLY_STOPPED and run is not None:
+        conditions = set_condition(
+            conditions, "Running", status=False, reason=reason, message=message, now=at
+        )
+    return set_condition(conditions, closing.phase.value, reason=reason, message=message, now=at)
 
 
 def _with_event(

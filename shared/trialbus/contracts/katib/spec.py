@@ -164,7 +164,7 @@ def _kernel_spec(
         metrics_collector=kernel.MetricsCollectorSpec(
             filters=rules.metric_formats(spec.metrics_collector_spec)
         ),
-        resume_policy=kernel.ResumePolicy(spec.resume_policy),
+        resume_policy=kernel.ResumePolicy(spec.resume_policy or ""),
         working_dir=None if base_dir is None else os.fspath(base_dir),
         at_goal=kernel.AtGoal.STOP if at_goal is None else kernel.AtGoal(at_goal),
         suspend=spec.suspend or False,
@@ -173,12 +173,12 @@ def _kernel_spec(
 
 def _objective(spec: ObjectiveSpec) -> Objective:
     return Objective(
-        type=ObjectiveType(spec.type),
+        type=ObjectiveType(spec.type or ""),
         metric=spec.objective_metric_name or "",
         goal=spec.goal,
         additional=tuple(spec.additional_metric_names or ()),
         strategies={
-            strategy.name or "": Strategy(strategy.value)
+            strategy.name or "": Strategy(strategy.value or "")
             for strategy in spec.metric_strategies or ()
         },
     )

@@ -84,7 +84,7 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's, so it lives
+        return True  # somebody else's, so it lives
     return True
 
 

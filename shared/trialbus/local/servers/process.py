@@ -93,9 +93,7 @@ class ServerProcess:
         """SIGTERM, wait, SIGKILL. Also kills when it is itself cancelled. Returns the exit code."""
         try:
             _signal(self._process.terminate)
-            await asyncio.wait_for(self._process.wait(), grace_s)
-        except TimeoutError:
-            pass  # killed below
+            await asyncio.wait((asyncio.ensure_future(self._process.wait()),), timeout=grace_s)
         finally:
             if self._process.returncode is None:
                 _signal(self._process.kill)
