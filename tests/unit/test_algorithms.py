@@ -7,10 +7,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 from statistics import median
+from typing import Any
 
 import pytest
 
-from trialbus.kernel.catalogue import check_settings
+from trialbus.kernel.catalogue import AlgorithmDescription, check_settings
 from trialbus.kernel.objective import ObjectiveType
 from trialbus.kernel.proposals import (
     FinishedTrial,
@@ -44,9 +45,9 @@ def ask(first: int, count: int, watermark: int, seed: int) -> tuple[ProposalRequ
     return request, Random(seed)
 
 
-def trial(number: int, point: PointTexts, value: float | None, **fields: object) -> FinishedTrial:
-    values = {"index": number - 1, "phase": TrialPhase.SUCCEEDED} | fields
-    return FinishedTrial(number=number, point=point, value=value, **values)  # type: ignore[arg-type]
+def trial(number: int, point: PointTexts, value: float | None, **fields: Any) -> FinishedTrial:
+    values: dict[str, Any] = {"index": number - 1, "phase": TrialPhase.SUCCEEDED} | fields
+    return FinishedTrial(number=number, point=point, value=value, **values)
 
 
 # Seeds and settings --------------------------------------------------------------------------
@@ -111,9 +112,9 @@ GOLDEN_REQUEST_SEED = 12929602540377938231
     ],
 )
 def test_wrong_settings_get_katib_s_messages(
-    description: object, name: str, text: str, message: str
+    description: AlgorithmDescription, name: str, text: str, message: str
 ) -> None:
-    assert [str(p) for p in check_settings(description, [(name, text)])] == [message]  # type: ignore[arg-type]
+    assert [str(p) for p in check_settings(description, [(name, text)])] == [message]
 
 
 def test_the_defaults_pass_their_own_checks() -> None:
