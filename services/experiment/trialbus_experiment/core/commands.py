@@ -45,7 +45,8 @@ def create(command: Applied, now: float) -> Experiment:
         alive_name=f"{command.namespace}/{command.name}",
         spec=command.spec,
         source=command.source,
-        seed=int(random_state) if random_state else seed_of(command.uid),
+        # `random_state` makes a search repeatable; without it every experiment is its own.
+        seed=seed_of(f"random_state={random_state}" if random_state else command.uid),
         phase=ExperimentPhase.CREATED,
         created_at=now,
         started_at=now,
