@@ -18,7 +18,6 @@ from trialbus_suggestion.main import service as suggestion
 from trialbus_trial_launcher.main import compose
 from trialbus_trial_launcher.main import service as trial_launcher
 
-
 WHOLE = Story()
 
 

@@ -1,6 +1,7 @@
 """An event loop whose time jumps: nothing waits, everything that sleeps wakes in order."""
 
 import asyncio
+import math
 import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -19,14 +20,14 @@ class _JumpingSelector(selectors.SelectSelector):
     def __init__(self, limit_s: float) -> None:
         super().__init__()
         self.time = 0.0
-        self._limit_s = limit_s
+        self.limit_s = limit_s
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Stalled("nothing is scheduled")
         self.time += max(0.0, timeout)
-        if self.time > self._limit_s:
-            raise Stalled(f"not done after {self._limit_s:g} virtual seconds")
+        if self.time > self.limit_s:
+            raise Stalled(f"not done after {self.limit_s:g} virtual seconds")
         return []
 
 
@@ -40,6 +41,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.time
 
+    def lift_limit(self) -> None:
+        """What is left is ended however late it is."""
+        self._jumping.limit_s = math.inf
+
 
 def run_virtual(main: Coroutine[Any, Any, T], *, limit_s: float) -> T:
     """Run to the end in virtual time. Raises Stalled after `limit_s` virtual seconds."""
@@ -47,6 +52,7 @@ def run_virtual(main: Coroutine[Any, Any, T], *, limit_s: float) -> T:
     try:
         return loop.run_until_complete(main)
     finally:
+        loop.lift_limit()
         _abandon(loop)
         loop.close()
 

@@ -69,14 +69,15 @@ class Weather:
 
 @dataclass(slots=True, eq=False)
 class Life:
-    """One process of one service, from its start to its end. tasks: all that it has running."""
+    """One process of one service, from its start to its end. tasks: all that it has running, in the order of their making (a dict is a
+    set that keeps its order)."""
 
     key: str
     bus: BusClient
     store: StoreClient
     parts: Parts
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
     gone: bool = False
 
     def vanish(self) -> None:
@@ -99,8 +100,8 @@ def _owned_task(
     task = asyncio.Task(coro, loop=loop, context=context)
     owner = _OWNER.get() if context is None else context.get(_OWNER)
     if owner is not None:
-        owner.tasks.add(task)
-        task.add_done_callback(owner.tasks.discard)
+        owner.tasks[task] = None
+        task.add_done_callback(lambda done: owner.tasks.pop(done, None))
     return task
 
 
@@ -223,7 +224,7 @@ class World:
 
     async def _until_left(self, life: Life) -> None:
         while life.tasks:
-            await asyncio.wait(set(life.tasks))
+            await asyncio.wait(list(life.tasks))
 
     def _replace(self, life: Life, away_s: float) -> None:
         if self._lives.get(life.key) is life:

@@ -60,8 +60,9 @@ class ExperimentReactor:
         lost = await self._commit(documents, changed)
         current = {uid: changed.get(uid, state) for uid, state in states.items() if uid not in lost}
         await self._trials.follow(list(current.values()), observed)
-        for uid in changed.keys() - set(lost):
-            self._offer(changed[uid])
+        for uid, state in changed.items():
+            if uid not in lost:
+                self._offer(state)
         again = [uid for uid, state in current.items() if _waits_for_settling(state)]
         for state in current.values():
             await self._clean_up(state)
