@@ -16,8 +16,9 @@ from trialbus.contracts.collections import (
     RUNS,
     TRIALS,
 )
-from trialbus.contracts.documents import CHUNK, EXPERIMENT, RUN, TRIAL, Document
+from trialbus.contracts.documents import CHUNK, EXPERIMENT, RUN, TRIAL, Document, DocumentCodec
 from trialbus.kernel.chunks import Chunk, MetricSummary, Series
+from trialbus.kernel.evidence import StoppingVerdict, StoredVerdict
 from trialbus.kernel.experiment import (
     BestTrial,
     Counts,
@@ -195,8 +196,20 @@ async def test_an_explanation_joins_all_documents_of_a_trial(world: World) -> No
     state, trial = await running_trial(world, attempt=2)
     lost = run_of(state, 0, 1, phase=RunPhase.LOST, finished_at=state.created_at + 1)
     await world.put(RUN.encode(lost), into=RUNS.name)
-    verdict = {"stop": True, "step": 4, "reason": "worse", "evidence": {"best": math.nan}}
-    evidence = {"_id": run_id(state.id, 0, 2), "version": 1, "verdict": verdict}
+    verdict = StoppingVerdict(
+        rule="medianstop",
+        stop=True,
+        step=4,
+        reason="worse",
+        best=math.nan,
+        median=0.5,
+        completed=2,
+        watermark=3,
+        to_byte=120,
+        decided_at=state.created_at,
+    )
+    kept = StoredVerdict(id=run_id(state.id, 0, 2), verdict=verdict)
+    evidence = {**DocumentCodec(StoredVerdict).encode(kept), "version": 1, "uid": state.id}
     await world.put(evidence, into=EVIDENCE.name)
     shown = await world.get(f"/v1/trials/{trial.name}/explain")
     assert shown["subject"] == f"trial lab/{trial.name}"
@@ -205,7 +218,8 @@ async def test_an_explanation_joins_all_documents_of_a_trial(world: World) -> No
     assert events.count("taken") == 2
     assert "lost" in events
     assert events[-1] == "waiting"
-    assert shown["evidence"] == {**verdict, "evidence": {"best": "NaN"}}
+    told = {name: shown["evidence"][name] for name in ("rule", "step", "best", "median")}
+    assert told == {"rule": "medianstop", "step": 4, "best": "NaN", "median": 0.5}
     assert shown["exitCode"] is None
     assert all(step["at"].endswith("Z") for step in shown["chain"])
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from trialbus.kernel.evidence import StoppingVerdict
 from trialbus.kernel.experiment import (
     BestTrial,
     ClosingTrial,
@@ -193,12 +194,18 @@ ANSWER = Answer(
     answered_at=150.0,
     took_s=0.0125,
 )
-VERDICT = {
-    "stop": True,
-    "step": 4,
-    "reason": "worse than the median",
-    "evidence": {"best": 0.3, "median": 0.5, "completed": 2, "watermark": 2},
-}
+VERDICT = StoppingVerdict(
+    rule="medianstop",
+    stop=True,
+    step=4,
+    reason="worse than the median",
+    best=0.3,
+    median=0.5,
+    completed=2,
+    watermark=3,
+    to_byte=120,
+    decided_at=440.0,
+)
 CHAIN = [
     (
         150.0,
@@ -213,10 +220,10 @@ CHAIN = [
     (400.0, "taken", "attempt 2 was taken by the launcher on box"),
     (401.0, "started", "attempt 2 began to run on box"),
     (
-        449.0,
+        440.0,
         "judged",
         "attempt 2 is to stop after step 4: best 0.3, median 0.5 of 2 trials"
-        " (finish numbers up to 2)",
+        " (finish numbers up to 3)",
     ),
     (449.0, "ended", "attempt 2 was ended by signal 15, stopped by us: EarlyStopped"),
     (450.0, "observed", "accuracy: latest nan, min 0.1, max 0.3"),
@@ -276,16 +283,6 @@ def test_a_counted_trial_shows_its_end_before_its_own_document_does() -> None:
     told = tell_trial(TrialFacts(trial=trial(), experiment=experiment(closing={"0": closing})), NOW)
     assert (told.story.state, told.story.standing.message) == ("Failed", "exit code 2")
     assert told.story.chain[-1].event == "failed"
-
-
-def test_a_verdict_without_details_is_still_told() -> None:
-    state = experiment(open={"0": opened()}, next_index=1)
-    told = tell_trial(
-        TrialFacts(trial=trial(), experiment=state, runs=[run()], verdicts={1: {"stop": False}}),
-        NOW,
-    )
-    judged = next(step for step in told.story.chain if step.event == "judged")
-    assert judged.message == "attempt 1 may go on after step None"
 
 
 def test_the_counts_of_progress_add_up_to_the_trials_so_far() -> None:

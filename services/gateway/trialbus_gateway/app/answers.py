@@ -4,6 +4,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from trialbus.kernel.evidence import StoppingVerdict
 from trialbus.kernel.experiment import Experiment
 from trialbus_gateway.app.metrics import TrialMetrics
 from trialbus_gateway.core.progress import Process, TrialCounts
@@ -30,8 +31,22 @@ def trial_story_answer(told: TrialStory) -> Json:
         "exitCode": told.exit_code,
         "signal": told.signal,
         "stopReason": told.stop_reason,
-        "evidence": told.evidence,
+        "evidence": None if told.evidence is None else _evidence(told.evidence),
         "logTail": told.log_tail,
+    }
+
+
+def _evidence(verdict: StoppingVerdict) -> Json:
+    return {
+        "rule": verdict.rule,
+        "stop": verdict.stop,
+        "step": verdict.step,
+        "reason": verdict.reason,
+        "best": verdict.best,
+        "median": verdict.median,
+        "completed": verdict.completed,
+        "watermark": verdict.watermark,
+        "decidedAt": moment(verdict.decided_at),
     }
 
 

@@ -1,10 +1,17 @@
 """Typed, read-only looks at what the other services own."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from trialbus.contracts.collections import ANSWERS, EVIDENCE, EXPERIMENTS, RUNS, TRIALS
-from trialbus.contracts.documents import ANSWER, EXPERIMENT, RUN, TRIAL, Document
+from trialbus.contracts.documents import (
+    ANSWER,
+    EXPERIMENT,
+    RUN,
+    TRIAL,
+    Document,
+    DocumentCodec,
+)
+from trialbus.kernel.evidence import StoppingVerdict, StoredVerdict
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import answer_id, is_name, run_id
 from trialbus.kernel.run import Run, RunPhase
@@ -16,6 +23,7 @@ from trialbus_gateway.core.trial_story import TrialFacts
 
 # Answers looked at in one step of the search for the one that holds a point.
 _PROBES = 16
+_VERDICT = DocumentCodec(StoredVerdict)
 _TROUBLED = frozenset({TrialPhase.FAILED, TrialPhase.METRICS_UNAVAILABLE})
 
 
@@ -125,14 +133,12 @@ class Documents:
         found = await self._store.get_many(RUNS.name, [key])
         return RUN.decode(found[key]) if key in found else None
 
-    async def _verdicts(self, keys: Sequence[str]) -> dict[int, Mapping[str, Any]]:
+    async def _verdicts(self, keys: Sequence[str]) -> dict[int, StoppingVerdict]:
         """What a stopping rule said of each attempt: its document may hold a verdict."""
         found = await self._store.get_many(EVIDENCE.name, keys, fields=("verdict",))
-        return {
-            attempt: found[key]["verdict"]
-            for attempt, key in enumerate(keys, start=1)
-            if key in found and isinstance(found[key].get("verdict"), Mapping)
-        }
+        verdicts = {key: _VERDICT.decode(document).verdict for key, document in found.items()}
+        told = ((attempt, verdicts.get(key)) for attempt, key in enumerate(keys, start=1))
+        return {attempt: verdict for attempt, verdict in told if verdict is not None}
 
     async def _answer(self, state: Experiment, index: int) -> Answer | None:
         """The answer that holds the point of trial `index`: answers are numbered in the order of

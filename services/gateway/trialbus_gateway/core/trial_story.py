@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from trialbus.kernel.evidence import StoppingVerdict
 from trialbus.kernel.experiment import ClosingTrial, Experiment, OpenTrial
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.suggestion import Answer
@@ -18,9 +18,6 @@ from trialbus_gateway.core.stories import (
 )
 from trialbus_gateway.core.waits import state_text, wait_of
 
-# A stopping rule's verdict, as its document holds it; owned by another service, so read with care.
-VerdictDocument = Mapping[str, Any]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialFacts:
@@ -31,7 +28,7 @@ class TrialFacts:
     experiment: Experiment | None = None
     answer: Answer | None = None
     runs: Sequence[Run] = ()
-    verdicts: Mapping[int, VerdictDocument] = field(default_factory=dict)
+    verdicts: Mapping[int, StoppingVerdict] = field(default_factory=dict)
 
     @property
     def at_hand(self) -> OpenTrial | ClosingTrial | None:
@@ -60,7 +57,7 @@ class TrialStory:
     exit_code: int | None
     signal: int | None
     stop_reason: str | None
-    evidence: VerdictDocument | None
+    evidence: StoppingVerdict | None
     log_tail: str
 
 
@@ -111,7 +108,7 @@ def _steps(facts: TrialFacts, now: float) -> Iterator[Step]:
         yield _drawn(facts.answer, facts.trial)
     yield _created(facts.trial)
     for run in facts.runs:
-        yield from _attempt(run, facts.verdicts.get(run.attempt), now)
+        yield from _attempt(run, facts.verdicts.get(run.attempt))
     if facts.trial.ended:
         yield from _closed(facts.trial)
     elif isinstance(facts.at_hand, ClosingTrial):
@@ -148,7 +145,7 @@ def _created(trial: Trial) -> Step:
     )
 
 
-def _attempt(run: Run, verdict: VerdictDocument | None, now: float) -> Iterator[Step]:
+def _attempt(run: Run, verdict: StoppingVerdict | None) -> Iterator[Step]:
     """One attempt: taken, started, judged, ended."""
     attempt = f"attempt {run.attempt}"
     message = f"{attempt} was taken by the launcher on {run.host}"
@@ -157,30 +154,22 @@ def _attempt(run: Run, verdict: VerdictDocument | None, now: float) -> Iterator[
         message = f"{attempt} began to run on {run.host}"
         yield Step(at=run.started_at, event="started", reason="TrialRunning", message=message)
     if verdict is not None:
-        # Verdicts carry no time: it came before the end that it caused.
-        at = run.finished_at if run.finished_at is not None else now
-        yield _judged(attempt, verdict, at)
+        yield _judged(attempt, verdict)
     if run.ended:
         at = run.finished_at if run.finished_at is not None else run.created_at
         event = "lost" if run.phase is RunPhase.LOST else "ended"
         yield Step(at=at, event=event, reason=run.stop_reason, message=_end(attempt, run))
 
 
-def _judged(attempt: str, verdict: VerdictDocument, at: float) -> Step:
-    evidence = verdict.get("evidence")
-    details = ""
-    if isinstance(evidence, Mapping):
-        details = (
-            f": best {value_text(evidence.get('best'))}, median "
-            f"{value_text(evidence.get('median'))} of {evidence.get('completed')} trials"
-            f" (finish numbers up to {evidence.get('watermark')})"
-        )
-    what = "is to stop" if verdict.get("stop") else "may go on"
+def _judged(attempt: str, verdict: StoppingVerdict) -> Step:
+    median = "nothing" if verdict.median is None else f"median {value_text(verdict.median)}"
     return Step(
-        at=at,
+        at=verdict.decided_at,
         event="judged",
-        reason=str(verdict.get("reason", "")),
-        message=f"{attempt} {what} after step {verdict.get('step')}{details}",
+        reason=verdict.reason,
+        message=f"{attempt} {'is to stop' if verdict.stop else 'may go on'} after step "
+        f"{verdict.step}: best {value_text(verdict.best)}, {median} of "
+        f"{counted(verdict.completed, 'trial')} (finish numbers up to {verdict.watermark})",
     )
 
 
