@@ -9,7 +9,7 @@ from trialbus.kernel.errors import InvariantBroken
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import Counts, Experiment, OpenState
 from trialbus.kernel.experiment import ExperimentPhase as Phase
-from trialbus.kernel.limits import LAUNCH_DEADLINE_S, MAX_OUTBOX_EVENTS
+from trialbus.kernel.limits import BUS_DEADLINE_S, LAUNCH_DEADLINE_S, MAX_OUTBOX_EVENTS
 from trialbus.kernel.run import Run
 from trialbus.kernel.spec import AtGoal
 from trialbus.testkit.experiment_states import (
@@ -20,6 +20,7 @@ from trialbus.testkit.experiment_states import (
     lost,
     objective,
     opened,
+    request,
     run,
     running,
     spec,
@@ -273,15 +274,38 @@ def test_a_launcher_that_is_not_there_is_said_and_taken_back() -> None:
     assert conditions_of(well) == [("Running", True, "ExperimentRunning")]
 
 
-def test_a_full_outbox_opens_nothing_and_says_so_until_it_is_empty() -> None:
-    events = tuple(
-        Event(id=f"e{n}", type=f"t{n}", uid="u", namespace="ns", experiment="exp", at=NOW)
-        for n in range(MAX_OUTBOX_EVENTS)
+def waiting_events(count: int, at: float) -> tuple[Event, ...]:
+    return tuple(
+        Event(id=f"e{n}", type=f"t{n}", uid="u", namespace="ns", experiment="exp", at=at)
+        for n in range(count)
     )
-    state = with_open(0, outbox=events, outbox_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("count", "age_s", "stalled"),
+    [
+        (MAX_OUTBOX_EVENTS, 0.0, True),
+        (MAX_OUTBOX_EVENTS - 1, BUS_DEADLINE_S, False),
+        (1, BUS_DEADLINE_S + 1, True),
+    ],
+)
+def test_events_that_wait_too_long_open_nothing_and_say_so_until_they_are_out(
+    count: int, age_s: float, stalled: bool
+) -> None:
+    state = with_open(0, outbox=waiting_events(count, NOW - age_s), outbox_at=NOW - age_s)
     full = decide(state, seen(running(0)), NOW).state
-    assert conditions_of(full) == [("Running", True, "BusUnavailable")]
-    assert list(full.open) == ["0"]
+    assert (list(full.open) == ["0"]) == stalled
+    assert ("Running", True, "BusUnavailable") in conditions_of(full) or not stalled
     well = step(replace(full, outbox=(), outbox_at=None), running(0))
     assert conditions_of(well) == [("Running", True, "ExperimentRunning")]
     assert sorted(well.open) == ["0", "1", "2"]
+
+
+def test_two_stalls_at_once_are_one_reason_and_no_commit_after_the_first() -> None:
+    asked = request(2, first=1, asked_at=NOW - 100)
+    state = with_open(0, drawn=1, requests=(asked,), open=opened(0, at=NOW - 100))
+    late = step(state)
+    assert conditions_of(late) == [("Running", True, "LaunchStalled")]
+    assert decide(late, seen(), NOW + 1).state is late
+    launched = step(late, running(0))
+    assert conditions_of(launched) == [("Running", True, "SuggestionStalled")]

@@ -10,6 +10,8 @@ SWEEP_INTERVAL_S = 2.0
 SUGGESTION_DEADLINE_S = 60.0
 # A trial was opened but no launcher took it.
 LAUNCH_DEADLINE_S = 60.0
+# An experiment's events wait for the bus: it opens no trial, and its condition says so.
+BUS_DEADLINE_S = 60.0
 # A run has ended but its last metric chunk is not stored: MetricsUnavailable, with this reason.
 OBSERVATION_DEADLINE_S = 60.0
 

@@ -7,13 +7,13 @@ results come in, trials close, the budget is judged, trials open, points are ask
 from dataclasses import replace
 
 from trialbus.kernel.experiment import Experiment, ExperimentPhase, OpenState, OpenTrial
-from trialbus.kernel.limits import LAUNCH_DEADLINE_S, MAX_OUTBOX_EVENTS
 from trialbus_experiment.core.closing import close, reopened
 from trialbus_experiment.core.draft import Decision, Draft
 from trialbus_experiment.core.ending import end_if_complete, judge_budget, stop_open_trials
 from trialbus_experiment.core.observed import Observed
 from trialbus_experiment.core.outcomes import Ended, Lost, Paused, Waiting, judge
 from trialbus_experiment.core.points import ask_for_points, open_trials, take_answers
+from trialbus_experiment.core.stalls import show_stalls
 
 
 def decide(state: Experiment, observed: Observed, now: float) -> Decision:
@@ -31,7 +31,7 @@ def decide(state: Experiment, observed: Observed, now: float) -> Decision:
     ask_for_points(draft)
     stop_open_trials(draft)
     end_if_complete(draft)
-    _show_stalls(draft, observed)
+    show_stalls(draft, observed)
     return draft.freeze()
 
 
@@ -74,33 +74,3 @@ def _pause_or_go_on(draft: Draft, index: int, trial: OpenTrial) -> None:
 def _reopen(draft: Draft, index: int, trial: OpenTrial) -> None:
     draft.open[index] = reopened(trial, draft.now)
     draft.emit("trials.opened", indices=sorted(draft.open))
-
-
-def _show_stalls(draft: Draft, observed: Observed) -> None:
-    """No silent stall: every wait beyond its deadline is a reason on the Running condition."""
-    state = draft.state
-    if state.phase is not ExperimentPhase.RUNNING:
-        return
-    if len(state.outbox) >= MAX_OUTBOX_EVENTS:
-        draft.condition(
-            "Running", reason="BusUnavailable", message="Events wait for the message bus"
-        )
-        return
-    waiting = [
-        index
-        for index, trial in draft.open.items()
-        if index not in observed.runs and draft.now - trial.opened_at > LAUNCH_DEADLINE_S
-    ]
-    if waiting:
-        draft.condition(
-            "Running",
-            reason="LaunchStalled",
-            message=f"{len(waiting)} trials wait for a launcher for over {LAUNCH_DEADLINE_S:g} s",
-        )
-    elif draft.open and _was_stalled(draft):
-        draft.condition("Running", reason="ExperimentRunning", message="Experiment is running")
-
-
-def _was_stalled(draft: Draft) -> bool:
-    stalls = {"LaunchStalled", "BusUnavailable"}
-    return any(condition.reason in stalls for condition in draft.state.conditions)

@@ -8,11 +8,10 @@ from trialbus.kernel.limits import (
     FREE_AHEAD_FACTOR,
     FREE_AHEAD_MAX_POINTS,
     FREE_AHEAD_MIN_POINTS,
-    MAX_OUTBOX_EVENTS,
-    SUGGESTION_DEADLINE_S,
 )
 from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus_experiment.core.draft import Draft
+from trialbus_experiment.core.stalls import bus_is_stalled
 from trialbus_experiment.core.states import Happening
 
 
@@ -45,7 +44,7 @@ def _fail_for_refusal(draft: Draft, why: str) -> None:
 def open_trials(draft: Draft) -> None:
     """Fill free places with drawn points, never beyond a budget."""
     state = draft.state
-    if state.phase not in SCHEDULING_PHASES or len(state.outbox) >= MAX_OUTBOX_EVENTS:
+    if state.phase not in SCHEDULING_PHASES or bus_is_stalled(draft.before, draft.now):
         return
     opened = []
     index = state.next_index
@@ -81,9 +80,7 @@ def ask_for_points(draft: Draft) -> None:
     state = draft.state
     if state.phase not in SCHEDULING_PHASES or state.exhausted:
         return
-    waiting = next((request for request in state.requests if request.got is None), None)
-    if waiting is not None:
-        _complain_about_silence(draft, waiting)
+    if any(request.got is None for request in state.requests):
         return
     count = min(_wanted(draft), _end_of_budget(draft) - state.drawn)
     if count <= 0:
@@ -129,15 +126,3 @@ def _request_of(requests: tuple[PointsRequest, ...], index: int) -> PointsReques
         if request.got is not None and request.first <= index < request.first + request.got:
             return request
     return None
-
-
-def _complain_about_silence(draft: Draft, waiting: PointsRequest) -> None:
-    waited = draft.now - waiting.asked_at
-    starving = len(draft.open) < draft.state.spec.parallel_trial_count
-    if starving and waited > SUGGESTION_DEADLINE_S:
-        running = draft.state.phase is ExperimentPhase.RUNNING
-        draft.condition(
-            "Running" if running else "Created",
-            reason="SuggestionStalled",
-            message=f"No points after {SUGGESTION_DEADLINE_S:g} s: is the suggestion service up?",
-        )
