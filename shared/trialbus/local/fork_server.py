@@ -45,6 +45,7 @@ def main(parent: int) -> int:
     gc.disable()
     for module in COMMON_MODULES:
         importlib.import_module(module)
+    _load_services()
     # The objects of the modules are never collected, so their pages stay shared.
     gc.freeze()
     order = _serve(socket.socket(fileno=0))
@@ -55,6 +56,15 @@ def main(parent: int) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _load_services() -> None:
+    """Import every service once, so that a fork of this process has nothing left to import. One
+    that cannot be imported fails in its own process, with its own log."""
+    definitions: Any = importlib.import_module("trialbus.local.definitions")
+    for name in definitions.service_names():
+        with suppress(Exception):
+            definitions.load_definition(name)
 
 
 def _serve(orders: socket.socket) -> Order | None:
