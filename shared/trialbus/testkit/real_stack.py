@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trialbus.adapters.mongo_store import MongoSettings, MongoStore
+from trialbus.cli.api import Api, experiment_path, path_of
 from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.documents import EXPERIMENT
 from trialbus.kernel.errors import Transient
@@ -26,9 +28,12 @@ from trialbus.testkit.waits import until
 
 # Every process of a stack carries its folder under this name, trials too.
 MARK = "STACK_UNDER_TEST"
+NAMESPACE = "tests"
 # Generous: two busy cores and a cold disk.
 COMMAND_DEADLINE_S = 90.0
 RECOVERY_DEADLINE_S = 45.0
+
+Story = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +93,38 @@ class RealStack:
         self.call("down")
         self.kill_the_rest()
 
-    async def apply(self, experiment: dict[str, Any]) -> None:
-        done = await self.cli("apply", "-f", self.write(experiment))
-        assert done.code == 0, done.err
-
     def write(self, experiment: dict[str, Any]) -> str:
         """The experiment's file (JSON is YAML)."""
         path = self.folder / f"{experiment['metadata']['name']}.yaml"
         path.write_text(json.dumps(experiment, indent=2))
         return str(path)
+
+    # The gateway -------------------------------------------------------------------------------
+
+    def apply(self, experiment: dict[str, Any]) -> None:
+        name = experiment["metadata"]["name"]
+        body = {"id": str(uuid.uuid4()), "object": experiment, "workingDir": str(self.folder)}
+        self.api().call("PUT", experiment_path(NAMESPACE, name), body)
+
+    def api(self) -> Api:
+        """One for each question: nothing of it is kept open."""
+        return Api(self.status.http, remedy="")
+
+    async def ended(self, name: str, *, within_s: float = COMMAND_DEADLINE_S) -> list[Story]:
+        """How each trial of an experiment is explained once it has ended, in the order of their
+        opening."""
+        api = self.api()
+        path = experiment_path(NAMESPACE, name, "progress")
+        await until(
+            lambda: api.get(path)["phase"] in ("Succeeded", "Failed"),
+            f"{name} has ended",
+            within_s=within_s,
+        )
+        items = api.items(path_of("trials"), namespace=NAMESPACE, experiment=name)
+        names = [trial["metadata"]["name"] for trial in items]
+        stories = [api.get(path_of("trials", trial, "explain")) for trial in names]
+        api.close()
+        return stories
 
     # Processes ---------------------------------------------------------------------------------
 
@@ -128,16 +156,23 @@ class RealStack:
         await until(is_back, f"{name} is back", within_s=RECOVERY_DEADLINE_S)
         return time.monotonic() - began
 
-    def processes(self) -> list[int]:
-        """All that live and began below a command of this stack, trials too."""
-        return [pid for pid in marked_processes(f"{MARK}={self.folder}\0") if is_alive(pid)]
+    def processes(self) -> dict[int, str]:
+        """Command lines of all that live and began below a command of this stack, trials too."""
+        found = {}
+        for pid in marked_processes(f"{MARK}={self.folder}\0"):
+            with suppress(OSError):  # it has just ended
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if is_alive(pid):
+                    found[pid] = b" ".join(words).decode(errors="replace")[:200]
+        return found
+
+    async def until_nothing_runs(self, within_s: float = COMMAND_DEADLINE_S) -> None:
+        await until(lambda: not self.processes(), "none of its processes", within_s=within_s)
 
     def kill_the_rest(self) -> None:
         for pid in self.processes():
-            try:
+            with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue  # it has ended meanwhile
 
     # What is stored ----------------------------------------------------------------------------
 
@@ -153,7 +188,9 @@ class RealStack:
 async def find_experiment(store: MongoStore, name: str) -> Experiment | None:
     """None: there is none yet, or the store is away."""
     try:
-        found = await store.find(EXPERIMENTS.name, Query(equals={"alive_name": f"tests/{name}"}))
+        found = await store.find(
+            EXPERIMENTS.name, Query(equals={"alive_name": f"{NAMESPACE}/{name}"})
+        )
     except Transient:
         return None
     return EXPERIMENT.decode(found[0]) if found else None
@@ -199,6 +236,6 @@ def experiment_object(
     return {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",
-        "metadata": {"name": name, "namespace": "tests"},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": spec,
     }
