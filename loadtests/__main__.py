@@ -46,6 +46,11 @@ def main() -> int:
         "latency": scenarios.line_to_point,
         "memory": scenarios.idle_memory,
     }
+    parser.add_argument(
+        "--report-only",
+        action="store_true",
+        help="exit 0 even when a limit is not kept (for machines that do other work, too)",
+    )
     parser.add_argument("scenario", nargs="*", help=f"some of: {', '.join(measures)}")
     arguments = parser.parse_args()
     unknown = set(arguments.scenario) - measures.keys()
@@ -58,7 +63,8 @@ def main() -> int:
     }
     figures = asyncio.run(_measure(chosen, arguments.runs))
     print(table(figures))
-    return 0 if all(figure.kept for figure in figures) else 1
+    kept = all(figure.kept for figure in figures)
+    return 0 if kept or arguments.report_only else 1
 
 
 async def _measure(chosen: dict[str, Callable[[], Awaitable[Measured]]], runs: int) -> list[Figure]:
