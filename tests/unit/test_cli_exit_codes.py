@@ -1,23 +1,24 @@
-"""Commands against a gateway that answers what a test wants: output and exit codes."""
+"""Commands against a gateway that says what a test wants: how they end."""
 
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from trialbus.cli import reading, watching
-from trialbus.cli.main import main
 from trialbus.cli.waiting import seconds
 from trialbus.kernel.catalogue import AlgorithmDescription, Catalogue
+from trialbus.testkit.fake_gateway import (
+    Answer,
+    FakeGateway,
+    command_code,
+    serving_fake_gateway,
+)
 from trialbus.testkit.programs import TRIALBUS, program_environ
 from trialbus.testkit.waits import until_sync
 
@@ -33,64 +34,12 @@ spec:
   parameters:
     - {name: x, parameterType: double, feasibleSpace: {min: "0", max: "1"}}
 """
-Answer = tuple[int, Any]
-
-
-class FakeGateway:
-    """Answers by method and path; of a list of answers the last one repeats. A callable is
-    called. Asked: what was asked, in order."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, list[Answer]] = {}
-        self.asked: list[str] = []
-        self.bodies: dict[str, Any] = {}
-        self.on_ask: Callable[[str], None] = lambda what: None
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def says(self, what: str, *answers: Answer) -> None:
-        self.answers[what] = list(answers)
-
-    def answer(self, what: str) -> Answer:
-        self.asked.append(what)
-        self.on_ask(what)
-        known = self.answers.get(what) or [(404, {"message": f"no {what}"})]
-        return known.pop(0) if len(known) > 1 else known[0]
-
-    def _handler(gateway) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - two selves
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def answer(self) -> None:
-                what = f"{self.command} {self.path.partition('?')[0]}"
-                length = int(self.headers.get("Content-Length", 0))
-                gateway.bodies[what] = json.loads(self.rfile.read(length)) if length else None
-                status, body = gateway.answer(what)
-                data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
-
-            def log_message(self, *args: object) -> None:
-                """Tests look at what was asked."""
-
-        return Handler
 
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
-    fake = FakeGateway()
-    thread = threading.Thread(target=fake.server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with serving_fake_gateway() as fake:
         yield fake
-    finally:
-        fake.server.shutdown()
-        thread.join()
-        fake.server.server_close()
 
 
 @pytest.fixture(autouse=True)
@@ -133,19 +82,6 @@ def _progress(phase: str, **trials: int) -> Answer:
     }
 
 
-def _command(gateway: FakeGateway, *arguments: str) -> int:
-    """The exit code of a command, in this process."""
-    before = sys.argv
-    sys.argv = ["trialbus", *arguments, "--url", gateway.url]
-    try:
-        with pytest.raises(SystemExit) as ended:
-            main()
-    finally:
-        sys.argv = before
-    code = ended.value.code
-    return code if isinstance(code, int) else 0
-
-
 @pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1)])
 def test_run_ends_as_the_experiment_does(
     gateway: FakeGateway, file: str, capsys: pytest.CaptureFixture[str], phase: str, code: int
@@ -157,7 +93,7 @@ def test_run_ends_as_the_experiment_does(
         _progress("Running", running=2),
         _progress(phase, succeeded=4),
     )
-    assert _command(gateway, "run", file) == code
+    assert command_code(gateway, "run", file) == code
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("tune: Running; 0/4 done; 2 running;")
     assert "Best trial: tune-abcd1234" in lines
@@ -172,7 +108,7 @@ def test_run_as_json_prints_the_experiment_and_nothing_else(
     gateway.says(f"PUT {NAMED}", (201, {"id": "1", "uid": "1", "created": True}))
     gateway.says(f"GET {NAMED}/progress", _progress("Succeeded", succeeded=4))
     gateway.says(f"GET {NAMED}", (200, {"kind": "Experiment", "status": {}}))
-    assert _command(gateway, "run", file, "--json") == 0
+    assert command_code(gateway, "run", file, "--json") == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {"kind": "Experiment", "status": {}}
     assert "Best trial" in captured.err
@@ -183,7 +119,7 @@ def test_run_of_what_had_finished_shows_the_result_and_how_to_start_anew(
 ) -> None:
     gateway.says(f"PUT {NAMED}", (200, {"id": "1", "uid": "1", "created": False}))
     gateway.says(f"GET {NAMED}/progress", _progress("Failed", failed=4))
-    assert _command(gateway, "run", file) == 1
+    assert command_code(gateway, "run", file) == 1
     assert "  trialbus delete tune -n default\n" in capsys.readouterr().out
 
 
@@ -195,12 +131,12 @@ def test_a_refusal_of_the_stack_is_shown_problem_by_problem(
         {"field": "", "message": "it is being deleted"},
     ]
     gateway.says(f"PUT {NAMED}", (422, {"message": "refused", "problems": problems}))
-    assert _command(gateway, "run", file) == 2
+    assert command_code(gateway, "run", file) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["spec.parameters: cannot be changed", "it is being deleted"]
 
 
-def test_a_service_that_is_away_is_waited_for_with_the_same_command(
+def test_a_service_that_is_away_is_waited_for_with_the_samecommand_code(
     gateway: FakeGateway, file: str
 ) -> None:
     away: Answer = (503, {"message": "the experiment service is away"})
@@ -210,7 +146,7 @@ def test_a_service_that_is_away_is_waited_for_with_the_same_command(
     )
     gateway.says(f"PUT {NAMED}", away, away, (201, {"id": "1", "uid": "1", "created": True}))
     gateway.says(f"GET {NAMED}/progress", away, _progress("Succeeded", succeeded=4))
-    assert _command(gateway, "run", file) == 0
+    assert command_code(gateway, "run", file) == 0
     sent = [each for each in ids if each is not None]
     assert len(sent) == 3
     assert len(set(sent)) == 1
@@ -222,7 +158,7 @@ def test_an_address_where_nobody_answers_is_named(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     gateway.url = f"http://127.0.0.1:{port}"
-    assert _command(gateway, "get", "experiments") == 1
+    assert command_code(gateway, "get", "experiments") == 1
     assert f"no stack answers at http://127.0.0.1:{port}" in capsys.readouterr().err
 
 
@@ -289,14 +225,14 @@ def test_wait_tells_by_its_code_what_became_of_it(
     gateway.says(f"GET {NAMED}", (200, {}))
     gateway.says(f"GET {NAMED}/progress", _progress("Running"), _progress(phase))
     arguments = ["wait", "tune", "--for", goal, "--timeout", "200ms"]
-    assert _command(gateway, *arguments) == code
+    assert command_code(gateway, *arguments) == code
 
 
 def test_wait_for_deleted_is_over_when_it_is_gone(gateway: FakeGateway) -> None:
     gone: Answer = (404, {"message": "no such experiment"})
     gateway.says(f"GET {NAMED}", (200, {}))
     gateway.says(f"GET {NAMED}/progress", _progress("Deleting"), gone)
-    assert _command(gateway, "wait", "tune", "--for=Deleted") == 0
+    assert command_code(gateway, "wait", "tune", "--for=Deleted") == 0
 
 
 @pytest.mark.parametrize(
@@ -309,110 +245,4 @@ def test_durations_are_read(text: str, expected: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "-1s", "5 m", "1d"])
 def test_what_is_no_duration_is_refused(gateway: FakeGateway, text: str) -> None:
-    assert _command(gateway, "wait", "tune", f"--timeout={text}") == 2
-
-
-def _listed(*places: str) -> Answer:
-    items = [{"metadata": {"name": "tune", "namespace": place}} for place in places]
-    return 200, {"items": [*items, {"metadata": {"name": "b", "namespace": "c"}}], "next": None}
-
-
-def test_a_name_that_is_in_one_other_namespace_only_is_found(
-    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gateway.says("GET /v1/experiments", _listed("kubeflow"))
-    gateway.says("POST /v1/namespaces/kubeflow/experiments/tune/suspend", (202, {}))
-    assert _command(gateway, "suspend", "tune") == 0
-    assert capsys.readouterr().out == "kubeflow/tune is being suspended\n"
-
-
-def test_a_name_in_several_namespaces_must_be_chosen(
-    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gateway.says("GET /v1/experiments", _listed("b", "a"))
-    assert _command(gateway, "delete", "tune") == 2
-    assert "several namespaces have tune (a, b): choose with -n" in capsys.readouterr().err
-    assert not [what for what in gateway.asked if what.startswith("DELETE")]
-
-
-def test_the_default_namespace_comes_first(gateway: FakeGateway) -> None:
-    gateway.says(f"GET {NAMED}", (200, {}))
-    gateway.says(f"DELETE {NAMED}", (202, {}))
-    assert _command(gateway, "delete", "tune") == 0
-    assert "GET /v1/experiments" not in gateway.asked
-
-
-def test_a_name_that_nobody_has_is_an_error(
-    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gateway.says("GET /v1/experiments", _listed())
-    assert _command(gateway, "explain", "tune") == 1
-    assert "there is no experiment or trial called tune" in capsys.readouterr().err
-
-
-def test_lists_are_read_page_by_page(
-    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pages = [
-        (200, {"items": [{"metadata": {"name": name}}], "next": after})
-        for name, after in (("one", "x"), ("two", None))
-    ]
-    gateway.says("GET /v1/trials", *pages)
-    assert _command(gateway, "get", "trials", "-o", "json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["kind"] == "TrialList"
-    assert [each["metadata"]["name"] for each in found["items"]] == ["one", "two"]
-
-
-def test_a_table_shows_the_newest_condition_and_the_best_trial(
-    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
-) -> None:
-    best = {
-        "bestTrialName": "tune-abcd1234",
-        "observation": {"metrics": [{"name": "loss", "latest": "0.5"}]},
-    }
-    conditions = [
-        {"type": "Created", "status": "True"},
-        {"type": "Running", "status": "True"},
-        {"type": "Succeeded", "status": "False"},
-    ]
-    found = {
-        "metadata": {"name": "tune", "namespace": "default"},
-        "spec": {"maxTrialCount": 4},
-        "status": {
-            "conditions": conditions,
-            "trials": 3,
-            "trialsSucceeded": 2,
-            "currentOptimalTrial": best,
-        },
-    }
-    gateway.says("GET /v1/experiments", (200, {"items": [found], "next": None}))
-    assert _command(gateway, "get", "experiments") == 0
-    heading, row = capsys.readouterr().out.splitlines()
-    expected = ["default", "tune", "Running", "3/4", "2", "loss=0.5", "tune-abcd1234"]
-    assert row.split() == expected
-    assert heading.index("BEST TRIAL") == row.index("tune-abcd1234")
-
-
-def test_events_are_printed_one_a_line(
-    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
-) -> None:
-    event = {
-        "type": "io.trialbus.trial.failed.v1",
-        "time": "2026-01-02T03:04:05Z",
-        "subject": "tune-abcd1234",
-        "experiment": "tune",
-        "data": {"reason": "TrialFailed", "message": "exit code 1"},
-    }
-    stream = f": still here\n\nid: 1\ndata: {json.dumps(event)}\n\n"
-    gateway.says(f"GET {NAMED}", (200, {}))
-    gateway.says(f"GET {NAMED}/events", (200, stream))
-    assert _command(gateway, "events", "tune") == 0
-    expected = "2026-01-02T03:04:05Z  trial.failed  tune-abcd1234  TrialFailed  exit code 1\n"
-    assert capsys.readouterr().out == expected
-
-
-def test_a_log_comes_out_as_it_is(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
-    gateway.says("GET /v1/trials/tune-abcd1234/log", (200, "epoch=1\nloss=0.5\nno end"))
-    assert _command(gateway, "logs", "tune-abcd1234") == 0
-    assert capsys.readouterr().out == "epoch=1\nloss=0.5\nno end"
+    assert command_code(gateway, "wait", "tune", f"--timeout={text}") == 2

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from trialbus.local.death_signal import die_with, show_as
+from trialbus.local.supervisor_log import log
 
 # What every service imports sooner or later.
 COMMON_MODULES = ("trialbus.local.hosting",)
@@ -63,8 +64,10 @@ def _load_services() -> None:
     that cannot be imported fails in its own process, with its own log."""
     definitions: Any = importlib.import_module("trialbus.local.definitions")
     for name in definitions.service_names():
-        with suppress(Exception):
+        try:
             definitions.load_definition(name)
+        except Exception as error:  # noqa: BLE001 - whatever a module of somebody else raises
+            log("not loaded", process=name, error=repr(error))
 
 
 def _serve(orders: socket.socket) -> Order | None:
