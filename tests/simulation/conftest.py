@@ -32,7 +32,7 @@ async def build_inline(parts: Parts) -> Behaviour:
 
 
 def compose_launcher(parts: Parts, launcher: Launcher, boot: str) -> Behaviour:
-    return compose(parts, launcher, host="sim", boot=boot)
+    return compose(parts, launcher, host=boot.partition(" ")[0].replace("/", "-"), boot=boot)
 
 
 @pytest.fixture(scope="session")

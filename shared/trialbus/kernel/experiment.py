@@ -115,7 +115,8 @@ class Experiment:
 
     alive_name: `<namespace>/<name>` while it is not deleted: unique. active: whether the sweep
     must look at it. source: the object as the user applied it. next_index: trials opened so
-    far. finished: trials closed so far, which is also the newest finish number.
+    far. finished: trials closed so far, which is also the newest finish number. commands: ids of
+    the last ones taken, so that a late repeat does not undo what came after it.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Experiment:
     drawn: int = 0
     exhausted: bool = False
     look_ahead: LookAhead | None = None
+    commands: tuple[str, ...] = ()
     outbox: tuple[Event, ...] = ()
     outbox_at: float | None = None
 

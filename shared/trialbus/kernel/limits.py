@@ -79,6 +79,8 @@ MAX_OUTBOX_EVENTS = 64
 OUTBOX_IDLE_S = 1.0
 # Lost compare-and-set races of one look; then the next hint or sweep looks again.
 MAX_COMMIT_RETRIES = 8
+# Ids of commands that an experiment has taken: a repeat may come this many commands late.
+MAX_REMEMBERED_COMMANDS = 16
 
 # Metrics -------------------------------------------------------------------------------------
 # Longer lines of output are skipped and counted: memory stays small at any length.

@@ -6,7 +6,7 @@ run does is a script; its state at any time is computed from the script, so noth
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -154,20 +154,18 @@ class MemoryWorld:
         now = self.now()
         return sum(self._is_alive(run, now) for run in self._intervals.get(group, ()))
 
-    def most_alive(self, group: str) -> int:
-        """The largest number of them that ever lived at one instant."""
-        changes = []
+    def lives(self, group: str) -> list[tuple[float, float | None]]:
+        """From when to when each run of an experiment lived; None: it still does."""
+        lives = []
         for run in self._intervals.get(group, ()):
             end = run.end()
             if run.started_at is not None and (end is None or end.at > run.started_at):
-                changes.append((run.started_at, 1))
-                if end is not None:
-                    changes.append((end.at, -1))
-        most = alive = 0
-        for _, change in sorted(changes):  # an end before a start at the same instant
-            alive += change
-            most = max(most, alive)
-        return most
+                lives.append((run.started_at, None if end is None else end.at))
+        return lives
+
+    def most_alive(self, group: str) -> int:
+        """The largest number of them that ever lived at one instant."""
+        return most_at_once(self.lives(group))
 
     # For launchers -----------------------------------------------------------------------------
 
@@ -304,6 +302,19 @@ class MemoryLauncher:
 
     async def close(self) -> None:
         self._world.leave(self)
+
+
+def most_at_once(lives: Iterable[tuple[float, float | None]]) -> int:
+    changes = []
+    for start, end in lives:
+        changes.append((start, 1))
+        if end is not None:
+            changes.append((end, -1))
+    most = alive = 0
+    for _, change in sorted(changes):  # an end before a start at the same instant
+        alive += change
+        most = max(most, alive)
+    return most
 
 
 def _group(run_id: str) -> str:

@@ -28,6 +28,7 @@ class Left:
     """What one experiment left in the store."""
 
     where: str
+    outputs: Mapping[str, bytes]
     state: Experiment
     trials: list[Trial]
     runs: list[Run]
@@ -41,8 +42,10 @@ def check(outcome: Outcome) -> None:
         name: outcome.world.store.documents(name)
         for name in ("trials", "runs", "chunks", "answers")
     }
+    outputs = outcome.outputs
     for state in outcome.experiments:
         left = Left(
+            outputs=outputs,
             where=f"seed {outcome.seed}, {state.name}",
             state=state,
             trials=_of(state, stored["trials"], TRIAL),
@@ -55,7 +58,8 @@ def check(outcome: Outcome) -> None:
         check_points(left)
         check_best(left)
         check_runs(left)
-        check_metrics(outcome, left)
+        check_metrics(left)
+        check_unavailable(left)
     check_starts(outcome)
     check_events(outcome, stored["trials"])
     check_tidiness(outcome)
@@ -74,7 +78,7 @@ def check_budget(outcome: Outcome, left: Left) -> None:
     _expect(not state.open and not state.closing, left.where, state.open, state.closing)
     operated = outcome.story.operated and state.name == outcome.story.names[0]
     allowed = max(MOST_PARALLEL, outcome.story.parallel) if operated else outcome.story.parallel
-    most = outcome.most_alive[state.id]
+    most = outcome.most_alive(state.id)
     _expect(most <= allowed, left.where, f"{most} runs at once, {allowed} allowed")
 
 
@@ -140,7 +144,7 @@ def check_runs(left: Left) -> None:
             _expect(stopped, left.where, earlier.id, "was not the last, but had a result")
 
 
-def check_metrics(outcome: Outcome, left: Left) -> None:
+def check_metrics(left: Left) -> None:
     """Law 9: what a run printed is stored once, in order and whole; of a stopped run the start."""
     points: dict[str, list[str]] = {}
     ends: dict[str, int] = {}
@@ -152,11 +156,19 @@ def check_metrics(outcome: Outcome, left: Left) -> None:
             _expect(series.first_step == steps + 1, left.where, chunk.id, series.first_step)
             points[chunk.run] += map(repr, series.values)
     for run in left.runs:
-        printed = [repr(it) for it in _losses(outcome.outputs.get(run.id, b""))]
+        printed = [repr(it) for it in _losses(left.outputs.get(run.id, b""))]
         stored = points.get(run.id, [])
         whole = run.exit_code is not None and run.started_at is not None
         wanted = printed if whole else printed[: len(stored)]
         _expect(stored == wanted, left.where, run.id, stored, printed)
+
+
+def check_unavailable(left: Left) -> None:
+    """Law 9: only what was never printed is not available."""
+    for trial in left.trials:
+        if trial.phase is TrialPhase.METRICS_UNAVAILABLE:
+            printed = left.outputs[f"{trial.id}.{trial.attempt}"]
+            _expect(not _losses(printed), left.where, trial.name, trial.message)
 
 
 def _losses(output: bytes) -> list[float]:

@@ -3,9 +3,11 @@
 import asyncio
 import gc
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -17,7 +19,7 @@ from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.ports.launcher import Launcher, RunPlan, RunState
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
-from trialbus.testkit.memory_launcher import LOST, MemoryWorld, Script
+from trialbus.testkit.memory_launcher import LOST, MemoryWorld, Script, most_at_once
 from trialbus.testkit.mortal_launcher import MortalLauncher
 from trialbus.testkit.virtual_time import run_virtual
 from trialbus.testkit.world import LoopClock, Weather, World
@@ -37,23 +39,54 @@ _ALL_BYTES = 1 << 20
 # A look at all objects after every 700 new ones, Python's way, would cost a third of the time.
 _GARBAGE_THRESHOLD = 50_000
 
-# The launcher needs a place to run things, on a machine that was booted: the simulation gives it
-# its own.
+# Composes a launcher over a place to run things, given the identity of the boot of its machine.
 LauncherComposer = Callable[[Parts, Launcher, str], Behaviour]
+
+
+# What the run with this id does, under a seed.
+Program = Callable[[int, str, RunPlan], Script]
+
+
+def script_of(seed: int, run_id: str, plan: RunPlan) -> Script:
+    """What a run does: mostly reports a few values of its loss and ends well."""
+    rng = Random(f"{seed}/{run_id}")
+    parameters = json.loads(plan.files["parameters.json"])
+    loss = float(parameters["x"]) ** 2
+    fate = rng.random()
+    if fate < 0.03:
+        return LOST
+    steps = rng.randrange(1, 5)
+    pace = rng.choice([0.001, 0.1, 0.5])
+    lines = tuple(
+        (pace * step, f"epoch {step} loss={loss + 3.0 / step}\n".encode())
+        for step in range(1, steps + 1)
+    )
+    duration = pace * (steps + 0.5)
+    if fate < 0.08:
+        return Script(output=lines, duration_s=duration, exit_code=1)
+    if fate < 0.11:
+        return Script(output=((0.0, b"nothing to see\n"),), duration_s=duration)
+    if fate < 0.13:
+        return Script(output=((0.0, b"loss=nan\n"),), duration_s=duration)
+    return Script(output=lines, duration_s=duration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What a seed tells. weather None: drawn from the seed. twins: whether a service may have a
-    second replica. operated: whether somebody suspends, resumes and edits meanwhile."""
+    """What a seed tells. weather None: drawn from the seed. replicas: further processes from the
+    start; twins: whether another may be drawn. machines: where trials run, each with a launcher.
+    operated: whether somebody suspends, resumes and edits meanwhile."""
 
     names: tuple[str, ...] = NAMES
     trials: int = TRIALS
     parallel: int = PARALLEL
     faults: int = FAULTS
     weather: Weather | None = None
+    replicas: tuple[str, ...] = ()
     twins: bool = True
+    machines: int = 1
     operated: bool = True
+    program: Program = script_of
     limit_s: float = _LIMIT_S
 
 
@@ -61,23 +94,10 @@ FAIR = Story(faults=0, weather=Weather(), twins=False, operated=False)
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What one seed left behind. starts: executions by run id; outputs: what each run printed;
-    most_alive: runs of an experiment (by uid) that ever lived at one instant."""
-
-    seed: int
-    story: Story
-    world: World
-    starts: Mapping[str, int]
-    outputs: Mapping[str, bytes]
-    most_alive: Mapping[str, int]
-    experiments: list[Experiment]
-
-
-@dataclass(slots=True)
 class Machine:
-    """Where trials run. boots: how often it was started."""
+    """Where trials run, with its launcher. boots: how often it was started."""
 
+    launcher: str
     place: MemoryWorld
     boots: int = 1
 
@@ -86,7 +106,28 @@ class Machine:
         world.faults += 1
         self.place.reboot()
         self.boots += 1
-        world.crash("trial_launcher", away_s=1.0)
+        world.crash(self.launcher, away_s=1.0)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one seed left behind. outputs: what each run printed."""
+
+    seed: int
+    story: Story
+    world: World
+    machines: list[Machine]
+    outputs: Mapping[str, bytes]
+    experiments: list[Experiment]
+
+    @property
+    def starts(self) -> Counter[str]:
+        """Executions by run id, wherever."""
+        return sum((machine.place.starts for machine in self.machines), Counter())
+
+    def most_alive(self, uid: str) -> int:
+        """Runs of an experiment that ever lived at one instant."""
+        return most_at_once(life for machine in self.machines for life in machine.place.lives(uid))
 
 
 def simulate(
@@ -119,12 +160,11 @@ async def _simulate(
     story: Story,
 ) -> Outcome:
     rng = Random(seed)
-    world, machine = _build(seed, definitions, compose_launcher, story, rng)
-    world.start_all()
+    world, machines = build_world(seed, definitions, compose_launcher, story, rng)
     if story.twins and rng.random() < 0.25:
         world.start(f"{rng.choice(_REPLICATED)}/2")
-    faults = asyncio.ensure_future(_inject(world, machine, rng, story.faults))
-    await _post_all(world, seed, story)
+    faults = asyncio.ensure_future(_inject(world, machines, rng, story.faults))
+    await post_all(world, seed, story)
     operator = asyncio.ensure_future(_operate(world, seed, story, rng))
     await _wait_for_ends(world, len(story.names))
     await asyncio.gather(faults, operator)
@@ -134,41 +174,55 @@ async def _simulate(
     await world.close()
     if world.failures:
         raise world.failures[0]
-    place = machine.place
+    outputs = {
+        run_id: machine.place.read(run_id, 0, _ALL_BYTES)
+        for machine in machines
+        for run_id in machine.place.starts
+    }
     return Outcome(
         seed=seed,
         story=story,
         world=world,
-        starts=dict(place.starts),
-        outputs={run_id: place.read(run_id, 0, _ALL_BYTES) for run_id in place.starts},
-        most_alive={it.id: place.most_alive(it.id) for it in experiments},
+        machines=machines,
+        outputs=outputs,
         experiments=experiments,
     )
 
 
-def _build(
+def build_world(
     seed: int,
     definitions: Mapping[str, ServiceDefinition],
     compose_launcher: LauncherComposer,
     story: Story,
     rng: Random,
-) -> tuple[World, Machine]:
-    clock = LoopClock()
-    machine = Machine(
-        MemoryWorld(lambda run_id, plan: script_of(seed, run_id, plan), now=clock.now)
-    )
+) -> tuple[World, list[Machine]]:
+    """All services, started, and where their trials run."""
+    now = LoopClock().now
+    machines = {
+        name: Machine(name, MemoryWorld(partial(story.program, seed), now=now))
+        for name in (
+            "trial_launcher",
+            *(f"trial_launcher/{n}" for n in range(2, story.machines + 1)),
+        )
+    }
 
     async def build_launcher(parts: Parts) -> Behaviour:
-        mortal = MortalLauncher(machine.place.launcher(), world, world.life("trial_launcher"))
-        return compose_launcher(parts, mortal, f"boot-{machine.boots}")
+        machine = machines[parts.telemetry.service]
+        mortal = MortalLauncher(machine.place.launcher(), world, world.life(machine.launcher))
+        return compose_launcher(parts, mortal, f"{machine.launcher} {machine.boots}")
 
-    launcher = replace(definitions["trial_launcher"], build=build_launcher)
+    named = dict(definitions)
+    if "trial_launcher" in named:
+        named["trial_launcher"] = replace(named["trial_launcher"], build=build_launcher)
     world = World(
-        definitions={**definitions, launcher.name: launcher},
+        definitions=named,
         rng=rng,
         weather=story.weather if story.weather is not None else _weather(rng),
     )
-    return world, machine
+    world.start_all()
+    for key in (*story.replicas, *list(machines)[1:]):
+        world.start(key)
+    return world, list(machines.values())
 
 
 def _weather(rng: Random) -> Weather:
@@ -183,16 +237,16 @@ def _weather(rng: Random) -> Weather:
 _REPLICATED = ("experiment", "suggestion", "metrics_collector", "early_stopping")
 
 
-async def _inject(world: World, machine: Machine, rng: Random, count: int) -> None:
+async def _inject(world: World, machines: list[Machine], rng: Random, count: int) -> None:
     """Faults at random times, until so many have happened."""
     while world.faults < count:
         await asyncio.sleep(rng.expovariate(1 / _FAULT_INTERVAL_S))
         # Nobody may live just now.
         if world.processes:
-            _go_wrong(world, machine, rng, rng.choice(world.processes))
+            _go_wrong(world, machines, rng, rng.choice(world.processes))
 
 
-def _go_wrong(world: World, machine: Machine, rng: Random, key: str) -> None:
+def _go_wrong(world: World, machines: list[Machine], rng: Random, key: str) -> None:
     match rng.randrange(11):
         case 0 | 1 | 2 | 3:
             world.doom(key, calls=rng.randrange(40), away_s=rng.uniform(0.1, 3.0))
@@ -207,6 +261,7 @@ def _go_wrong(world: World, machine: Machine, rng: Random, key: str) -> None:
         case 8:
             world.wipe_bus()
         case 9:
+            machine = rng.choice(machines)
             machine.reboot(world) if rng.random() < 0.2 else _lose_one(world, machine, rng)
         case _:
             for each in world.processes:
@@ -244,7 +299,8 @@ _CHANGES: tuple[Mapping[str, Any], ...] = (
 )
 
 
-async def _post_all(world: World, seed: int, story: Story) -> None:
+async def post_all(world: World, seed: int, story: Story) -> None:
+    """Ask for the experiments, as a gateway does."""
     replies = await asyncio.gather(
         *(
             _post(world, experiment_object(name, seed, story), f"{name}-{seed}")
@@ -316,27 +372,3 @@ def experiment_object(name: str, seed: int, story: Story) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": spec,
     }
-
-
-def script_of(seed: int, run_id: str, plan: RunPlan) -> Script:
-    """What a run does: mostly reports a few values of its loss and ends well."""
-    rng = Random(f"{seed}/{run_id}")
-    parameters = json.loads(plan.files["parameters.json"])
-    loss = float(parameters["x"]) ** 2
-    fate = rng.random()
-    if fate < 0.03:
-        return LOST
-    steps = rng.randrange(1, 5)
-    pace = rng.choice([0.001, 0.1, 0.5])
-    lines = tuple(
-        (pace * step, f"epoch {step} loss={loss + 3.0 / step}\n".encode())
-        for step in range(1, steps + 1)
-    )
-    duration = pace * (steps + 0.5)
-    if fate < 0.08:
-        return Script(output=lines, duration_s=duration, exit_code=1)
-    if fate < 0.11:
-        return Script(output=((0.0, b"nothing to see\n"),), duration_s=duration)
-    if fate < 0.13:
-        return Script(output=((0.0, b"loss=nan\n"),), duration_s=duration)
-    return Script(output=lines, duration_s=duration)

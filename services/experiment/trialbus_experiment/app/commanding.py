@@ -13,7 +13,7 @@ from trialbus.contracts.katib.spec import parse_experiment
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Poison, Problem, Refused, Transient
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
-from trialbus.kernel.limits import MAX_COMMIT_RETRIES
+from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_REMEMBERED_COMMANDS
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
@@ -103,12 +103,16 @@ class Commanding:
         state = EXPERIMENT.decode(document)
         if asked.command.uid not in (None, state.id):
             return CommandReply(accepted=False, stale=True, message="another experiment by now")
+        if asked.command.id in state.commands or _uid_made_by(asked.command.id) == state.id:
+            return CommandReply(accepted=True, id=asked.command.id, uid=state.id)
         kept = self._parts.outbox.unsent(EXPERIMENTS.name, state.id, state.outbox)
         lean = replace(state, outbox=kept, outbox_at=state.outbox_at if kept else None)
         after = change(lean)
-        if after is lean:
+        if after is lean and state.ended:
             return CommandReply(accepted=True, id=asked.command.id, uid=state.id)
-        return after, document
+        # Remembered even if it changes nothing: at its late repeat it might.
+        taken = (*state.commands, asked.command.id)[-MAX_REMEMBERED_COMMANDS:]
+        return replace(after, version=state.version + 1, commands=taken), document
 
     def _applied(self, asked: _Asked) -> Applied:
         if asked.command.object is None:
@@ -125,7 +129,7 @@ class Commanding:
                 ]
             )
         return Applied(
-            uid=str(uuid.uuid5(_UIDS, asked.command.id)),
+            uid=_uid_made_by(asked.command.id),
             namespace=parsed.namespace,
             name=parsed.name,
             spec=replace(parsed.spec, working_dir=asked.command.working_dir),
@@ -152,6 +156,10 @@ class Commanding:
         if gone:
             return CommandReply(accepted=False, stale=True, message="created and deleted before")
         return CommandReply(accepted=True, id=asked.command.id, uid=uid)
+
+
+def _uid_made_by(command_id: str) -> str:
+    return str(uuid.uuid5(_UIDS, command_id))
 
 
 def _edit(state: Experiment, applied: Applied, now: float) -> Experiment:
