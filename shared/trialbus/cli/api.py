@@ -3,12 +3,19 @@
 import http.client
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from trialbus.cli.failures import FAILED, REFUSED, CommandFailed, NotFound, Unreachable
+from trialbus.cli.failures import (
+    FAILED,
+    REFUSED,
+    CommandFailed,
+    NotFound,
+    StackGone,
+    Unreachable,
+)
 
 Json = Any
 REQUEST_TIMEOUT_S = 30.0
@@ -18,9 +25,12 @@ _GONE = (OSError, http.client.HTTPException)
 
 
 class Api:
-    """base: http://host:port. remedy: what to do when nobody answers there."""
+    """base: http://host:port. remedy: what to do when nobody answers there. has_ended: whether
+    its stack is known to be gone for good."""
 
-    def __init__(self, base: str, *, remedy: str) -> None:
+    def __init__(
+        self, base: str, *, remedy: str, has_ended: Callable[[], bool] = lambda: False
+    ) -> None:
         parts = urlsplit(base if "//" in base else f"//{base}")
         if parts.scheme not in ("", "http") or not parts.hostname:
             raise CommandFailed(f"{base} is no address of a stack: http://HOST:PORT", REFUSED)
@@ -28,6 +38,7 @@ class Api:
         self._address = (parts.hostname, parts.port or 80)
         self._prefix = parts.path.rstrip("/")
         self._remedy = remedy
+        self._has_ended = has_ended
         self._connection: http.client.HTTPConnection | None = None
 
     def get(self, path: str, **query: str | int | None) -> Json:
@@ -44,7 +55,8 @@ class Api:
                 return
 
     def call(self, method: str, path: str, body: Json = None) -> Json:
-        """The answer's JSON. Raises NotFound, Unreachable, or CommandFailed with the problems."""
+        """The answer's JSON. Raises NotFound, Unreachable, StackGone, or CommandFailed with the
+        problems."""
         try:
             response = self._send(method, path, body)
             answer = response.read()
@@ -109,7 +121,9 @@ class Api:
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def _unreachable(self, error: Exception) -> Unreachable:
+    def _unreachable(self, error: Exception) -> CommandFailed:
+        if self._has_ended():
+            return StackGone(f"the stack at {self.base} has ended")
         return Unreachable([f"no stack answers at {self.base} ({error})", self._remedy])
 
 

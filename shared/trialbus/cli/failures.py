@@ -22,5 +22,9 @@ class Unreachable(CommandFailed):
     """Nobody answers at the address, or not now."""
 
 
+class StackGone(CommandFailed):
+    """The stack has ended: nobody will ever answer at its address."""
+
+
 class NotFound(CommandFailed):
     """The stack knows no such object."""

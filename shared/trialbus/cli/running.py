@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from trialbus.cli.api import Api, experiment_path
-from trialbus.cli.failures import FAILED, INTERRUPTED, OK, NotFound
+from trialbus.cli.failures import FAILED, INTERRUPTED, OK, NotFound, StackGone
 from trialbus.cli.progress import Progress, summary
 from trialbus.cli.reading import ExperimentFile, read_experiment
 from trialbus.cli.stacks import api_of, connect, data_folder
@@ -118,6 +118,8 @@ def _interrupted(api: Api, experiment: ExperimentFile, out: TextIO) -> int:
         )
     except NotFound:
         _say(out, "it had not been accepted yet")
+    except StackGone as gone:
+        _say(out, f"{gone}; what still runs is taken over when you go on")
     except TimeoutError:
         _say(out, "some trials still run; they are taken over when you go on")
     else:

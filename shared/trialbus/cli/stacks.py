@@ -33,7 +33,11 @@ def connect(data_dir: Path | None, url: str | None) -> Api:
 
 
 def api_of(status: StackStatus, folder: Path) -> Api:
-    return Api(status.http, remedy=f"see how it is with: trialbus status{_where(folder)}")
+    return Api(
+        status.http,
+        remedy=f"see how it is with: trialbus status{_where(folder)}",
+        has_ended=lambda: not stack_file.is_held(folder),
+    )
 
 
 def local_only(url: str | None) -> None:
