@@ -75,6 +75,8 @@ ACK_TIMEOUT_S = 5.0
 MAX_WAITING_REQUESTS = 4096
 # A full outbox starts no new trial (condition BusUnavailable).
 MAX_OUTBOX_EVENTS = 64
+# What one event lists of many trials or runs; it always tells how many there are.
+MAX_TOLD_ITEMS = 100
 # Sent entries of an idle document are cleared after this long.
 OUTBOX_IDLE_S = 1.0
 # Lost compare-and-set races of one look; then the next hint or sweep looks again.

@@ -153,6 +153,8 @@ class HintLoop:
         try:
             if error is None:
                 await delivery.ack()
+            elif isinstance(error, Transient) and delivery.attempt >= MAX_DELIVERIES:
+                await delivery.ack()  # nothing is wrong with it; the sweep looks again
             elif isinstance(error, Poison) or delivery.attempt >= MAX_DELIVERIES:
                 await self._bury(delivery, f"{type(error).__name__}: {error}")
             else:

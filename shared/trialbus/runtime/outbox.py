@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from trialbus.contracts.envelope import encode_event
 from trialbus.contracts.messages import Message
@@ -87,8 +87,15 @@ class Outbox:
         """Publish hints at once. Losing one costs a sweep, so a bus that is away is no error."""
         if not notices:
             return
+        messages = []
+        for notice in notices:
+            try:
+                messages.append(encode_event(notice))
+            except Poison as poison:
+                self._telemetry.dead_letters.inc()
+                self._telemetry.log.error("unpublishable notice", id=notice.id, reason=str(poison))
         try:
-            await self._bus.publish([encode_event(notice) for notice in notices])
+            await self._bus.publish(messages)
         except Transient as error:
             self._telemetry.log.warning("notices dropped", count=len(notices), error=str(error))
         else:
@@ -161,7 +168,11 @@ class Outbox:
     def _adopt(self, collection: str, document: Document) -> None:
         key = (collection, str(document["_id"]))
         sent = self._sent.get(key, {})
-        events = _EVENTS.validate_python(document["outbox"])
+        try:
+            events = _EVENTS.validate_python(document["outbox"])
+        except ValidationError as error:
+            self._telemetry.log.error("unreadable outbox", id=key[1], error=str(error))
+            return
         for event in events:
             if event.id not in sent and event.id not in self._waiting:
                 self._enqueue(self._urgent, key, event)

@@ -15,7 +15,7 @@ from trialbus.kernel.limits import (
 )
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
-from trialbus.runtime.sweeping import active_experiments
+from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_experiment.app.trial_documents import TrialDocuments
 from trialbus_experiment.app.views import Views
 from trialbus_experiment.core.commands import delete
@@ -31,6 +31,7 @@ class ExperimentReactor:
         self._parts = parts
         self._views = Views(parts.store)
         self._trials = TrialDocuments(parts.store, parts.outbox)
+        self._purging = Purging(parts.store, parts.clock, self._remove_trials)
 
     async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
         """Advance each experiment as far as what is seen allows."""
@@ -106,12 +107,17 @@ class ExperimentReactor:
             self._views.forget(state.id)
             self._trials.forget(state.id)
         if state.phase is ExperimentPhase.DELETED:
-            await self._parts.store.delete(TRIALS.name, Query(equals={"uid": state.id}))
+            await self._purging.purge({state.id: state.completed_at})
+
+    async def _remove_trials(self, uid: str) -> bool:
+        await self._parts.store.delete(TRIALS.name, Query(equals={"uid": uid}))
+        return True
 
     async def sweep(self) -> Sequence[str]:
-        """Every experiment that is not at rest; and what has outlived its retention."""
+        """Every experiment that is not at rest, and deleted ones of which trials may be left;
+        what has outlived its retention is deleted."""
         await self._expire()
-        return await active_experiments(self._parts.store)
+        return [*await active_experiments(self._parts.store), *await self._purging.due()]
 
     async def _expire(self) -> None:
         now = self._parts.clock.now()
@@ -134,10 +140,12 @@ class ExperimentReactor:
                     limit=_SWEPT_EXPIRED,
                 ),
             )
-            writes = []
-            for document in expired:
-                decision = delete(EXPERIMENT.decode(document), now)
-                writes.append(Write(base=document, document=EXPERIMENT.encode(decision.state)))
+            states = self._decode({str(it["_id"]): it for it in expired}, {})
+            writes = [
+                Write(base=it, document=EXPERIMENT.encode(delete(states[it["_id"]], now).state))
+                for it in expired
+                if it["_id"] in states
+            ]
             if writes:
                 await self._parts.store.commit(EXPERIMENTS.name, writes)
 

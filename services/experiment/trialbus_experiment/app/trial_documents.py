@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from trialbus.contracts.collections import TRIALS
 from trialbus.contracts.documents import TRIAL
-from trialbus.kernel.errors import Transient
 from trialbus.kernel.experiment import Experiment, OpenState
 from trialbus.kernel.ids import trial_id
 from trialbus.kernel.trial import Trial
@@ -118,7 +117,7 @@ class TrialDocuments:
         for state, index in self._due(states):
             trial = self._known[state.id].get(index)
             if trial is None:
-                raise Transient(f"trial {index} of {state.id} is not readable yet")
+                continue  # not readable yet: it stays in `closing`, the next look comes to it
             if trial.ended:
                 self._settled[state.id].add(index)
             else:

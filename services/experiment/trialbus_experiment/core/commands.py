@@ -6,10 +6,9 @@ from typing import Any
 
 from trialbus.kernel.conditions import drop_conditions
 from trialbus.kernel.errors import Problem, Refused
-from trialbus.kernel.experiment import Experiment, ExperimentPhase, OpenState
+from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import seed_of
 from trialbus.kernel.spec import ExperimentSpec, ResumePolicy
-from trialbus_experiment.core.closing import reopened
 from trialbus_experiment.core.draft import Decision, Draft
 from trialbus_experiment.core.states import Happening
 
@@ -113,12 +112,8 @@ def _resume(draft: Draft) -> None:
     draft.move(Happening.RESUME_ASKED)
     draft.set(active=True, conditions=drop_conditions(draft.state.conditions, "Suspended"))
     for index, trial in list(draft.open.items()):
-        if trial.state is OpenState.PAUSED:
-            draft.open[index] = reopened(trial, draft.now)
-        elif trial.stop:
+        if trial.stop:
             draft.open[index] = replace(trial, stop="")
-    if draft.open:
-        draft.emit("trials.opened", indices=sorted(draft.open))
     draft.condition("Running", reason="ExperimentResumed", message="Experiment is running")
     draft.emit("experiment.resumed", reason="ExperimentResumed")
     draft.note("resumed")
@@ -131,6 +126,10 @@ def _restart(draft: Draft, wanted: ExperimentSpec) -> None:
         condition.type == "Succeeded" and condition.reason == "ExperimentMaxTrialsReached"
         for condition in state.conditions
     )
+    larger = wanted.max_trial_count is None or wanted.max_trial_count > state.next_index
+    if reached and wanted.resume_policy is not ResumePolicy.NEVER and not larger:
+        message = f"must be greater than status.trials count ({state.next_index})"
+        raise Refused([Problem(field="spec.maxTrialCount", message=message)])
     if not reached or wanted.resume_policy is ResumePolicy.NEVER:
         raise Refused(
             [

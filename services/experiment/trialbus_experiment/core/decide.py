@@ -7,6 +7,7 @@ results come in, trials close, the budget is judged, trials open, points are ask
 from dataclasses import replace
 
 from trialbus.kernel.experiment import Experiment, ExperimentPhase, OpenState, OpenTrial
+from trialbus.kernel.limits import MAX_TOLD_ITEMS
 from trialbus_experiment.core.closing import close, reopened
 from trialbus_experiment.core.draft import Decision, Draft
 from trialbus_experiment.core.ending import end_if_complete, judge_budget, stop_open_trials
@@ -26,6 +27,7 @@ def decide(state: Experiment, observed: Observed, now: float) -> Decision:
     take_answers(draft, observed.answers)
     for index in list(draft.open):
         _follow(draft, index, observed)
+    _tell_retries(draft)
     judge_budget(draft)
     open_trials(draft)
     ask_for_points(draft)
@@ -54,23 +56,30 @@ def _follow(draft: Draft, index: int, observed: Observed) -> None:
         case Ended():
             close(draft, index, outcome, observation, observed.answers.get(trial.request))
         case Paused():
-            _pause_or_go_on(draft, index, trial)
+            _pause(draft, index, trial)
         case Lost(message=message):
-            _reopen(draft, index, replace(trial, lost=trial.lost + 1))
-            draft.emit("trial.retried", reason="AttemptLost", message=message, index=index)
+            draft.open[index] = reopened(replace(trial, lost=trial.lost + 1), draft.now)
+            draft.retried[index] = message
             draft.note(f"attempt {trial.attempt} of trial {index} was lost")
         case Waiting():
             pass
 
 
-def _pause_or_go_on(draft: Draft, index: int, trial: OpenTrial) -> None:
-    """The attempt was stopped by a suspension, which may be over by now."""
-    if draft.state.phase is ExperimentPhase.SUSPENDED:
-        draft.open[index] = replace(trial, state=OpenState.PAUSED, stop="")
+def _pause(draft: Draft, index: int, trial: OpenTrial) -> None:
+    """The attempt was stopped by a suspension; when that is over, a free place reopens it."""
+    draft.open[index] = replace(trial, state=OpenState.PAUSED, stop="")
+
+
+def _tell_retries(draft: Draft) -> None:
+    """One event for all attempts that were lost since the last look."""
+    if not draft.retried:
         return
-    _reopen(draft, index, trial)
-
-
-def _reopen(draft: Draft, index: int, trial: OpenTrial) -> None:
-    draft.open[index] = reopened(trial, draft.now)
-    draft.emit("trials.opened", indices=sorted(draft.open))
+    lost = sorted(draft.retried)
+    draft.emit(
+        "trial.retried",
+        reason="AttemptLost",
+        message=draft.retried[lost[0]],
+        count=len(lost),
+        indices=lost[:MAX_TOLD_ITEMS],
+    )
+    draft.emit("trials.opened", count=len(lost), indices=lost[:MAX_TOLD_ITEMS])

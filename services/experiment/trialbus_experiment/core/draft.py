@@ -34,6 +34,8 @@ class Draft:
         self.closing: dict[int, ClosingTrial] = {
             int(key): trial for key, trial in state.closing.items()
         }
+        # Trials whose attempt was lost, with why.
+        self.retried: dict[int, str] = {}
         self._events: dict[str, Event] = {}
         self._reasons: list[str] = []
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from trialbus.kernel.experiment import ExperimentPhase, OpenState
+from trialbus.kernel.limits import MAX_TOLD_ITEMS
 from trialbus.kernel.run import StopReason
 from trialbus.kernel.spec import AtGoal
 from trialbus_experiment.core.closing import close_paused
@@ -69,7 +70,8 @@ def stop_open_trials(draft: Draft) -> None:
             draft.open[index] = replace(trial, stop=reason.value)
             asked.append(index)
     if asked:
-        draft.emit("trials.stopping", reason=reason.value, indices=asked)
+        told = asked[:MAX_TOLD_ITEMS]
+        draft.emit("trials.stopping", reason=reason.value, count=len(asked), indices=told)
         draft.note(f"stopping {len(asked)}: {reason.value}")
 
 
@@ -115,7 +117,13 @@ def _end(draft: Draft) -> None:
         "Succeeded" if succeeded else "Failed", reason=verdict.reason, message=verdict.message
     )
     # Points ahead are dropped: they were never trials.
-    draft.set(active=False, requests=(), drawn=draft.state.next_index, completed_at=draft.now)
+    draft.set(
+        active=False,
+        requests=(),
+        drawn=draft.state.next_index,
+        exhausted=False,
+        completed_at=draft.now,
+    )
     draft.emit(
         "experiment.succeeded" if succeeded else "experiment.failed",
         reason=verdict.reason,

@@ -63,17 +63,17 @@ def judge(
 ) -> RunOutcome:
     """The outcome of an attempt.
 
-    A command that ended by itself with exit code 0 succeeded even if a stop was on its way. A
-    run is judged only when all its metrics are stored, or a deadline later: what is missing then
-    is said.
+    What we stopped was stopped, even if the command took the signal and exited with 0: it may not
+    have done its work. A run is judged only when all its metrics are stored, or a deadline later:
+    what is missing then is said.
     """
     if run.phase is RunPhase.LOST:
         return _lost(run, lost_before, stop_wanted)
     if not run.ended:
         return Waiting()
-    by_itself = run.exit_code == 0
+    by_itself = run.exit_code == 0 and not run.stop_reason
     suspended = StopReason.SUSPENDED.value
-    if not by_itself and run.stop_reason == suspended and stop_wanted in (suspended, ""):
+    if run.stop_reason == suspended and stop_wanted in (suspended, ""):
         return Paused()
     finished_at = run.finished_at if run.finished_at is not None else now
     if observation is None and now - finished_at < OBSERVATION_DEADLINE_S:

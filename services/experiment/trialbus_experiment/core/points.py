@@ -8,8 +8,10 @@ from trialbus.kernel.limits import (
     FREE_AHEAD_FACTOR,
     FREE_AHEAD_MAX_POINTS,
     FREE_AHEAD_MIN_POINTS,
+    MAX_TOLD_ITEMS,
 )
 from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
+from trialbus_experiment.core.closing import reopened
 from trialbus_experiment.core.draft import Draft
 from trialbus_experiment.core.stalls import bus_is_stalled
 from trialbus_experiment.core.states import Happening
@@ -46,7 +48,7 @@ def open_trials(draft: Draft) -> None:
     state = draft.state
     if state.phase not in SCHEDULING_PHASES or bus_is_stalled(draft.before, draft.now):
         return
-    opened = []
+    opened = _reopen_paused(draft)
     index = state.next_index
     while len(draft.open) < state.spec.parallel_trial_count and index < _end_of_budget(draft):
         request = _request_of(state.requests, index)
@@ -71,8 +73,18 @@ def open_trials(draft: Draft) -> None:
         draft.emit("experiment.started", message="Experiment is running")
     draft.move(Happening.TRIALS_OPENED)
     draft.condition("Running", reason="ExperimentRunning", message="Experiment is running")
-    draft.emit("trials.opened", indices=opened)
+    draft.emit("trials.opened", count=len(opened), indices=opened[:MAX_TOLD_ITEMS])
     draft.note(f"opened {len(opened)}")
+
+
+def _reopen_paused(draft: Draft) -> list[int]:
+    """Trials that a suspension stopped come first, and wait for a place as new ones do."""
+    paused = [index for index, trial in draft.open.items() if trial.state is OpenState.PAUSED]
+    free = draft.state.spec.parallel_trial_count - (len(draft.open) - len(paused))
+    reopened_now = sorted(paused)[: max(0, free)]
+    for index in reopened_now:
+        draft.open[index] = reopened(draft.open[index], draft.now)
+    return reopened_now
 
 
 def ask_for_points(draft: Draft) -> None:
@@ -82,7 +94,7 @@ def ask_for_points(draft: Draft) -> None:
         return
     if any(request.got is None for request in state.requests):
         return
-    count = min(_wanted(draft), _end_of_budget(draft) - state.drawn)
+    count = min(_wanted(draft), _end_of_budget(draft) - state.drawn, FREE_AHEAD_MAX_POINTS)
     if count <= 0:
         return
     request = PointsRequest(

@@ -46,9 +46,14 @@ class Experiments:
         documents = await self._store.get_many(EXPERIMENTS.name, uids, fields=fields)
         seen = {}
         for uid, document in documents.items():
-            about = known.get(uid) or _about(document)
+            try:
+                about = known.get(uid) or _about(document)
+                attempts = _open_attempts(document)
+            except (KeyError, TypeError, ValueError):
+                # Unreadable: as if it were not there, so that the others of the group are.
+                continue
             self._remember(uid, about)
-            seen[uid] = Seen(about=about, open=_open_attempts(document))
+            seen[uid] = Seen(about=about, open=attempts)
         return seen
 
     def _remember(self, uid: str, about: About) -> None:

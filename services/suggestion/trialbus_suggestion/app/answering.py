@@ -12,6 +12,7 @@ from trialbus.kernel.errors import Poison, Refused, Transient
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import SCHEDULING_PHASES, Experiment, ExperimentPhase
 from trialbus.kernel.ids import answer_id
+from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus.kernel.proposals import FinishedTrial, History, Proposal, ProposalRequest, Study
 from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus.ports.compute import Compute
@@ -111,7 +112,7 @@ class Answering:
             points=proposal.points,
             exhausted=proposal.exhausted,
             look_ahead=self._look_ahead(spec.algorithm.name),
-            refused=refused,
+            refused=None if refused is None else refused[:MAX_MESSAGE_CHARS],
             answered_at=self._parts.clock.now(),
             took_s=round(self._parts.clock.monotonic() - started, 6),
         )
@@ -170,13 +171,16 @@ class _PastOf:
             key = answer_id(self._state.id, number)
             documents = await self._parts.store.get_many(ANSWERS.name, [key])
             if key not in documents:
-                raise Transient(f"answer {number} is not readable yet")
+                continue  # a request that a finished experiment dropped unanswered
             answer = ANSWER.decode(documents[key])
             # Points ahead that a restart dropped were drawn anew: the later answer counts.
             for index, point in enumerate(answer.points, start=answer.first):
                 found.setdefault(index, point)
             if answer.first <= first:
                 break
+        missing = [index for index in range(first, self._request.first) if index not in found]
+        if missing:
+            raise Transient(f"the answer with point {missing[0]} is not readable yet")
         return tuple(found[index] for index in range(first, self._request.first))
 
     async def _finished(self, after: int) -> tuple[FinishedTrial, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from trialbus.contracts import subjects
 from trialbus.contracts.chunks import ChunkReply
-from trialbus.kernel.errors import Transient
+from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.limits import (
     LOG_TAIL_BYTES,
     MAX_MESSAGE_CHARS,
@@ -31,12 +31,13 @@ _SURVEY_INTERVAL_S = 2.0
 class Followed:
     """One live run. run: as committed. stop_asked: the reason that was passed on. refused:
     the collector wants nothing more of it. complete: the collector has all of it. recorded: its
-    end waits for its commit."""
+    end waits for its commit. unsendable: why its metrics cannot travel."""
 
     run: Run
     tail: OutputTail
     stop_asked: str = ""
     refused: bool = False
+    unsendable: str = ""
     complete: bool = False
     recorded: bool = False
     shipping: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -53,6 +54,7 @@ class Following:
         self._record = record
         self._runs: dict[str, Followed] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
+        self._shipping: dict[str, asyncio.Task[None]] = {}
         self._early: set[str] = set()
 
     def ids(self, uid: str) -> frozenset[str]:
@@ -65,6 +67,10 @@ class Following:
         if run.id in self._early:
             self._early.discard(run.id)
             self.end([run.id])
+
+    def record(self, before: Run, after: Run) -> None:
+        """The end of a run that was never followed."""
+        self._record(before, after)
 
     def forget(self, run_id: str) -> None:
         """Its end is committed."""
@@ -80,7 +86,10 @@ class Following:
     async def watch_ends(self) -> None:
         """For ever: end runs as soon as the launcher says so."""
         while True:
-            self.end(await self._launcher.ended(timeout_s=_ENDED_WAIT_S))
+            try:
+                self.end(await self._launcher.ended(timeout_s=_ENDED_WAIT_S))
+            except OSError as error:
+                await self._after(error)
 
     async def survey(self) -> None:
         """For ever: find ends that were missed, and let the launcher enforce its limits."""
@@ -90,8 +99,17 @@ class Following:
             running = self._live()
             if not running:
                 continue
-            status = await self._launcher.status(running)
+            try:
+                status = await self._launcher.status(running)
+            except OSError as error:
+                await self._after(error)
+                continue
             self.end([key for key, it in status.items() if it.state is not RunState.RUNNING])
+
+    async def _after(self, error: OSError) -> None:
+        """The machine is short of something (descriptors, disk): go on when it may be over."""
+        self._parts.telemetry.log.error("cannot look at runs", error=str(error))
+        await self._parts.clock.sleep(_SURVEY_INTERVAL_S)
 
     def end(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
@@ -107,17 +125,22 @@ class Following:
         return task
 
     def _report(self, task: asyncio.Task[None]) -> None:
-        """What went wrong is looked at again by the survey; it must not be silent."""
+        """What went wrong with one run stays with it; it is looked at again, and never silent."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._parts.telemetry.log.error(
-                "ending a run failed", error=f"{type(error).__name__}: {error}"
+                "following a run failed", error=f"{type(error).__name__}: {error}"
             )
 
     async def ship_live(self) -> None:
-        """For ever: send what running trials have reported since the last look."""
+        """For ever: send what running trials have reported since the last look. A run whose
+        answer is late keeps nobody else waiting."""
         while True:
             await self._parts.clock.sleep(TAIL_INTERVAL_S)
-            await asyncio.gather(*(self._ship_once(self._runs[key]) for key in self._live()))
+            for key in self._live():
+                if key not in self._shipping:
+                    task = asyncio.ensure_future(self._ship_once(self._runs[key]))
+                    self._shipping[key] = task
+                    task.add_done_callback(self._report)
 
     def _live(self) -> list[str]:
         return [
@@ -125,16 +148,17 @@ class Following:
         ]
 
     async def _ship_once(self, followed: Followed) -> None:
-        async with followed.shipping:
-            if followed.refused or not await self._read_more(followed):
-                return
-            try:
+        try:
+            async with followed.shipping:
+                if followed.refused:
+                    return
+                await self._read_more(followed)
                 while await self._send_next(followed):
                     pass
-            except Transient as error:
-                self._parts.telemetry.log.debug(
-                    "chunk waits", run=followed.run.id, error=str(error)
-                )
+        except Transient as error:
+            self._parts.telemetry.log.debug("chunk waits", run=followed.run.id, error=str(error))
+        finally:
+            self._shipping.pop(followed.run.id, None)
 
     async def _read_more(self, followed: Followed) -> bool:
         data = await self._launcher.read(followed.run.id, followed.tail.read_to, READ_BLOCK_BYTES)
@@ -148,9 +172,13 @@ class Following:
         if report is None or followed.refused:
             return False
         run = followed.run
+        try:
+            data = report.to_bytes()
+        except Poison as poison:
+            followed.refused, followed.unsendable = True, f"its metrics cannot be sent: {poison}"
+            return False
         request = Request(
-            subject=subjects.metric(run.namespace, run.experiment, run.trial),
-            data=report.to_bytes(),
+            subject=subjects.metric(run.namespace, run.experiment, run.trial), data=data
         )
         answer = await self._parts.bus.request(request, timeout_s=REQUEST_TIMEOUT_S)
         reply = ChunkReply.from_bytes(answer)
@@ -160,6 +188,8 @@ class Following:
             return False
         followed.tail.resume_at(reply.stored_to)
         followed.complete = reply.final
+        if not reply.final and reply.stored_to == report.from_byte:
+            raise Transient("the collector took nothing")
         return not reply.final
 
     async def _end(self, followed: Followed) -> None:
@@ -169,42 +199,54 @@ class Following:
             status = (await self._launcher.status([run_id]))[run_id]
             if status.state is RunState.RUNNING:
                 return
-            stored = True
+            unstored = ""
             if status.state is RunState.FINISHED:
-                stored = await self._ship_rest(followed)
-            after = await self._ended(followed.run, status, stored)
+                unstored = await self._ship_rest(followed)
+            after = await self._ended(followed.run, status, unstored)
             followed.recorded = True
             self._record(followed.run, after)
         finally:
             self._ending.pop(followed.run.id, None)
 
-    async def _ship_rest(self, followed: Followed) -> bool:
-        deadline = self._parts.clock.monotonic() + OBSERVATION_DEADLINE_S
+    async def _ship_rest(self, followed: Followed) -> str:
+        """Block by block, so that a long output needs little memory. Returns why not all of it
+        could be stored, "" if it was. The deadline counts from the last progress."""
         async with followed.shipping:
-            while self._parts.clock.monotonic() < deadline:
-                while await self._read_more(followed):
-                    pass
-                followed.tail.end(self._parts.clock.now())
+            progress_at = self._parts.clock.monotonic()
+            while not (followed.complete or followed.refused):
                 before = followed.tail.stored_to
                 try:
-                    await self._send_next(followed)
+                    await self._ship_block(followed)
                 except Transient as error:
                     self._parts.telemetry.log.debug("end waits", error=str(error))
-                if followed.complete or followed.refused:
-                    return True
-                if followed.tail.stored_to == before:
+                now = self._parts.clock.monotonic()
+                if followed.tail.stored_to != before:
+                    progress_at = now
+                elif now - progress_at > OBSERVATION_DEADLINE_S:
+                    return f"its metrics could not be stored in {OBSERVATION_DEADLINE_S:g} s"
+                elif not (followed.complete or followed.refused):
                     await self._parts.clock.sleep(_RETRY_DELAY_S)
-        return False
+        return followed.unsendable
 
-    async def _ended(self, run: Run, status: RunStatus, stored: bool) -> Run:
+    async def _ship_block(self, followed: Followed) -> None:
+        """Read one block of an ended run and send what it holds; at the end the final chunk."""
+        while await self._send_next(followed):
+            pass
+        while not (followed.complete or followed.refused):
+            if not await self._read_more(followed):
+                followed.tail.end(self._parts.clock.now())
+            while await self._send_next(followed):
+                pass
+
+    async def _ended(self, run: Run, status: RunStatus, unstored: str) -> Run:
         start = max(0, status.output_bytes - LOG_TAIL_BYTES)
         tail = await self._launcher.read(run.id, start, LOG_TAIL_BYTES)
         lost = status.state in (RunState.LOST, RunState.ABSENT)
         message = status.message
         if lost and not message:
             message = "its processes ended without leaving a result"
-        if not stored:
-            message = f"its metrics could not be stored in {OBSERVATION_DEADLINE_S:g} s; {message}"
+        if unstored:
+            message = f"{unstored}; {message}" if message else unstored
         return replace(
             run,
             version=run.version + 1,
@@ -220,6 +262,7 @@ class Following:
         )
 
     async def close(self) -> None:
-        for task in list(self._ending.values()):
+        tasks = [*self._ending.values(), *self._shipping.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._ending.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,7 +11,7 @@ from trialbus.kernel.errors import Poison, Refused
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import run_id, trial_id
-from trialbus.kernel.limits import MAX_MESSAGE_CHARS
+from trialbus.kernel.limits import MAX_MESSAGE_CHARS, MAX_TOLD_ITEMS
 from trialbus.kernel.metric_lines import MetricFilter
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.trial import Trial
@@ -169,7 +169,12 @@ class Launching:
         if status.state is RunState.ABSENT and same_boot:
             again = Intend(index=run.index, attempt=run.attempt)
             trial = (await self._trials([(state, again)]))[trial_id(state.id, run.index)]
-            plan = plan_of(state, trial, run.attempt, self._place)
+            try:
+                plan = plan_of(state, trial, run.attempt, self._place)
+            except Refused as refused:
+                after = replace(_unstartable(run, str(refused)), version=run.version + 1)
+                self._following.record(run, after)
+                return
             await self._launcher.start([plan])
             status = (await self._launcher.status([run.id]))[run.id]
         self._following.add(run, _tail(state, run))
@@ -251,7 +256,12 @@ def _notices(runs: Sequence[Run]) -> list[Event]:
             namespace=own[0].namespace,
             experiment=own[0].experiment,
             at=own[0].created_at,
-            data={"runs": [{"trial": run.trial, "attempt": run.attempt} for run in own]},
+            data={
+                "count": len(own),
+                "runs": [
+                    {"trial": run.trial, "attempt": run.attempt} for run in own[:MAX_TOLD_ITEMS]
+                ],
+            },
         )
         for (uid, type_), own in groups.items()
     ]

@@ -24,9 +24,9 @@ class Logs:
     async def _answer(self, request: Request) -> LogReply:
         try:
             asked = LogRequest.from_bytes(request.data)
+            status = (await self._launcher.status([asked.run]))[asked.run]
         except Poison:
             return LogReply(known=False, ended=True)
-        status = (await self._launcher.status([asked.run]))[asked.run]
         if status.state is RunState.ABSENT:
             return LogReply(known=False, ended=True)
         size = max(_LONGEST_CHARACTER_BYTES, min(asked.max_bytes, _MAX_BYTES))

@@ -8,6 +8,7 @@ from trialbus.contracts.collections import RUNS
 from trialbus.contracts.documents import RUN
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.events import Event
+from trialbus.kernel.limits import MAX_TOLD_ITEMS
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.ports.store import Outcome, Write
 from trialbus.runtime.parts import Parts
@@ -82,7 +83,7 @@ def _notices(ended: Iterable[Run]) -> Iterable[Event]:
             experiment=first.experiment,
             at=max(run.finished_at or run.created_at for run in runs),
             message=f"{len(runs)} ended",
-            data={"runs": [_told(run) for run in runs]},
+            data={"count": len(runs), "runs": [_told(run) for run in runs[:MAX_TOLD_ITEMS]]},
         )
 
 

@@ -1,5 +1,6 @@
 """Following one run's output: bytes in, chunks of metric points out, resumable at any byte."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -28,27 +29,40 @@ class OutputTail:
         self.read_to = 0
         self._ended = False
         self._points: list[Point] = []
+        # Of the newest line: where it ends, and how many points it gave.
+        self._line_end = -1
+        self._line_points = 0
         self._parser = LineParser(metric_filter, wanted)
 
     def feed(self, data: bytes, now: float) -> None:
         self.read_to += len(data)
-        self._points.extend(self._parser.feed(data, now))
+        self._take(self._parser.feed(data, now))
 
     def end(self, now: float) -> None:
         """The run has ended and everything is read."""
         if not self._ended:
-            self._points.extend(self._parser.finish(now))
+            self._take(self._parser.finish(now))
             self._ended = True
+
+    def _take(self, points: Sequence[Point]) -> None:
+        """Keep what fits: of one line at most a chunk's worth, or it could never be sent."""
+        for point in points:
+            if point.end_byte != self._line_end:
+                self._line_end, self._line_points = point.end_byte, 0
+            self._line_points += 1
+            if self._line_points <= MAX_CHUNK_POINTS:
+                self._points.append(point)
 
     def resume_at(self, stored_to: int) -> None:
         """The collector's word on where the chain ends: read again from there if we differ."""
         if stored_to <= self._parser.consumed and stored_to >= self.stored_to:
-            self._points = [point for point in self._points if point.end_byte > stored_to]
+            del self._points[: bisect_right(self._points, stored_to, key=_end_of)]
             self.stored_to = stored_to
             return
         self.stored_to = self.read_to = stored_to
         self._ended = False
         self._points = []
+        self._line_end = -1
         self._parser = LineParser(self._filter, self._wanted, start=stored_to)
 
     def next_report(self) -> ChunkReport | None:
@@ -67,16 +81,17 @@ class OutputTail:
         )
 
     def _next_piece(self) -> Piece:
-        """A whole number of lines, at most MAX_CHUNK_POINTS points unless one line has more."""
+        """A whole number of lines, at most MAX_CHUNK_POINTS points."""
         if len(self._points) <= MAX_CHUNK_POINTS:
             return Piece(points=tuple(self._points), to_byte=self._parser.consumed)
         count = MAX_CHUNK_POINTS
         while count > 1 and self._points[count - 1].end_byte == self._points[count].end_byte:
             count -= 1
-        end = self._points[count - 1].end_byte
-        while count < len(self._points) and self._points[count].end_byte == end:
-            count += 1
-        return Piece(points=tuple(self._points[:count]), to_byte=end)
+        return Piece(points=tuple(self._points[:count]), to_byte=self._points[count - 1].end_byte)
+
+
+def _end_of(point: Point) -> int:
+    return point.end_byte
 
 
 def _series(points: Sequence[Point]) -> tuple[ReportedSeries, ...]:
