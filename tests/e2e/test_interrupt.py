@@ -36,12 +36,12 @@ async def stack(tmp_path: Path) -> AsyncIterator[RealStack]:
         stack.down()
 
 
-def experiment(stack: RealStack, trial_s: float = 0.5) -> str:
+def experiment(stack: RealStack, trial_s: float = 0.5, trials: int = TRIALS) -> str:
     """The file of one whose trials trace what they do."""
     command = ["python", "-IS", str(PROBED), str(probe(stack)), "{x}", str(POINTS)]
     durations = [str(trial_s), str(trial_s)]
     return stack.write(
-        experiment_object("tune", [*command, *durations], trials=TRIALS, parallel=PARALLEL)
+        experiment_object("tune", [*command, *durations], trials=trials, parallel=PARALLEL)
     )
 
 
@@ -82,12 +82,12 @@ async def text_of(process: "subprocess.Popen[str]", within_s: float = DEADLINE_S
     return out + err
 
 
-def check_all_are_done(stack: RealStack, final: dict[str, Any]) -> None:
+def check_all_are_done(stack: RealStack, final: dict[str, Any], trials: int = TRIALS) -> None:
     """final: the experiment as `--json` prints it. Every trial has succeeded, once."""
-    assert final["status"]["trialsSucceeded"] == final["status"]["trials"] == TRIALS
+    assert final["status"]["trialsSucceeded"] == final["status"]["trials"] == trials
     ended = Counter(trial for trial, _, _ in traces(stack, "ended"))
     assert ended == dict.fromkeys(ended, 1)
-    assert len(ended) == TRIALS
+    assert len(ended) == trials
     begun = Counter((trial, attempt) for trial, attempt, _ in traces(stack, "begun"))
     assert set(begun.values()) == {1}
     assert {trial for trial, _ in begun} == set(ended)
@@ -128,12 +128,14 @@ async def test_an_interruption_before_the_experiment_began_leaves_nothing(stack:
     assert traces(stack, "begun") == []
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["while they run", "when they have ended"])
 async def test_a_killed_run_takes_its_stack_along_and_its_trials_are_taken_over(
-    stack: RealStack,
+    stack: RealStack, at_once: bool
 ) -> None:
     """Trials belong to the folder, not to the processes that started them: they go on to their
     end, and the next run takes their results."""
-    file = experiment(stack, trial_s=2.0)
+    trials = 2 * PARALLEL
+    file = experiment(stack, trial_s=6.0 if at_once else 1.0, trials=trials)
     with running(stack, file) as run:
         await until_begun(stack, PARALLEL)
         status = stack.status
@@ -143,12 +145,16 @@ async def test_a_killed_run_takes_its_stack_along_and_its_trials_are_taken_over(
     await until(
         lambda: not any(is_alive(pid) for pid in every if pid), "no orphans", within_s=DEADLINE_S
     )
-    await stack.until_nothing_runs()
-    # The last ones were not stopped: they have said all they had to say.
-    assert sorted(traces(stack, "ended")) == sorted(traces(stack, "begun"))
+    if at_once:
+        assert traces(stack, "ended") == []
+        assert all(is_alive(pid) for _, _, pid in traces(stack, "begun"))
+    else:
+        await stack.until_nothing_runs()
+        # The last ones were not stopped: they have said all they had to say.
+        assert sorted(traces(stack, "ended")) == sorted(traces(stack, "begun"))
     done = await stack.cli("run", file, "--json")
     assert done.code == 0, done.err
-    check_all_are_done(stack, json.loads(done.out))
+    check_all_are_done(stack, json.loads(done.out), trials)
     assert {attempt for _, attempt, _ in traces(stack, "begun")} == {1}
 
 
