@@ -1,13 +1,17 @@
 """All services over the in-memory world."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import TypeVar
 
 import pytest
 
 from trialbus.ports.launcher import Launcher
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
-from trialbus.testkit.scenario import Outcome, Story, simulate
+from trialbus.testkit import law_probes
+from trialbus.testkit.law_probes import InSteadyState, Play
+from trialbus.testkit.scenario import Machine, Outcome, Story, simulate
+from trialbus.testkit.world import World
 from trialbus_early_stopping.main import service as early_stopping
 from trialbus_experiment.main import service as experiment
 from trialbus_metrics_collector.main import service as metrics_collector
@@ -18,13 +22,9 @@ from trialbus_suggestion.main import service as suggestion
 from trialbus_trial_launcher.main import compose
 from trialbus_trial_launcher.main import service as trial_launcher
 
+T = TypeVar("T")
+
 WHOLE = Story()
-
-
-class Play(Protocol):
-    """Plays one seed to its end."""
-
-    def __call__(self, seed: int, story: Story = ...) -> Outcome: ...
 
 
 async def build_inline(parts: Parts) -> Behaviour:
@@ -32,19 +32,27 @@ async def build_inline(parts: Parts) -> Behaviour:
 
 
 def compose_launcher(parts: Parts, launcher: Launcher, boot: str) -> Behaviour:
-    return compose(parts, launcher, host=boot.partition(" ")[0].replace("/", "-"), boot=boot)
+    host = boot.partition(" ")[0].replace("/", "-")
+    return compose(parts, launcher, host=host, boot=boot)
 
 
-@pytest.fixture(scope="session")
-def definitions() -> dict[str, ServiceDefinition]:
+def definitions(without: str) -> dict[str, ServiceDefinition]:
     inline = replace(suggestion, build=build_inline)
     services = (experiment, inline, trial_launcher, metrics_collector, early_stopping)
-    return {it.name: it for it in services}
+    return {it.name: it for it in services if it.name != without}
 
 
 @pytest.fixture(scope="session")
-def play(definitions: dict[str, ServiceDefinition]) -> Play:
-    def once(seed: int, story: Story = WHOLE) -> Outcome:
-        return simulate(seed, definitions, compose_launcher, story)
+def play() -> Play:
+    def once(seed: int, story: Story = WHOLE, *, without: str = "") -> Outcome:
+        return simulate(seed, definitions(without), compose_launcher, story)
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def in_steady_state() -> InSteadyState:
+    def once(act: Callable[[World, list[Machine]], Awaitable[T]], *, without: str = "") -> T:
+        return law_probes.in_steady_state(definitions(without), compose_launcher, act)
 
     return once

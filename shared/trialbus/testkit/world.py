@@ -27,7 +27,8 @@ from trialbus.testkit.memory_store import MemoryClient as StoreClient
 from trialbus.testkit.memory_store import MemoryStore, StoreCall
 
 _EPOCH = 1_700_000_000.0
-_STORE_LATENCY_S = 0.002
+# The mean; single calls overtake each other.
+_STORE_LATENCY_S = 0.004
 _ACK_WAIT_S = 5.0
 # What a killed process awaits is cancelled again and again; nothing may resist this often.
 _BURIAL_ROUNDS = 200
@@ -127,7 +128,7 @@ class _StoreFaults:
         self._world = world
 
     async def before(self, call: StoreCall) -> None:
-        await asyncio.sleep(_STORE_LATENCY_S)
+        await asyncio.sleep(self._world.rng.expovariate(1 / _STORE_LATENCY_S))
         await self._world.passing(call.client)
 
     async def after(self, call: StoreCall) -> None:

@@ -201,14 +201,14 @@ class Following:
                 return
             unstored = ""
             if status.state is RunState.FINISHED:
-                unstored = await self._ship_rest(followed)
+                unstored = await self._ship_rest(followed, status.output_bytes)
             after = await self._ended(followed.run, status, unstored)
             followed.recorded = True
             self._record(followed.run, after)
         finally:
             self._ending.pop(followed.run.id, None)
 
-    async def _ship_rest(self, followed: Followed) -> str:
+    async def _ship_rest(self, followed: Followed, output_bytes: int) -> str:
         """Block by block, so that a long output needs little memory. Returns why not all of it
         could be stored, "" if it was. The deadline counts from the last progress."""
         async with followed.shipping:
@@ -216,7 +216,7 @@ class Following:
             while not (followed.complete or followed.refused):
                 before = followed.tail.stored_to
                 try:
-                    await self._ship_block(followed)
+                    await self._ship_block(followed, output_bytes)
                 except Transient as error:
                     self._parts.telemetry.log.debug("end waits", error=str(error))
                 now = self._parts.clock.monotonic()
@@ -228,12 +228,14 @@ class Following:
                     await self._parts.clock.sleep(_RETRY_DELAY_S)
         return followed.unsendable
 
-    async def _ship_block(self, followed: Followed) -> None:
-        """Read one block of an ended run and send what it holds; at the end the final chunk."""
+    async def _ship_block(self, followed: Followed, output_bytes: int) -> None:
+        """Read one block of an ended run and send what it holds; the last one makes the final
+        chunk, so a short output is one chunk."""
         while await self._send_next(followed):
             pass
         while not (followed.complete or followed.refused):
-            if not await self._read_more(followed):
+            more = await self._read_more(followed)
+            if not more or followed.tail.read_to >= output_bytes:
                 followed.tail.end(self._parts.clock.now())
             while await self._send_next(followed):
                 pass
