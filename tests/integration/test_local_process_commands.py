@@ -267,3 +267,27 @@ async def test_folders_are_for_the_owner_only(folder: Path, launcher: LocalProce
     await run(launcher, RunPlan(run_id=RUN, command=("true",)))
     assert [path.stat().st_mode & 0o777 for path in (folder, folder / RUN)] == [0o700, 0o700]
     assert (folder / RUN / OUTPUT).stat().st_mode & 0o777 == 0o600
+
+
+# What lies beside the command ---------------------------------------------------------------------
+
+
+async def test_files_of_the_plan_lie_in_the_run_folder_before_it_starts(
+    launcher: LocalProcessLauncher,
+) -> None:
+    plan = RunPlan(
+        run_id=RUN,
+        command=("/bin/sh", "-c", 'cat "$TRIALBUS_RUN_FOLDER/parameters.json"'),
+        files={"parameters.json": '{"x": "0.5"}'},
+    )
+    await run(launcher, plan)
+    assert await output_of(launcher, RUN) == b'{"x": "0.5"}'
+
+
+@pytest.mark.parametrize("name", ["../out.json", "claim", "output.log", "/etc/x.json", ".x", ""])
+async def test_a_file_with_a_name_of_ours_or_a_path_is_refused(
+    launcher: LocalProcessLauncher, name: str
+) -> None:
+    plan = RunPlan(run_id=RUN, command=("/bin/true",), files={name: ""})
+    with pytest.raises(Poison):
+        await launcher.start([plan])

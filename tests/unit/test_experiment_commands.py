@@ -20,7 +20,9 @@ from trialbus.testkit.experiment_states import (
     with_open,
 )
 from trialbus_experiment.core.commands import Applied, create, delete, edit, suspend
+from trialbus_experiment.core.decide import decide
 from trialbus_experiment.core.draft import Decision
+from trialbus_experiment.core.observed import Observed
 
 
 def applied(spec_: ExperimentSpec) -> Applied:
@@ -150,11 +152,30 @@ def test_resuming_wakes_a_resting_experiment() -> None:
     )
     state = suspend(resting, NOW, suspended=False).state
     assert state.active
-    assert (state.open["0"].attempt, state.open["0"].lost) == (2, 2)
-    assert (state.open["0"].state, state.open["0"].opened_at) == (OpenState.ACTIVE, NOW)
     assert (state.open["1"].attempt, state.open["1"].stop) == (1, "")
-    wake = next(event for event in state.outbox if event.type == "trials.opened")
-    assert wake.data == {"indices": [0, 1]}
+    # The next look gives the paused trial a place, as its next attempt.
+    after = decide(state, Observed(), NOW).state
+    assert (after.open["0"].attempt, after.open["0"].lost) == (2, 2)
+    assert (after.open["0"].state, after.open["0"].opened_at) == (OpenState.ACTIVE, NOW)
+    wake = next(event for event in after.outbox if event.type == "trials.opened")
+    assert wake.data == {"count": 1, "indices": [0]}
+
+
+def test_resuming_never_exceeds_a_lowered_parallelism() -> None:
+    paused = {}
+    for index in range(8):
+        paused |= opened(index, state=OpenState.PAUSED)
+    resting = experiment(
+        spec(suspend=True, parallel_trial_count=2, max_trial_count=10),
+        phase=Phase.SUSPENDED,
+        active=False,
+        next_index=8,
+        open=paused,
+    )
+    after = decide(suspend(resting, NOW, suspended=False).state, Observed(), NOW).state
+    active = [key for key, trial in after.open.items() if trial.state is OpenState.ACTIVE]
+    assert active == ["0", "1"]
+    assert len(after.open) == 8
 
 
 def test_suspending_what_has_ended_changes_no_phase() -> None:
@@ -189,6 +210,15 @@ def test_other_ends_are_final(reason: str, phase: Phase, policy: ResumePolicy) -
     state = finished(reason, spec(resume_policy=policy), phase)
     with pytest.raises(Refused, match="can be restarted"):
         edit(state, applied(spec(resume_policy=policy, max_trial_count=15)), NOW)
+
+
+@pytest.mark.parametrize("trials", [10, 5])
+def test_a_budget_that_is_not_larger_restarts_nothing(trials: int) -> None:
+    policy = ResumePolicy.LONG_RUNNING
+    state = finished("ExperimentMaxTrialsReached", spec(resume_policy=policy, max_trial_count=12))
+    wanted = spec(resume_policy=policy, max_trial_count=trials, parallel_trial_count=2)
+    with pytest.raises(Refused, match="must be greater than status.trials count"):
+        edit(state, applied(wanted), NOW)
 
 
 # Deleting --------------------------------------------------------------------------------------

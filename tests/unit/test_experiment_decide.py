@@ -94,9 +94,9 @@ def unavailable(why: str) -> Ended:
         (run(0), None, 0, "", NOW, Waiting()),
         (run(0), None, 0, "", LATE, unavailable("its metrics were not stored within 60 s")),
         (run(0), OTHER, 0, "", NOW, unavailable("it printed no value of 'loss'")),
-        # It ended well although a stop was on its way.
-        (run(0, stop_reason="GoalReached"), SEEN, 0, "GoalReached", NOW, SUCCEEDED),
-        (run(0, stop_reason="Suspended"), SEEN, 0, "Suspended", NOW, SUCCEEDED),
+        # It took our signal and ended with 0: it may not have done its work.
+        (run(0, stop_reason="GoalReached"), SEEN, 0, "GoalReached", NOW, killed("GoalReached")),
+        (run(0, stop_reason="Suspended"), SEEN, 0, "Suspended", NOW, Paused()),
         (run(0, exit_code=3), SEEN, 0, "", NOW, failed("exit code 3")),
         (run(0, exit_code=3), None, 0, "", NOW, Waiting()),
         (run(0, exit_code=3), None, 0, "", LATE, failed("exit code 3")),

@@ -64,7 +64,7 @@ def test_at_the_goal_running_trials_are_stopped_and_end_killed() -> None:
         "2": "GoalReached",
     }
     asked = {event.type: event for event in decision.state.outbox}
-    assert asked["trials.stopping"].data == {"indices": [1, 2]}
+    assert asked["trials.stopping"].data == {"count": 2, "indices": [1, 2]}
     assert asked["experiment.ending"].reason == "ExperimentGoalReached"
     killed = step(decision.state, stopped(1, "GoalReached"), stopped(2, "GoalReached"))
     assert killed.counts == Counts(succeeded=1, killed=2)
@@ -163,7 +163,7 @@ def test_suspended_trials_stop_pause_and_go_on_as_their_next_attempts() -> None:
     assert paused.open["0"].state is OpenState.PAUSED
     assert paused.counts == Counts(succeeded=1)
     assert sorted(paused.open) == ["0", "2"]
-    resumed = suspend(paused, NOW, suspended=False).state
+    resumed = step(suspend(paused, NOW, suspended=False).state, running(2))
     assert (resumed.open["0"].attempt, resumed.open["0"].state) == (2, OpenState.ACTIVE)
     # The third has not been stopped yet: it may go on, unless its stop was faster.
     assert (resumed.open["2"].attempt, resumed.open["2"].stop) == (1, "")

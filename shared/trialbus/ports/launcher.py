@@ -15,7 +15,7 @@ class RunPlan:
     """command: argv, never a shell string. env: added to the launcher's base environment.
     deadline_s: seconds from its start after which it is stopped (reason DeadlineExceeded).
     files: name -> text, written beside the run before it starts; the folder is told to it in
-    TRIALBUS_RUN_DIR."""
+    TRIALBUS_RUN_FOLDER."""
 
     run_id: str
     command: tuple[str, ...]

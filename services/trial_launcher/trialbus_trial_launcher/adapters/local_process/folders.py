@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ _REMOVED = ".old-"
 _ABANDONED_AFTER_S = 3600.0
 # Names are made of ids, never of user text: one path part, and no hidden one.
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_FILE_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}\.[a-z]{1,8}")
 
 
 def boot_id() -> str:
@@ -87,9 +88,11 @@ class RunFolders:
     def exists(self, run_id: str) -> bool:
         return os.path.lexists(self.path(run_id))
 
-    def claim(self, claim: Claim, *lines: bytes) -> OpenClaim | None:
-        """Makes the run's folder, its journal beginning with the claim and `lines`; None when it
-        is there already. Raises OSError if this place has no room for it."""
+    def claim(
+        self, claim: Claim, *lines: bytes, files: Mapping[str, str] | None = None
+    ) -> OpenClaim | None:
+        """Makes the run's folder with `files`, its journal beginning with the claim and `lines`;
+        None when it is there already. Raises OSError if this place has no room for it."""
         final = self.path(claim.run_id)
         prepared = f"{self._root}/{_PREPARED}{claim.run_id}-{secrets.token_hex(4)}"
         os.mkdir(prepared, 0o700)
@@ -98,6 +101,8 @@ class RunFolders:
             won = _open_files(prepared)
             fcntl.flock(won.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _write_whole(won.journal, claim_line(claim) + b"".join(lines))
+            for name, text in (files or {}).items():
+                _write_file(f"{prepared}/{_file_name(name)}", text)
             os.rename(prepared, final)
         except OSError as error:
             if won is not None:
@@ -177,6 +182,21 @@ class RunFolders:
                         taken = f"{self._root}/{_REMOVED}{secrets.token_hex(8)}"
                         os.rename(entry.path, taken)
                         self.delete([taken])
+
+
+def _file_name(name: str) -> str:
+    """A plain name that is none of ours; the names come from the product, never from users."""
+    if _FILE_NAME.fullmatch(name) is None or name in (CLAIM, OUTPUT):
+        raise Poison(f"not a file name: {name!r}")
+    return name
+
+
+def _write_file(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _write_whole(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
 
 
 def _open_files(folder: str) -> OpenClaim:

@@ -158,7 +158,9 @@ class LocalProcessLauncher:
         }
         problem = spawn.problem_of(plan.command, env["PATH"], plan.working_dir)
         claim = self._folders.claim(
-            self._new_claim(plan.run_id, plan.deadline_s), *_problem_lines(problem)
+            self._new_claim(plan.run_id, plan.deadline_s),
+            *_problem_lines(problem),
+            files=plan.files,
         )
         if claim is None:  # another was faster
             return
