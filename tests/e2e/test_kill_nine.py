@@ -25,7 +25,7 @@ from trialbus.ports.store import Query
 from trialbus.testkit.real_stack import RealStack, experiment_object, find_experiment
 from trialbus.testkit.waits import until
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 PROBED = Path(__file__).parents[1] / "data" / "trials" / "probed.py"
 SERVERS = ("nats-server", "mongod")
