@@ -37,6 +37,7 @@ from trialbus.testkit.gateway_world import (
     running_trial,
     trial_of,
 )
+from trialbus_gateway.app.answers import moment
 
 
 @pytest.fixture
@@ -148,6 +149,7 @@ async def test_progress_tells_counts_and_the_best_trial_with_its_command(world: 
     assert shown["trials"] == {
         "created": 3,
         "pending": 0,
+        "paused": 0,
         "running": 1,
         "succeeded": 1,
         "failed": 1,
@@ -277,6 +279,36 @@ async def test_an_experiment_is_explained_with_its_failures(world: World) -> Non
     told = [step["message"] for step in shown["chain"]]
     assert f"{failed.name}: exit code 3" in told
     assert any(step["event"] == "waiting" for step in shown["chain"])
+
+
+async def test_the_last_three_failures_are_told_however_long_ago_they_were(world: World) -> None:
+    state, trial = await running_trial(world)
+    # The finish numbers are not in the order of the indices.
+    ends = dict.fromkeys(range(6, 60), TrialPhase.SUCCEEDED)
+    ends |= dict.fromkeys((1, 2, 4), TrialPhase.FAILED) | {5: TrialPhase.METRICS_UNAVAILABLE}
+    finished = {1: 4, 2: 1, 4: 2, 5: 3}
+    for index, phase in ends.items():
+        ended = trial_of(
+            state,
+            index,
+            phase=phase,
+            finished=finished.get(index, index),
+            reason="TrialFailed",
+            message=f"end of {index}",
+            completed_at=state.created_at + finished.get(index, index),
+        )
+        await world.put(TRIAL.encode(ended), into=TRIALS.name)
+    counts = Counts(failed=3, metrics_unavailable=1, succeeded=54)
+    await world.change(state, next_index=60, finished=59, counts=counts)
+    world.store.full_scans.clear()
+    shown = await world.get(f"{PATH}/explain")
+    told = [
+        it["message"].partition(": ")[2] for it in shown["chain"] if it["event"] == "trial failed"
+    ]
+    assert told == ["end of 4", "end of 5", "end of 1"]
+    began = next(step for step in shown["chain"] if step["event"] == "running")
+    assert began["at"] == moment(trial.created_at)
+    assert world.store.full_scans == []
 
 
 # Metrics ------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from trialbus.cli import reading, watching
+from trialbus.cli.progress import parse_progress
+from trialbus.cli.running import Still
 from trialbus.cli.waiting import seconds
 from trialbus.kernel.catalogue import AlgorithmDescription, Catalogue
 from trialbus.testkit.fake_gateway import (
@@ -187,6 +189,17 @@ def test_an_interrupted_run_suspends_its_experiment_and_says_how_to_go_on(
     assert process.returncode == 130
     assert f"POST {NAMED}/suspend" in gateway.asked
     assert f"go on with: trialbus run {file} --url {gateway.url}" in out.splitlines()
+
+
+def test_an_interrupted_run_waits_no_longer_once_all_its_trials_are_paused() -> None:
+    def looks(progress: Answer, most: int) -> int:
+        still, seen = Still(), parse_progress(progress[1])
+        return next((look for look in range(1, most + 1) if still(seen)), 0)
+
+    assert looks(_progress("Suspended", paused=2, succeeded=1), 1) == 1
+    # A launcher may just be beginning to run it.
+    assert looks(_progress("Suspended", paused=1, pending=1), 4) == 0
+    assert looks(_progress("Suspended", running=1), 50) == 0
 
 
 def test_a_second_interrupt_leaves_at_once(gateway: FakeGateway, file: str, tmp_path: Path) -> None:

@@ -103,6 +103,30 @@ def test_a_table_shows_the_newest_condition_and_the_best_trial(
     assert heading.index("BEST TRIAL") == row.index("tune-abcd1234")
 
 
+@pytest.mark.parametrize("kind", ["experiments", "trials"])
+def test_a_table_shows_metrics_as_trials_are_compared_by_them(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    metrics = [
+        {"name": "acc", "min": "0.1", "max": "0.9861", "latest": "0.9749"},
+        {"name": "loss", "min": "0.2", "max": "9", "latest": "0.3"},
+        {"name": "rest", "min": "1", "max": "3", "latest": "2"},
+    ]
+    strategies = [{"name": "acc", "value": "max"}, {"name": "loss", "value": "min"}]
+    observation = {"metrics": metrics}
+    found = {
+        "metadata": {"name": "tune-abcd1234", "namespace": "default"},
+        "spec": {"objective": {"objectiveMetricName": "acc", "metricStrategies": strategies}},
+        "status": {
+            "observation": observation,
+            "currentOptimalTrial": {"bestTrialName": "x", "observation": observation},
+        },
+    }
+    gateway.says(f"GET /v1/{kind}", (200, {"items": [found], "next": None}))
+    assert command_code(gateway, "get", kind) == 0
+    assert "acc=0.9861 loss=0.2 rest=2" in capsys.readouterr().out
+
+
 def test_events_are_printed_one_a_line(
     gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,9 +106,11 @@ def test_a_stall_is_told_with_the_time_it_was_noticed() -> None:
         condition("Running", "LaunchStalled", 500.0, "2 trials wait"), transitioned_at=101.0
     )
     told = tell_experiment(experiment(conditions=(stalled,)), {}, [], NOW)
-    assert told.chain[0] == Step(
-        at=500.0, event="stalled", reason="LaunchStalled", message="2 trials wait"
-    )
+    assert [(step.at, step.event, step.message) for step in told.chain[:2]] == [
+        (101.0, "running", "Experiment is running"),
+        (500.0, "stalled", "2 trials wait"),
+    ]
+    assert told.chain[1].reason == "LaunchStalled"
     assert told.standing.reason == "LaunchStalled"
 
 
@@ -172,11 +174,42 @@ def test_a_failed_experiment_tells_which_trials_failed_and_waits_for_nothing() -
             condition("Failed", "ExperimentFailed", 601.0, "max failed count has reached"),
         ),
     )
-    told = tell_experiment(state, {}, [failed], NOW)
-    assert [step.event for step in told.chain] == ["created", "trial failed", "failed", "trials"]
-    assert told.chain[1].message == f"{NAME}: Trial has failed: exit code 1"
-    assert told.chain[3].message == "3 of 5 trials opened: 1 failed, 2 killed"
+    told = tell_experiment(state, {}, [failed], NOW, began_at=102.0)
+    assert [(step.at, step.event) for step in told.chain] == [
+        (100.0, "created"),
+        (102.0, "running"),
+        (600.0, "trial failed"),
+        (601.0, "failed"),
+        (601.0, "trials"),
+    ]
+    assert told.chain[2].message == f"{NAME}: Trial has failed: exit code 1"
+    assert told.chain[4].message == "3 of 5 trials opened: 1 failed, 2 killed"
     assert told.standing.message == "max failed count has reached"
+
+
+def test_a_suspended_restarted_experiment_tells_each_condition_in_the_order_of_time() -> None:
+    again = replace(condition("Running", "ExperimentRunning", 101.0, "Experiment is running"))
+    state = experiment(
+        phase=ExperimentPhase.SUSPENDED,
+        conditions=(
+            condition("Created", "ExperimentCreated", 100.0, "Experiment is created"),
+            condition("Suspended", "ExperimentSuspended", 400.0, "Experiment is suspended"),
+            condition("Restarting", "ExperimentRestarting", 300.0, "Experiment is restarted"),
+            replace(again, transitioned_at=301.0, updated_at=350.0),
+        ),
+        open={"0": opened(state=OpenState.PAUSED)},
+        next_index=1,
+    )
+    told = tell_experiment(state, {}, [], NOW, began_at=101.0)
+    assert [(step.at, step.event, step.message) for step in told.chain] == [
+        (100.0, "created", "Experiment is created"),
+        (300.0, "restarted", "Experiment is restarted"),
+        (301.0, "running", "Experiment is running"),
+        (350.0, "running", "Experiment is running again"),
+        (400.0, "suspended", "Experiment is suspended"),
+        (400.0, "trials", "1 of 5 trials opened: 1 open"),
+        (200.0, "waiting", f"{NAME} waits until the experiment is resumed"),
+    ]
 
 
 ANSWER = Answer(
@@ -287,15 +320,16 @@ def test_a_counted_trial_shows_its_end_before_its_own_document_does() -> None:
 
 def test_the_counts_of_progress_add_up_to_the_trials_so_far() -> None:
     state = experiment(
-        open={"3": opened(), "4": opened()},
-        next_index=8,
+        open={"3": opened(), "4": opened(), "5": opened(state=OpenState.PAUSED)},
+        next_index=9,
         counts=Counts(succeeded=1, failed=1, killed=1, early_stopped=2, metrics_unavailable=1),
     )
     counts = count_trials(state, running=1)
-    assert (counts.created, counts.pending, counts.running) == (8, 1, 1)
+    assert (counts.created, counts.pending, counts.paused, counts.running) == (9, 1, 1, 1)
     assert counts.created == sum(
         (
             counts.pending,
+            counts.paused,
             counts.running,
             counts.succeeded,
             counts.failed,

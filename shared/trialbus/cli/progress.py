@@ -12,13 +12,14 @@ FINISHED = ("Succeeded", "Failed")
 STATES = (
     ("running", "running"),
     ("pending", "pending"),
+    ("paused", "paused"),
     ("succeeded", "succeeded"),
     ("earlyStopped", "stopped early"),
     ("killed", "killed"),
     ("failed", "failed"),
     ("metricsUnavailable", "without metrics"),
 )
-_OPEN = {"running", "pending", "created"}
+_OPEN = {"running", "pending", "paused", "created"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,11 @@ class Progress:
     @property
     def running(self) -> int:
         return self.trials.get("running", 0)
+
+    @property
+    def pending(self) -> int:
+        """Trials that a launcher may begin to run at any moment."""
+        return self.trials.get("pending", 0)
 
 
 def parse_progress(answer: Mapping[str, Json]) -> Progress:

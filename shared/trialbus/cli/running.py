@@ -113,7 +113,7 @@ def _interrupted(api: Api, experiment: ExperimentFile, out: TextIO) -> int:
             namespace,
             name,
             PlainDisplay(out),
-            until=_Still(),
+            until=Still(),
             within_s=SUSPEND_DEADLINE_S,
         )
     except NotFound:
@@ -129,7 +129,7 @@ def _interrupted(api: Api, experiment: ExperimentFile, out: TextIO) -> int:
     return INTERRUPTED
 
 
-class _Still:
+class Still:
     """Whether nothing of an experiment runs, and nothing was about to."""
 
     def __init__(self) -> None:
@@ -137,6 +137,8 @@ class _Still:
 
     def __call__(self, progress: Progress) -> bool:
         quiet = progress.phase == "Suspended" and not progress.running
+        if quiet and not progress.pending:
+            return True
         self._looks = self._looks + 1 if quiet else 0
         return progress.ended or self._looks >= QUIET_LOOKS
 

@@ -80,9 +80,14 @@ def _assignments(assignments: Sequence[Object] | None) -> str:
     return " ".join(f"{each['name']}={each['value']}" for each in assignments or ())
 
 
-def _metrics(observation: Object | None) -> str:
+def _metrics(observation: Object | None, spec: Object) -> str:
+    """Each as its strategy takes it, which is what trials are compared by."""
+    objective = spec.get("objective") or {}
+    strategies = {it["name"]: it["value"] for it in objective.get("metricStrategies") or ()}
     metrics = (observation or {}).get("metrics") or ()
-    return " ".join(f"{each['name']}={each['latest']}" for each in metrics)
+    return " ".join(
+        f"{each['name']}={each[strategies.get(each['name'], 'latest')]}" for each in metrics
+    )
 
 
 def _best(found: Object) -> Object:
@@ -116,7 +121,10 @@ EXPERIMENTS = (
     Column(title="TRIALS", cell=_of_max),
     Column(title="SUCCEEDED", cell=_status("trialsSucceeded")),
     Column(title="FAILED", cell=_status("trialsFailed"), wide=True),
-    Column(title="BEST", cell=lambda found, _now: _metrics(_best(found).get("observation"))),
+    Column(
+        title="BEST",
+        cell=lambda found, _now: _metrics(_best(found).get("observation"), found.get("spec", {})),
+    ),
     Column(title="BEST TRIAL", cell=lambda found, _now: _text(_best(found).get("bestTrialName"))),
     Column(title="ALGORITHM", cell=_algorithm, wide=True),
     Column(
@@ -137,7 +145,9 @@ TRIALS = (
     ),
     Column(
         title="METRICS",
-        cell=lambda found, _now: _metrics(found.get("status", {}).get("observation")),
+        cell=lambda found, _now: _metrics(
+            found.get("status", {}).get("observation"), found.get("spec", {})
+        ),
     ),
     Column(title="AGE", cell=age),
 )

@@ -69,6 +69,7 @@ def progress_answer(state: Experiment, counts: TrialCounts, process: Process | N
         "trials": {
             "created": counts.created,
             "pending": counts.pending,
+            "paused": counts.paused,
             "running": counts.running,
             "succeeded": counts.succeeded,
             "failed": counts.failed,

@@ -13,7 +13,7 @@ from trialbus.contracts.documents import (
 )
 from trialbus.kernel.evidence import StoppingVerdict, StoredVerdict
 from trialbus.kernel.experiment import Experiment
-from trialbus.kernel.ids import answer_id, is_name, run_id
+from trialbus.kernel.ids import answer_id, is_name, run_id, trial_id
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Trial, TrialPhase
@@ -24,7 +24,7 @@ from trialbus_gateway.core.trial_story import TrialFacts
 # Answers looked at in one step of the search for the one that holds a point.
 _PROBES = 16
 _VERDICT = DocumentCodec(StoredVerdict)
-_TROUBLED = frozenset({TrialPhase.FAILED, TrialPhase.METRICS_UNAVAILABLE})
+_TROUBLED = (TrialPhase.FAILED, TrialPhase.METRICS_UNAVAILABLE)
 
 
 class Documents:
@@ -99,16 +99,25 @@ class Documents:
         found = await self._store.get_many(RUNS.name, list(keys))
         return {keys[key]: RUN.decode(document) for key, document in found.items()}
 
-    async def troubled(self, state: Experiment, among: int) -> list[Trial]:
-        """Those of the last `among` closed trials that failed or were not observed."""
+    async def troubled(self, state: Experiment, most: int) -> list[Trial]:
+        """The last to end of those that failed or were not observed, oldest first."""
+        if not (state.counts.failed or state.counts.metrics_unavailable):
+            return []
+        # Backwards along the index of (uid, finished).
         query = Query(
             equals={"uid": state.id},
-            above={"finished": state.finished - among},
-            order="finished",
-            limit=among,
+            among={"phase": [phase.value for phase in _TROUBLED]},
+            order="-finished",
+            limit=most,
         )
-        trials = [TRIAL.decode(it) for it in await self._store.find(TRIALS.name, query)]
-        return [trial for trial in trials if trial.phase in _TROUBLED]
+        found = await self._store.find(TRIALS.name, query)
+        return [TRIAL.decode(document) for document in reversed(found)]
+
+    async def first_opened_at(self, state: Experiment) -> float | None:
+        """When its first trial was opened, which is when it began to run."""
+        key = trial_id(state.id, 0)
+        found = await self._store.get_many(TRIALS.name, [key], fields=("created_at",))
+        return float(found[key]["created_at"]) if key in found else None
 
     async def facts(self, trial: Trial) -> TrialFacts:
         """All that is written about a trial, as explanations need it."""

@@ -25,8 +25,8 @@ from trialbus_gateway.core.trial_story import tell_trial
 
 Json = dict[str, Any]
 
-# The newest ends among which explanations look for trouble.
-_LOOKED_AT_ENDS = 20
+# Of the trials that failed, explanations tell the last few.
+_TOLD_FAILURES = 3
 
 
 class Questions:
@@ -88,8 +88,10 @@ class Questions:
     async def explain_experiment(self, namespace: str, name: str) -> Json:
         state = await self._documents.living(namespace, name)
         runs = await self._documents.open_runs(state)
-        troubled = await self._documents.troubled(state, _LOOKED_AT_ENDS)
-        return story_answer(tell_experiment(state, runs, troubled, self._parts.clock.now()))
+        troubled = await self._documents.troubled(state, _TOLD_FAILURES)
+        began_at = await self._documents.first_opened_at(state)
+        now = self._parts.clock.now()
+        return story_answer(tell_experiment(state, runs, troubled, now, began_at=began_at))
 
     async def explain_trial(self, name: str) -> Json:
         facts = await self._documents.facts(await self._documents.trial(name))

@@ -29,17 +29,27 @@ _EVENT_OF = {
     "Succeeded": "succeeded",
     "Failed": "failed",
 }
+_BEGUN = {
+    "Created": ("ExperimentCreated", "Experiment is created"),
+    "Running": ("ExperimentRunning", "Experiment is running"),
+}
 _STALLS = frozenset({"SuggestionStalled", "LaunchStalled", "BusUnavailable"})
 # Events that are not published within this time wait for the bus.
 _OUTBOX_PATIENCE_S = 5.0
 
 
 def tell_experiment(
-    state: Experiment, runs: Mapping[int, Run], troubled: Sequence[Trial], now: float
+    state: Experiment,
+    runs: Mapping[int, Run],
+    troubled: Sequence[Trial],
+    now: float,
+    *,
+    began_at: float | None = None,
 ) -> Story:
     """runs: by index, of the open trials' newest attempts. troubled: the last closed trials that
-    failed or were not observed."""
-    steps = [_condition_step(it) for it in state.conditions if it.status]
+    failed or were not observed. began_at: when the first trial was opened."""
+    steps = [step for it in state.conditions if it.status for step in _condition_steps(it)]
+    steps += _beginning(state, began_at)
     steps += [_trouble(trial) for trial in troubled]
     steps += _counts(state, troubled)
     steps += _verdict(state, troubled)
@@ -54,14 +64,28 @@ def tell_experiment(
     )
 
 
-def _condition_step(condition: Condition) -> Step:
-    stalled = condition.reason in _STALLS
-    return Step(
-        at=condition.updated_at if stalled else condition.transitioned_at,
-        event="stalled" if stalled else _EVENT_OF.get(condition.type, condition.type.lower()),
-        reason=condition.reason,
-        message=condition.message,
-    )
+def _condition_steps(condition: Condition) -> Iterator[Step]:
+    """What has changed since it began to hold, a stall or its end, is a step of its own."""
+    event = _EVENT_OF.get(condition.type, condition.type.lower())
+    reason, message = condition.reason, condition.message
+    if condition.updated_at == condition.transitioned_at or condition.type not in _BEGUN:
+        yield Step(at=condition.transitioned_at, event=event, reason=reason, message=message)
+        return
+    usual, told = _BEGUN[condition.type]
+    yield Step(at=condition.transitioned_at, event=event, reason=usual, message=told)
+    if reason in _STALLS:
+        yield Step(at=condition.updated_at, event="stalled", reason=reason, message=message)
+    elif condition.type == "Running":
+        again = f"{message} again"
+        yield Step(at=condition.updated_at, event=event, reason=reason, message=again)
+
+
+def _beginning(state: Experiment, began_at: float | None) -> Iterator[Step]:
+    """Of what runs, its condition tells; at the end that condition tells of the end."""
+    runs = any(it.type == "Running" and it.status for it in state.conditions)
+    if began_at is not None and not runs:
+        reason, message = _BEGUN["Running"]
+        yield Step(at=began_at, event="running", reason=reason, message=message)
 
 
 def _trouble(trial: Trial) -> Step:

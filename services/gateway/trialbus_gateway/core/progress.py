@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 
 from trialbus.kernel.errors import Refused
-from trialbus.kernel.experiment import BestTrial, Experiment
+from trialbus.kernel.experiment import BestTrial, Experiment, OpenState
 from trialbus.kernel.templates import DefaultTemplate, TrialIdentity, render_command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialCounts:
-    """created: all so far; the others add up to it."""
+    """created: all so far; the others add up to it. paused: no attempt of it lives until the
+    experiment is resumed."""
 
     created: int
     pending: int
+    paused: int
     running: int
     succeeded: int
     failed: int
@@ -32,9 +34,11 @@ class Process:
 def count_trials(state: Experiment, running: int) -> TrialCounts:
     """running: how many of the open trials have a run that has not ended."""
     counts = state.counts
+    paused = sum(open_.state is OpenState.PAUSED for open_ in state.open.values())
     return TrialCounts(
         created=state.next_index,
-        pending=len(state.open) - running,
+        pending=len(state.open) - paused - running,
+        paused=paused,
         running=running,
         succeeded=counts.succeeded,
         failed=counts.failed,
