@@ -9,13 +9,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
 
+from trialbus.cli import starting
+from trialbus.cli.failures import CommandFailed
 from trialbus.local import stack_file
-from trialbus.local.service_process import keep_log_short
+from trialbus.local.service_process import MAX_LOG_BYTES, keep_log_short, look_pause_s
 from trialbus.local.stack_file import ProcessStatus, StackStatus
 from trialbus.testkit.programs import SUPERVISOR, program_environ
 from trialbus.testkit.waits import until_sync
@@ -38,16 +40,36 @@ calm = ServiceDefinition(name="calm", owns=(), build=build)
 busy = ServiceDefinition(name="busy", owns=(), build=build)
 weary = ServiceDefinition(name="weary", owns=(), build=build_one_that_ends)
 """
+# Loaded by the fork server, which then gets no process at its first tries.
+NO_PROCESSES = """
+import errno, os
+fork, refused = os.fork, []
+
+def fork_at_last():
+    if len(refused) < 3:
+        refused.append(1)
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+    return fork()
+
+os.fork = fork_at_last
+"""
 STARTS_WITHIN_S = 60.0
 
 
 class Supervised:
     """One supervisor of a test, with its data folder."""
 
-    def __init__(self, folder: Path, *services: str, owned: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *services: str,
+        owned: bool = True,
+        more_code: str = "",
+        log: IO[str] | int = subprocess.PIPE,
+    ) -> None:
         code = folder / "code"
         code.mkdir(parents=True, exist_ok=True)
-        (code / "tiny_services.py").write_text(SERVICES)
+        (code / "tiny_services.py").write_text(SERVICES + more_code)
         entries = {name: f"tiny_services:{name}" for name in ("calm", "busy", "weary")}
         self.data = folder / "data"
         chosen = [argument for name in services for argument in ("--service", name)]
@@ -56,7 +78,7 @@ class Supervised:
             env=program_environ(code, services=entries),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=log,
             text=True,
             start_new_session=True,
         )
@@ -218,6 +240,110 @@ def test_a_service_that_keeps_failing_is_started_again_and_again(tmp_path: Path)
         assert stack.service("calm").restarts == 0
     finally:
         stack.end()
+
+
+def test_a_machine_that_gives_no_process_is_asked_again(tmp_path: Path) -> None:
+    stack = Supervised(tmp_path, "calm", more_code=NO_PROCESSES)
+    try:
+        stack.until_ready()
+        assert stack.service("calm").restarts == 3
+        # Another fork server would have refused three more.
+        fork_servers = [
+            each
+            for each in psutil.Process(stack.process.pid).children()
+            if "trialbus.local.fork_server" in each.cmdline()
+        ]
+        assert len(fork_servers) == 1
+        assert psutil.Process(stack.service("calm").pid).ppid() == fork_servers[0].pid
+    finally:
+        stack.end()
+
+
+def test_a_full_disk_keeps_no_service_from_being_started_again(tmp_path: Path) -> None:
+    # As where nothing can be written: its own log, its file, and the log that is to be moved.
+    with Path("/dev/full").open("w") as full:
+        stack = Supervised(tmp_path, "calm", "busy", log=full)
+    try:
+        pid = stack.until_ready().services["calm"].pid
+        assert pid is not None
+        in_the_way = stack.data / f"{stack_file.FILE}.new"
+        in_the_way.mkdir()
+        (stack.data / "logs/calm.log.1").mkdir()
+        with (stack.data / "logs/calm.log").open("ab") as log:
+            log.truncate(MAX_LOG_BYTES + 1)
+        os.kill(pid, signal.SIGKILL)
+        health = stack.service("calm").health
+        until_sync(
+            lambda: not _lives(pid) and _answers(f"{health}/readyz"),
+            "it is back",
+            within_s=STARTS_WITHIN_S,
+        )
+        assert stack.service("calm").pid == pid  # what was written last
+        in_the_way.rmdir()
+        until_sync(
+            lambda: stack.service("calm").pid != pid and stack.service("calm").state == "ready",
+            "the file tells the truth again",
+            within_s=STARTS_WITHIN_S,
+        )
+    finally:
+        stack.end()
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(OSError):
+        return _get(url) == 200
+    return False
+
+
+def test_an_outage_is_looked_at_ever_more_seldom() -> None:
+    assert [look_pause_s(lasted_s) for lasted_s in (0, 1, 10, 60)] == [0.05, 0.05, 0.5, 1.0]
+
+
+def test_a_run_that_leaves_a_stack_to_others_does_not_wait_and_does_not_end_it(
+    stack: Supervised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "STOP_DEADLINE_S", 0.0)
+    with stack_file.using(stack.data):
+        starting._stop_owned(stack.process, stack.data)
+        stack.until_ready()
+    assert stack.process.wait(30) == 0
+
+
+def test_a_stack_that_others_have_begun_to_use_meanwhile_is_left_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "USERS_LOOK_S", 0.01)
+    users: list[int] = []
+
+    def look(folder: Path) -> bool:
+        """The first look sees nobody; then somebody comes."""
+        used = stack_file_is_used(folder)
+        if not users:
+            users.append(stack_file.open_lock(folder, stack_file.USERS))
+            assert stack_file.try_lock(users[0], stack_file.SHARED)
+        return used
+
+    stack_file_is_used = stack_file.is_used
+    monkeypatch.setattr(stack_file, "is_used", look)
+    with subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE) as process:
+        try:
+            starting._stop_owned(process, tmp_path)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.1)
+        finally:
+            process.kill()
+            os.close(users[0])
+
+
+def test_a_stack_of_nobodys_that_does_not_stop_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "USERS_LOOK_S", 0.01)
+    monkeypatch.setattr(starting, "STOP_DEADLINE_S", 0.0)
+    with subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE) as process:
+        with pytest.raises(CommandFailed, match="was killed"):
+            starting._stop_owned(process, tmp_path)
+        assert process.returncode == -signal.SIGKILL
 
 
 def test_nothing_outlives_a_killed_supervisor(stack: Supervised) -> None:

@@ -21,6 +21,7 @@ START_DEADLINE_S = 120.0
 # Services drain for 15 s at most, then the servers stop for 15 s at most.
 STOP_DEADLINE_S = 45.0
 LOOK_S = 0.02
+USERS_LOOK_S = 0.5
 LOG_LINES = 8
 
 
@@ -122,7 +123,7 @@ def using_stack(folder: Path, *, keep_up: bool) -> Iterator[StackStatus]:
             yield wait_until(folder, gateway_ready, "the gateway answers")
     finally:
         if owned is not None:
-            _stop_owned(owned)
+            _stop_owned(owned, folder)
 
 
 @contextmanager
@@ -147,13 +148,35 @@ def _start(folder: Path, *, keep_up: bool) -> "subprocess.Popen[bytes] | None":
     return None
 
 
-def _stop_owned(process: "subprocess.Popen[bytes]") -> None:
-    """Close its stdin and wait, unless others use the stack: then it ends with the last."""
+def _stop_owned(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    """Close its stdin and wait for its end; or not, if others use the stack: then it ends with
+    the last of them."""
     assert process.stdin is not None
+    # Asked first: from then on the supervisor itself waits for that lock.
+    used = stack_file.is_used(folder)
     process.stdin.close()
+    deadline = time.monotonic() + STOP_DEADLINE_S
+    while not used:
+        try:
+            process.wait(USERS_LOOK_S)
+        except subprocess.TimeoutExpired:
+            used = stack_file.is_used(folder)  # somebody may have come at the last moment
+        else:
+            return
+        if not used and time.monotonic() > deadline:
+            _kill_unused(process, folder)
+            return
+
+
+def _kill_unused(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    """All of its processes die with it, so nobody may come to use them meanwhile."""
+    users = stack_file.open_lock(folder, stack_file.USERS)
     try:
-        process.wait(STOP_DEADLINE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()  # all of its processes die with it
+        alone = stack_file.try_lock(users, stack_file.EXCLUSIVE)
+        if not alone and stack_file.try_lock(users, stack_file.SHARED):
+            return
+        process.kill()
         process.wait()
-        raise CommandFailed("the stack did not stop in time and was killed") from None
+    finally:
+        os.close(users)
+    raise CommandFailed("the stack did not stop in time and was killed")

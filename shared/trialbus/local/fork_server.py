@@ -3,8 +3,8 @@
     python -P -m trialbus.local.fork_server PARENT_PID      (a SOCK_SEQPACKET socket as stdin)
 
 It has no thread and no event loop, so a fork of it is clean. Orders come as JSON, one a packet;
-it answers with the pid of each child and tells when one has ended. It ends with its parent, and
-its children end with it.
+it answers with the pid of each child, or why there is none, and tells when one has ended. It ends
+with its parent, and its children end with it.
 """
 
 import gc
@@ -89,7 +89,11 @@ def _serve(orders: socket.socket) -> Order | None:
                 return None
             order = Order(**json.loads(packet))
             parent = os.getpid()
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:  # too many processes, too little memory: for now
+                _tell(orders, {"failed": str(error)})
+                continue
             if pid == 0:
                 _leave_server(orders, parent, woken, wake)
                 return order

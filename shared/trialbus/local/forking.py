@@ -21,6 +21,10 @@ class ForkServerGone(RuntimeError):
     """The fork server died before it had answered; the next order starts another."""
 
 
+class ForkFailed(RuntimeError):
+    """The machine gave no process; a later order may get one."""
+
+
 class ForkedService:
     """A process made by the fork server."""
 
@@ -78,7 +82,7 @@ class ForkServer:
         return int(self._process.pid)
 
     async def fork(self, order: Order) -> ForkedService:
-        """A new process. Raises ForkServerGone."""
+        """A new process. Raises ForkServerGone, ForkFailed."""
         loop = asyncio.get_running_loop()
         if self._listening is not None and self._listening.done():
             self._socket.close()
@@ -120,6 +124,11 @@ class ForkServer:
                 os.kill(child.pid, signal.SIGKILL)
             else:
                 answer.set_result(child)
+            return
+        if "failed" in message:
+            answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_exception(ForkFailed(f"cannot fork: {message['failed']}"))
             return
         child = self._children.pop(message["ended"])
         child.ended(message["code"])

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Protocol
 
-from trialbus.local.forking import ForkServerGone
+from trialbus.local.forking import ForkFailed, ForkServerGone
 from trialbus.local.servers import ServerFailed
 from trialbus.local.supervisor_log import log
 
@@ -102,7 +102,7 @@ class Kept:
             self.show(State.STARTING)
             try:
                 self._child = await self._start()
-            except (ServerFailed, ForkServerGone, OSError) as error:
+            except (ServerFailed, ForkFailed, ForkServerGone, OSError) as error:
                 return str(error)
             log("started", process=self.name, pid=self._child.pid)
         self._changed()

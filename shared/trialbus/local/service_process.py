@@ -9,12 +9,15 @@ from trialbus.local.forking import ForkedService, ForkServer
 from trialbus.local.keeping import Kept, State
 from trialbus.local.servers.ports import LOOPBACK, free_ports
 from trialbus.local.stack_file import ProcessStatus
+from trialbus.local.supervisor_log import log
 
 GATEWAY = "gateway"
 PORT_NAMES = ("health_port", "http_port", "grpc_port")
 # While it starts, people wait; afterwards a look is only for `trialbus status`.
-STARTING_LOOK_S = 0.05
+FIRST_LOOK_S = 0.05
 LOOK_S = 1.0
+# What is not ready is looked at after a twentieth of the time that this has lasted already.
+LOOK_SHARE = 0.05
 HEALTH_DEADLINE_S = 2.0
 MAX_LOG_BYTES = 16 * 1024 * 1024
 
@@ -63,7 +66,7 @@ class KeptService:
     async def _start(self) -> ForkedService:
         if not self._was_ready and self.kept.restarts:
             self._draw_ports()  # somebody may have taken one since they were drawn
-        keep_log_short(self._log_path)
+        self._keep_log_short()
         environ = {f"TRIALBUS_{name.upper()}": str(port) for name, port in self.ports.items()}
         order = Order(
             service=self.name, environ=self._environ | environ, log_path=str(self._log_path)
@@ -77,13 +80,23 @@ class KeptService:
 
     async def _watch(self) -> None:
         """Look at the service's own word for its state, and at the size of its log."""
+        loop = asyncio.get_running_loop()
+        last_ready_at = loop.time()
         while True:
             ready = await is_ready(self.ports["health_port"])
             if self.kept.pid is not None and (ready or self.kept.state is not State.STARTING):
                 self._was_ready |= ready
                 self.kept.show(State.READY if ready else State.NOT_READY)
+            self._keep_log_short()
+            if ready:
+                last_ready_at = loop.time()
+            await asyncio.sleep(LOOK_S if ready else look_pause_s(loop.time() - last_ready_at))
+
+    def _keep_log_short(self) -> None:
+        try:
             keep_log_short(self._log_path)
-            await asyncio.sleep(LOOK_S if self.kept.state is State.READY else STARTING_LOOK_S)
+        except OSError as error:  # the service goes on with a log that is too long
+            log("log not moved aside", process=self.name, error=str(error))
 
 
 def _distinct(ports: Iterator[int]) -> Iterator[int]:
@@ -92,6 +105,11 @@ def _distinct(ports: Iterator[int]) -> Iterator[int]:
         if port not in seen:
             seen.add(port)
             yield port
+
+
+def look_pause_s(not_ready_s: float) -> float:
+    """Soon at first; in a long outage as seldom as at what is well."""
+    return min(max(LOOK_SHARE * not_ready_s, FIRST_LOOK_S), LOOK_S)
 
 
 async def is_ready(port: int) -> bool:

@@ -23,12 +23,15 @@ from trialbus.local.servers import (
 from trialbus.local.servers.ports import LOOPBACK
 from trialbus.local.service_process import GATEWAY, KeptService
 from trialbus.local.stack_file import ProcessStatus, StackStatus
+from trialbus.local.supervisor_log import log
 
 # A service drains for at most 10 s and then closes its connections.
 SERVICE_GRACE_S = 15.0
 SERVER_GRACE_S = 15.0
 # New commands end first; what the gateway still streams need not hold the others up.
 GATEWAY_HEAD_START_S = 0.2
+# To a disk that was full.
+WRITE_AGAIN_S = 1.0
 
 
 class Stack:
@@ -45,6 +48,7 @@ class Stack:
         self._servers: dict[str, Kept] = {}
         self._urls: dict[str, str] = {}
         self._services: dict[str, KeptService] = {}
+        self._writing_again: asyncio.TimerHandle | None = None
         self._log_folder = folder / "logs"
         self._log_folder.mkdir(exist_ok=True, mode=0o700)
 
@@ -121,6 +125,8 @@ class Stack:
         await asyncio.gather(*stopping)
         await self._fork_server.close()
         await asyncio.gather(*(kept.stop(SERVER_GRACE_S) for kept in self._servers.values()))
+        if self._writing_again is not None:
+            self._writing_again.cancel()
 
     @property
     def status(self) -> StackStatus:
@@ -142,5 +148,15 @@ class Stack:
         )
 
     def _write(self) -> None:
-        if len(self._services) == len(self._names):
+        """Now, or as soon as the disk takes it: processes are kept alive without it too."""
+        if self._writing_again is not None:
+            self._writing_again.cancel()
+            self._writing_again = None
+        if len(self._services) != len(self._names):
+            return
+        try:
             stack_file.write(self._folder, self.status)
+        except OSError as error:
+            log("not written", file=stack_file.FILE, error=str(error))
+            loop = asyncio.get_running_loop()
+            self._writing_again = loop.call_later(WRITE_AGAIN_S, self._write)

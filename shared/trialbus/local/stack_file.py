@@ -99,6 +99,17 @@ def try_lock(descriptor: int, kind: int) -> bool:
     return True
 
 
+def is_used(folder: Path) -> bool:
+    """Whether some `trialbus run` uses the stack. False also while it ends, which none can stop.
+    Do not ask while the supervisor waits for the last to leave: it would wait a little longer."""
+    descriptor = open_lock(folder, USERS)
+    try:
+        # Exclusive fails beside users and beside a supervisor that ends; shared beside the latter.
+        return not try_lock(descriptor, EXCLUSIVE) and try_lock(descriptor, SHARED)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def using(folder: Path) -> Iterator[bool]:
     """Keep an owned stack from ending. False: it is just ending."""
