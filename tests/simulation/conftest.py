@@ -42,11 +42,12 @@ def definitions(without: str) -> dict[str, ServiceDefinition]:
     return {it.name: it for it in services if it.name != without}
 
 
+def once(seed: int, story: Story = WHOLE, *, without: str = "") -> Outcome:
+    return simulate(seed, definitions(without), compose_launcher, story)
+
+
 @pytest.fixture(scope="session")
 def play() -> Play:
-    def once(seed: int, story: Story = WHOLE, *, without: str = "") -> Outcome:
-        return simulate(seed, definitions(without), compose_launcher, story)
-
     return once
 
 

@@ -142,7 +142,7 @@ def test_law_7_is_broken_with_seeds_from_the_clock(
 
 async def reasons_later(world: World, _: list[Machine]) -> set[str]:
     """What the conditions say two minutes later."""
-    await asyncio.sleep(120.0)
+    await world.clock.sleep(120.0)
     return {it.reason for state in experiments_of(world) for it in state.conditions}
 
 

@@ -1,6 +1,5 @@
 """How tests of the laws look at a world: for a broken law, or while nothing should happen."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from random import Random
@@ -11,7 +10,7 @@ from trialbus.kernel.experiment import Experiment
 from trialbus.ports.launcher import RunPlan
 from trialbus.runtime.parts import ServiceDefinition
 from trialbus.testkit.memory_launcher import HANG, Script
-from trialbus.testkit.outcome_checks import check
+from trialbus.testkit.outcome_checks import check_outcome
 from trialbus.testkit.scenario import (
     FAIR,
     LauncherComposer,
@@ -40,7 +39,7 @@ def broken_within(play: Play, story: Story, seeds: int) -> str | None:
     """How the first of so many seeds breaks a law; None if all keep them."""
     for seed in range(seeds):
         try:
-            check(play(seed, story))
+            check_outcome(play(seed, story))
         except (AssertionError, Stalled) as violation:
             return str(violation)
     return None
@@ -75,7 +74,7 @@ def in_steady_state(
     async def live() -> T:
         world, machines = build_world(0, definitions, compose, STEADY, Random(0))
         await post_all(world, 0, STEADY)
-        await asyncio.sleep(_STEADY_S)
+        await world.clock.sleep(_STEADY_S)
         try:
             return await act(world, machines)
         finally:

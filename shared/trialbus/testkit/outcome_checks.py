@@ -5,13 +5,12 @@ Every check raises AssertionError with the seed and the experiment that broke it
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from trialbus.contracts.documents import ANSWER, CHUNK, RUN, TRIAL, Document, DocumentCodec
 from trialbus.kernel.chunks import Chunk
-from trialbus.kernel.events import EVENT_TYPES, Kind
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.suggestion import Answer
@@ -36,7 +35,7 @@ class Left:
     answers: list[Answer]
 
 
-def check(outcome: Outcome) -> None:
+def check_outcome(outcome: Outcome) -> None:
     """Everything, of every experiment."""
     stored = {
         name: outcome.world.store.documents(name)
@@ -212,18 +211,6 @@ def check_tidiness(outcome: Outcome) -> None:
     _expect(world.faults >= outcome.story.faults, where, "faults", world.faults)
 
 
-def wake_ups(published: Iterable[str]) -> Mapping[str, int]:
-    """How many of these event types wake some service, by type."""
-    return Counter(it for it in published if EVENT_TYPES[it].consumers)
-
-
-def records(published: Iterable[str]) -> Mapping[str, int]:
-    return Counter(it for it in published if EVENT_TYPES[it].kind is Kind.RECORD)
-
-
 def _expect(holds: bool, where: str, *details: object) -> None:
     if not holds:
         raise AssertionError(f"{where}: {' '.join(map(str, details))}")
-
-
-Check = Callable[[Outcome], None]

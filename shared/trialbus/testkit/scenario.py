@@ -22,7 +22,7 @@ from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.testkit.memory_launcher import LOST, MemoryWorld, Script, most_at_once
 from trialbus.testkit.mortal_launcher import MortalLauncher
 from trialbus.testkit.virtual_time import run_virtual
-from trialbus.testkit.world import LoopClock, Weather, World
+from trialbus.testkit.world import STORE_LATENCY_S, LoopClock, Weather, World
 
 NAMESPACE = "sim"
 NAMES = ("plain", "stopped", "finite")
@@ -75,7 +75,7 @@ def script_of(seed: int, run_id: str, plan: RunPlan) -> Script:
 class Story:
     """What a seed tells. weather None: drawn from the seed. replicas: further processes from the
     start; twins: whether another may be drawn. machines: where trials run, each with a launcher.
-    operated: whether somebody suspends, resumes and edits meanwhile."""
+    operated: whether somebody suspends, resumes and edits meanwhile. latency_s: of the store."""
 
     names: tuple[str, ...] = NAMES
     trials: int = TRIALS
@@ -86,6 +86,7 @@ class Story:
     twins: bool = True
     machines: int = 1
     operated: bool = True
+    latency_s: float = STORE_LATENCY_S
     program: Program = script_of
     limit_s: float = _LIMIT_S
 
@@ -169,7 +170,7 @@ async def _simulate(
     await _wait_for_ends(world, len(story.names))
     await asyncio.gather(faults, operator)
     world.weather = Weather()
-    await asyncio.sleep(_QUIET_S)
+    await world.clock.sleep(_QUIET_S)
     experiments = await _wait_for_ends(world, len(story.names))
     await world.close()
     if world.failures:
@@ -218,6 +219,7 @@ def build_world(
         definitions=named,
         rng=rng,
         weather=story.weather if story.weather is not None else _weather(rng),
+        latency_s=story.latency_s,
     )
     world.start_all()
     for key in (*story.replicas, *list(machines)[1:]):
@@ -240,7 +242,7 @@ _REPLICATED = ("experiment", "suggestion", "metrics_collector", "early_stopping"
 async def _inject(world: World, machines: list[Machine], rng: Random, count: int) -> None:
     """Faults at random times, until so many have happened."""
     while world.faults < count:
-        await asyncio.sleep(rng.expovariate(1 / _FAULT_INTERVAL_S))
+        await world.clock.sleep(rng.expovariate(1 / _FAULT_INTERVAL_S))
         # Nobody may live just now.
         if world.processes:
             _go_wrong(world, machines, rng, rng.choice(world.processes))
@@ -285,7 +287,7 @@ async def _operate(world: World, seed: int, story: Story, rng: Random) -> None:
         return
     object_ = experiment_object(story.names[0], seed, story)
     for number, change in enumerate(_CHANGES):
-        await asyncio.sleep(rng.uniform(0.0, 2.0))
+        await world.clock.sleep(rng.uniform(0.0, 2.0))
         object_ = {**object_, "spec": {**object_["spec"], **change}}
         await _post(world, object_, f"operator-{seed}-{number}")
 
@@ -325,7 +327,7 @@ async def _wait_for_ends(world: World, count: int) -> list[Experiment]:
         experiments = _experiments(world)
         if len(experiments) == count and all(it.ended for it in experiments):
             return experiments
-        await asyncio.sleep(_POLL_S)
+        await world.clock.sleep(_POLL_S)
 
 
 def _experiments(world: World) -> list[Experiment]:

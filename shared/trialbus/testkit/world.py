@@ -27,8 +27,7 @@ from trialbus.testkit.memory_store import MemoryClient as StoreClient
 from trialbus.testkit.memory_store import MemoryStore, StoreCall
 
 _EPOCH = 1_700_000_000.0
-# The mean; single calls overtake each other.
-_STORE_LATENCY_S = 0.004
+STORE_LATENCY_S = 0.004
 _ACK_WAIT_S = 5.0
 # What a killed process awaits is cancelled again and again; nothing may resist this often.
 _BURIAL_ROUNDS = 200
@@ -44,7 +43,19 @@ class LoopClock:
         return asyncio.get_running_loop().time()
 
     async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
+        """Nobody waits: the loop's time jumps."""
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(delay_s, _wake, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
 
 
 class CountingIds:
@@ -70,8 +81,8 @@ class Weather:
 
 @dataclass(slots=True, eq=False)
 class Life:
-    """One process of one service, from its start to its end. tasks: all that it has running, in the order of their making (a dict is a
-    set that keeps its order)."""
+    """One process of one service, from its start to its end. tasks: all that it has running, in the
+    order of their making (a dict is a set that keeps its order)."""
 
     key: str
     bus: BusClient
@@ -128,7 +139,7 @@ class _StoreFaults:
         self._world = world
 
     async def before(self, call: StoreCall) -> None:
-        await asyncio.sleep(self._world.rng.expovariate(1 / _STORE_LATENCY_S))
+        await self._world.clock.sleep(self._world.rng.expovariate(1 / self._world.latency_s))
         await self._world.passing(call.client)
 
     async def after(self, call: StoreCall) -> None:
@@ -141,13 +152,15 @@ def _settings() -> Settings:
 
 @dataclass(slots=True)
 class World:
-    """The servers, and whichever services live now. faults: how many have happened."""
+    """The servers, and whichever services live now. faults: how many have happened. latency_s: of
+    a call to the store in the mean; single calls overtake each other."""
 
     definitions: Mapping[str, ServiceDefinition]
     rng: Random
     weather: Weather = field(default_factory=Weather)
     settings: Settings = field(default_factory=_settings)
     faults: int = 0
+    latency_s: float = STORE_LATENCY_S
     store: MemoryStore = field(init=False)
     bus: MemoryBus = field(init=False)
     clock: LoopClock = field(default_factory=LoopClock)
@@ -323,7 +336,7 @@ class World:
             try:
                 return await client.request(Request(subject=subject, data=data), timeout_s=5.0)
             except Transient:
-                await asyncio.sleep(0.5)
+                await self.clock.sleep(0.5)
 
     async def close(self) -> None:
         """End every process, however long what it awaits would take."""
