@@ -2,9 +2,10 @@
 
 # ruff: noqa: PLC0415 - so that `trialbus --help` is there at once
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -264,8 +265,6 @@ def serve(
     """Run one service in this process.
 
     As containers do; settings come from the environment."""
-    import os
-
     from trialbus.local import death_signal, definitions, hosting
 
     if die_with_parent:
@@ -288,14 +287,31 @@ def version() -> None:
         typer.echo("not installed")
 
 
-def main() -> None:
-    """The entry point: what goes wrong is one line each on stderr, and an exit code."""
+def exit_code() -> int:
+    """Of the command that the arguments say: what goes wrong is one line each on stderr."""
     try:
         app()
     except CommandFailed as failure:
         for line in failure.lines:
             typer.echo(line, err=True)
-        sys.exit(failure.code)
+        return failure.code
+    except SystemExit as end:
+        if isinstance(end.code, int):
+            return end.code
+        raise
+    return 0
+
+
+def main() -> NoReturn:
+    """The entry point. Ends without taking the interpreter apart, which takes a while and has no
+    other effect."""
+    code = exit_code()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # a closed pipe, a full disk: said as Python says it
+        sys.exit(code)
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ class Kept:
         self._stopping = True
         child = self._child
         if child is not None and child.poll() is None:
-            await child.stop(grace_s)
+            code = await child.stop(grace_s)
+            log("ended", process=self.name, code=code)
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)

@@ -29,7 +29,7 @@ from trialbus.local.supervisor_log import log
 SERVICE_GRACE_S = 15.0
 SERVER_GRACE_S = 15.0
 # New commands end first; what the gateway still streams need not hold the others up.
-GATEWAY_HEAD_START_S = 0.2
+GATEWAY_HEAD_START_S = 0.05
 # To a disk that was full.
 WRITE_AGAIN_S = 1.0
 

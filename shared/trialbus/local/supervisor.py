@@ -135,4 +135,8 @@ def _answer(message: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # Somebody waits for this end: taking the interpreter apart has no other effect than time.
+    with suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)

@@ -70,14 +70,11 @@ def serving_fake_gateway() -> Iterator[FakeGateway]:
 
 def command_code(gateway: FakeGateway, *arguments: str) -> int:
     """The exit code of a command that talks to it, run in this process."""
-    from trialbus.cli.main import main  # noqa: PLC0415 - what is not installed everywhere
+    from trialbus.cli.main import exit_code  # noqa: PLC0415 - what is not installed everywhere
 
     before = sys.argv
     sys.argv = ["trialbus", *arguments, "--url", gateway.url]
     try:
-        main()
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 0
+        return exit_code()
     finally:
         sys.argv = before
-    return 0
