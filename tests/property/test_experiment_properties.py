@@ -103,7 +103,10 @@ class Living(RuleBasedStateMachine):
 
     @rule(suspended=st.booleans())
     def ask_to_suspend(self, suspended: bool) -> None:
-        self.command(suspend(self.state, self.now, suspended=suspended).state)
+        try:
+            self.command(suspend(self.state, self.now, suspended=suspended).state)
+        except Refused:
+            assert self.state.phase in (Phase.DELETING, Phase.DELETED)
 
     @rule(parallel=st.integers(1, 5), most=st.integers(1, 14))
     def change_the_budget(self, parallel: int, most: int) -> None:
@@ -112,7 +115,7 @@ class Living(RuleBasedStateMachine):
         try:
             self.command(edit(self.state, asked, self.now).state)
         except Refused:
-            assert self.state.ended
+            assert self.state.ended or self.state.phase in (Phase.DELETING, Phase.DELETED)
 
     @rule(sure=st.integers(0, 9))
     def ask_to_delete(self, sure: int) -> None:

@@ -61,13 +61,16 @@ def create(command: Applied, now: float) -> Experiment:
 def edit(state: Experiment, command: Applied, now: float) -> Decision:
     """Apply a changed object to a living experiment: budgets, goal, suspend. Raises Refused."""
     wanted = command.spec
+    if state.phase in (ExperimentPhase.DELETING, ExperimentPhase.DELETED):
+        raise Refused([Problem(field="metadata.name", message="the experiment is being deleted")])
     _refuse_other_changes(state.spec, wanted)
     draft = Draft(state, now)
     if wanted != state.spec:
         if state.ended and not _only_suspend(state.spec, wanted):
             _restart(draft, wanted)
         draft.set(spec=wanted, source=command.source, generation=state.generation + 1)
-        draft.set(active=True) if not draft.state.ended else None
+        if not draft.state.ended:
+            draft.set(active=True)
         draft.emit("experiment.edited", message="the specification was changed")
         draft.note("edited")
     if wanted.suspend and draft.state.phase in (ExperimentPhase.CREATED, ExperimentPhase.RUNNING):
