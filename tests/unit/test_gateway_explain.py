@@ -1,6 +1,5 @@
-"""Explanations, progress and page tokens of the gateway: pure functions of documents."""
+"""Explanations and progress of the gateway: pure functions of documents."""
 
-import base64
 import math
 from dataclasses import replace
 
@@ -24,7 +23,6 @@ from trialbus.kernel.templates import DefaultTemplate
 from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
 from trialbus.testkit.gateway_documents import UID, condition, experiment, opened, run, trial
 from trialbus_gateway.core.experiment_story import tell_experiment
-from trialbus_gateway.core.pages import Place, decode_place, encode_place
 from trialbus_gateway.core.progress import count_trials, process_of
 from trialbus_gateway.core.stories import Step, Story, for_s
 from trialbus_gateway.core.trial_story import TrialFacts, tell_trial
@@ -362,44 +360,6 @@ def test_a_template_that_is_no_process_has_no_command() -> None:
     state = experiment()
     state = replace(state, spec=replace(state.spec, template=template))
     assert process_of(state, BEST, default=DEFAULT, interpreter="/py") is None
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        Place(created_at=1732212345.678, uid=UID),
-        Place(created_at=0.1 + 0.2, uid=UID, index=0),
-        Place(created_at=1.0, uid=UID, index=9999),
-    ],
-)
-def test_a_page_token_brings_back_its_place(place: Place) -> None:
-    assert decode_place(encode_place(place)) == place
-
-
-def token_of(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-@pytest.mark.parametrize(
-    "token",
-    [
-        "",
-        "x",
-        "é",
-        "A" * 300,
-        token_of("null"),
-        token_of("[1, 2, 3]"),
-        token_of('[1.0, "", null]'),
-        token_of('[NaN, "u", null]'),
-        token_of('[1e999, "u", null]'),
-        token_of('[1.0, "u", -1]'),
-        token_of('[1.0, "u", 99999999999999999999]'),
-        token_of("[" * 150),
-    ],
-)
-def test_what_is_no_page_token_is_refused(token: str) -> None:
-    with pytest.raises(ValueError, match="not a token"):
-        decode_place(token)
 
 
 @pytest.mark.parametrize(
