@@ -229,7 +229,7 @@ VERDICT = StoppingVerdict(
     rule="medianstop",
     stop=True,
     step=4,
-    reason="worse than the median",
+    reason="best objective 0.3 by step 4 is worse than 0.5, the median",
     best=0.3,
     median=0.5,
     completed=2,
@@ -253,12 +253,12 @@ CHAIN = [
     (
         440.0,
         "judged",
-        "attempt 2 is to stop after step 4: best 0.3, median 0.5 of 2 trials"
-        " (finish numbers up to 3)",
+        "attempt 2 is to stop after step 4 by the rule medianstop:"
+        " best objective 0.3 by step 4 is worse than 0.5, the median",
     ),
     (449.0, "ended", "attempt 2 was ended by signal 15, stopped by us: EarlyStopped"),
     (450.0, "observed", "accuracy: latest nan, min 0.1, max 0.3"),
-    (450.0, "early stopped", "Trial is early stopped (the experiment's end number 3)"),
+    (450.0, "early stopped", "Trial is early stopped (trial number 3 to end)"),
 ]
 
 
@@ -296,6 +296,8 @@ def test_a_trial_is_told_from_its_point_to_its_end() -> None:
     )
     told_chain = [(step.at, step.event, step.message) for step in told.story.chain]
     assert told_chain == CHAIN
+    assert [step.reason for step in told.story.chain if step.event == "judged"] == ["StoppedByRule"]
+    assert [step.reason for step in told.story.chain if " " in step.reason] == []
     assert (told.exit_code, told.signal, told.stop_reason) == (None, 15, "EarlyStopped")
     assert (told.evidence, told.log_tail) == (VERDICT, "accuracy=nan\n")
     assert told.story.state == "EarlyStopped"
@@ -345,6 +347,20 @@ BEST = BestTrial(
     assignments=(Assignment(name="lr", value="0.5"),),
     observation=(),
 )
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [(ExperimentPhase.RUNNING, "best so far"), (ExperimentPhase.SUCCEEDED, "best")],
+)
+def test_what_is_over_has_a_best_and_not_one_so_far(phase: ExperimentPhase, words: str) -> None:
+    state = experiment(phase=phase, best=BEST, next_index=1, counts=Counts(succeeded=1))
+    told = next(it for it in tell_experiment(state, {}, [], NOW).chain if it.event == "trials")
+    assert told.message == (
+        f"1 of 5 trials opened: 1 succeeded; {words} {NAME} with accuracy = 0.8"
+    )
+
+
 DEFAULT = DefaultTemplate(command=("/py", "-m", "trainer"))
 
 

@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from trialbus.testkit.gateway_documents import UID
 from trialbus_gateway.core.pages import Place, decode_place, encode_place
 
 
