@@ -119,7 +119,8 @@ def _counts(state: Experiment, troubled: Sequence[Trial]) -> Iterator[Step]:
     best = ""
     if state.best is not None:
         metric, value = state.spec.objective.metric, value_text(state.best.value)
-        best = f"; best so far {state.best.name} with {metric} = {value}"
+        so_far = "" if state.ended else " so far"
+        best = f"; best{so_far} {state.best.name} with {metric} = {value}"
     yield Step(
         at=_last_known(state, troubled),
         event="trials",

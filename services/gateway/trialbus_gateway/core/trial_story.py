@@ -162,14 +162,14 @@ def _attempt(run: Run, verdict: StoppingVerdict | None) -> Iterator[Step]:
 
 
 def _judged(attempt: str, verdict: StoppingVerdict) -> Step:
-    median = "nothing" if verdict.median is None else f"median {value_text(verdict.median)}"
+    """A reason is one word, so that it can be a column; the rule's sentence is in the message."""
+    what = "is to stop" if verdict.stop else "may go on"
     return Step(
         at=verdict.decided_at,
         event="judged",
-        reason=verdict.reason,
-        message=f"{attempt} {'is to stop' if verdict.stop else 'may go on'} after step "
-        f"{verdict.step}: best {value_text(verdict.best)}, {median} of "
-        f"{counted(verdict.completed, 'trial')} (finish numbers up to {verdict.watermark})",
+        reason="StoppedByRule" if verdict.stop else "",
+        message=f"{attempt} {what} after step {verdict.step} by the rule {verdict.rule}: "
+        f"{verdict.reason}",
     )
 
 
@@ -194,10 +194,10 @@ def _closed(trial: Trial) -> Iterator[Step]:
             for it in trial.observation
         )
         yield Step(at=at, event="observed", reason="ObservationRecorded", message=told)
-    number = "" if trial.finished is None else f" (the experiment's end number {trial.finished})"
+    order = "" if trial.finished is None else f" (trial number {trial.finished} to end)"
     yield Step(
         at=at,
         event=spoken(trial.phase),
         reason=trial.reason,
-        message=f"{trial.message}{number}",
+        message=f"{trial.message}{order}",
     )
