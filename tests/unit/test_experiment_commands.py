@@ -1,5 +1,6 @@
 """What people may ask of an experiment: create, edit, suspend, restart, delete."""
 
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,13 @@ from trialbus.kernel.conditions import set_condition
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import Experiment, OpenState, OpenTrial
 from trialbus.kernel.experiment import ExperimentPhase as Phase
-from trialbus.kernel.spec import AlgorithmSpec, AtGoal, ExperimentSpec, ResumePolicy
+from trialbus.kernel.spec import (
+    AlgorithmSpec,
+    AtGoal,
+    ExperimentSpec,
+    ResumePolicy,
+    TrialTemplate,
+)
 from trialbus.testkit.experiment_states import (
     NOW,
     conditions_of,
@@ -19,7 +26,15 @@ from trialbus.testkit.experiment_states import (
     spec,
     with_open,
 )
-from trialbus_experiment.core.commands import Applied, create, delete, edit, suspend
+from trialbus_experiment.core.commands import (
+    _EDITABLE,
+    _FIXED,
+    Applied,
+    create,
+    delete,
+    edit,
+    suspend,
+)
 from trialbus_experiment.core.decide import decide
 from trialbus_experiment.core.draft import Decision
 from trialbus_experiment.core.observed import Observed
@@ -107,22 +122,44 @@ def test_budgets_and_goals_may_change_while_it_runs(changes: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "fields"),
     [
-        {"parameters": ()},
-        {"algorithm": AlgorithmSpec(name="tpe")},
-        {"early_stopping": AlgorithmSpec(name="medianstop")},
-        {"objective": replace(objective(), metric="accuracy")},
-        {"resume_policy": ResumePolicy.LONG_RUNNING},
-        {"working_dir": "/elsewhere"},
+        ({"parameters": ()}, ["spec.parameters"]),
+        ({"algorithm": AlgorithmSpec(name="tpe")}, ["spec.algorithm"]),
+        ({"early_stopping": AlgorithmSpec(name="medianstop")}, ["spec.earlyStopping"]),
+        (
+            {"objective": replace(objective(), metric="accuracy", additional=("time",))},
+            ["spec.objective.objectiveMetricName", "spec.objective.additionalMetricNames"],
+        ),
+        ({"template": TrialTemplate(trial_spec={"kind": "Job"})}, ["spec.trialTemplate"]),
+        ({"resume_policy": ResumePolicy.LONG_RUNNING}, ["spec.resumePolicy"]),
+        ({"working_dir": "/elsewhere"}, ["workingDir"]),
         # One of them is allowed, the other is not.
-        {"max_trial_count": 20, "algorithm": AlgorithmSpec(name="tpe")},
+        ({"max_trial_count": 20, "algorithm": AlgorithmSpec(name="tpe")}, ["spec.algorithm"]),
     ],
 )
-def test_what_was_tuned_may_not_change(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("over", [False, True])
+def test_what_was_tuned_may_not_change_and_is_named(
+    over: bool, changes: dict[str, Any], fields: list[str]
+) -> None:
+    state = finished("ExperimentGoalReached", spec()) if over else with_open(0)
     with pytest.raises(Refused) as refused:
-        edit(with_open(0), applied(spec(**changes)), NOW)
-    assert [problem.field for problem in refused.value.problems] == ["spec"]
+        edit(state, applied(spec(**changes)), NOW)
+    *changed, advice = refused.value.problems
+    assert [problem.field for problem in changed] == fields
+    assert advice.field == "spec"
+    assert "another name" in advice.message
+
+
+def test_each_field_that_may_not_change_has_a_name_for_users() -> None:
+    named = {read.__code__.co_names[0] for read in _FIXED.values()}
+    assert named | set(_EDITABLE) == {field.name for field in fields_of(ExperimentSpec)}
+
+
+def test_a_finished_experiment_says_what_would_have_let_it_go_on() -> None:
+    state = finished("ExperimentMaxTrialsReached", spec())
+    with pytest.raises(Refused, match="resumePolicy: LongRunning, set when it is created"):
+        edit(state, applied(spec(max_trial_count=15)), NOW)
 
 
 # Suspending ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from trialbus.kernel.experiment import Counts, Experiment
 from trialbus.kernel.experiment import ExperimentPhase as Phase
 from trialbus.kernel.limits import OBSERVATION_DEADLINE_S
 from trialbus.kernel.run import Run
-from trialbus.kernel.trial import TrialPhase
+from trialbus.kernel.trial import MetricValues, TrialPhase
 from trialbus.testkit.experiment_states import (
     NOW,
     answer,
@@ -93,7 +93,14 @@ def unavailable(why: str) -> Ended:
         (run(0), SEEN, 0, "", NOW, SUCCEEDED),
         (run(0), None, 0, "", NOW, Waiting()),
         (run(0), None, 0, "", LATE, unavailable("its metrics were not stored within 60 s")),
-        (run(0), OTHER, 0, "", NOW, unavailable("it printed no value of 'loss'")),
+        (
+            run(0),
+            OTHER,
+            0,
+            "",
+            NOW,
+            unavailable("it printed no value of 'loss'; looked for lines like loss=0.9"),
+        ),
         # It took our signal and ended with 0: it may not have done its work.
         (run(0, stop_reason="GoalReached"), SEEN, 0, "GoalReached", NOW, killed("GoalReached")),
         (run(0, stop_reason="Suspended"), SEEN, 0, "Suspended", NOW, Paused()),
@@ -156,6 +163,30 @@ def test_an_attempt_is_judged(
         now=now,
     )
     assert judged == outcome
+
+
+@pytest.mark.parametrize(
+    ("printed", "additional", "filters", "words"),
+    [
+        (("time",), ("time", "size"), (), ", only of 'time'; looked for lines like loss=0.9"),
+        ((), ("time",), (), ", nor of 'time'; looked for lines like loss=0.9"),
+        ((), (), (r"(\w+): (\d)",), r"; looked for what matches the filter (\w+): (\d)"),
+    ],
+)
+def test_a_missing_objective_says_what_was_there_and_what_was_looked_for(
+    printed: tuple[str, ...], additional: tuple[str, ...], filters: tuple[str, ...], words: str
+) -> None:
+    metrics = tuple(MetricValues(name=name, min=1.0, max=1.0, latest=1.0) for name in printed)
+    judged = judge(
+        run(0),
+        SeenObservation(metrics=metrics),
+        objective=replace(objective(), additional=additional),
+        lost_before=0,
+        stop_wanted="",
+        now=NOW,
+        filters=filters,
+    )
+    assert judged == unavailable(f"it printed no value of 'loss'{words}")
 
 
 def test_a_nan_is_a_value_but_never_the_best_and_never_the_goal() -> None:

@@ -154,6 +154,43 @@ def problems_list(obj: object, **options: Any) -> list[tuple[str, str]]:
     return [(problem.field, problem.message) for problem in caught.value.problems]
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "field", "message"),
+    [
+        (
+            "spec.parameters[0].parameterType",
+            "float",
+            "spec.parameters[0].parameterType",
+            "float: must be one of double, int, discrete, categorical",
+        ),
+        (
+            "spec.parameters[1].feasibleSpace",
+            {"list": []},
+            "spec.parameters[1].feasibleSpace.list",
+            "is empty: it needs at least one value",
+        ),
+        (
+            "spec.algorithm.algorithmSettings",
+            [{"name": "random_sate", "value": "1"}],
+            "spec.algorithm.algorithmSettings[0]",
+            "unknown setting random_sate for algorithm random; did you mean random_state?",
+        ),
+        (
+            "spec.algorithm.algorithmSettings",
+            [{"name": "zzz", "value": "1"}],
+            "spec.algorithm.algorithmSettings[0]",
+            "unknown setting zzz for algorithm random; known: random_state",
+        ),
+    ],
+)
+def test_a_mistake_is_shown_with_what_would_be_right(
+    path: str, value: object, field: str, message: str
+) -> None:
+    obj = valid()
+    put(path, value)(obj)
+    assert problems(obj)[field] == message
+
+
 def test_rule_18_a_template_is_required_only_without_a_default_one() -> None:
     obj = valid()
     del obj["spec"]["trialTemplate"]

@@ -1,6 +1,6 @@
 """What people and pipelines may ask of an experiment, decided without touching the world."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,29 @@ _EDITABLE = (
     "max_failed_trial_count",
     "suspend",
     "at_goal",
+)
+_EDITABLE_NAMES = (
+    "spec.parallelTrialCount, spec.maxTrialCount, spec.maxFailedTrialCount, spec.objective.goal "
+    "and spec.suspend"
+)
+# All the others, as a user writes them.
+_FIXED: Mapping[str, Callable[[ExperimentSpec], object]] = {
+    "spec.parameters": lambda spec: spec.parameters,
+    "spec.objective.type": lambda spec: spec.objective.type,
+    "spec.objective.objectiveMetricName": lambda spec: spec.objective.metric,
+    "spec.objective.additionalMetricNames": lambda spec: spec.objective.additional,
+    "spec.objective.metricStrategies": lambda spec: spec.objective.strategies,
+    "spec.algorithm": lambda spec: spec.algorithm,
+    "spec.earlyStopping": lambda spec: spec.early_stopping,
+    "spec.trialTemplate": lambda spec: spec.template,
+    "spec.metricsCollectorSpec": lambda spec: spec.metrics_collector,
+    "spec.resumePolicy": lambda spec: spec.resume_policy,
+    "workingDir": lambda spec: spec.working_dir,
+}
+_KATIBS_RULE = (
+    "Experiment can be restarted if it is in succeeded state by reaching max trials and "
+    "spec.resumePolicy = LongRunning or spec.resumePolicy = FromVolume, when experiment is "
+    "completed"
 )
 
 
@@ -134,16 +157,7 @@ def _restart(draft: Draft, wanted: ExperimentSpec) -> None:
         message = f"must be greater than status.trials count ({state.next_index})"
         raise Refused([Problem(field="spec.maxTrialCount", message=message)])
     if not reached or wanted.resume_policy is ResumePolicy.NEVER:
-        raise Refused(
-            [
-                Problem(
-                    field="spec.resumePolicy",
-                    message="Experiment can be restarted if it is in succeeded state by reaching "
-                    "max trials and spec.resumePolicy = LongRunning or spec.resumePolicy = "
-                    "FromVolume, when experiment is completed",
-                )
-            ]
-        )
+        raise Refused([Problem(field="spec.resumePolicy", message=_final(state, reached))])
     draft.move(Happening.RESTARTED)
     draft.set(
         verdict=None,
@@ -155,6 +169,22 @@ def _restart(draft: Draft, wanted: ExperimentSpec) -> None:
     draft.emit("experiment.restarted", reason="ExperimentRestarting")
 
 
+def _final(state: Experiment, reached: bool) -> str:
+    """Why it cannot go on, then the rule in Katib's words."""
+    if reached:
+        why = (
+            "the experiment has finished, and its resumePolicy is Never; resumePolicy: "
+            "LongRunning, set when it is created, would allow a larger maxTrialCount"
+        )
+    else:
+        last = state.verdict.reason if state.verdict is not None else state.phase.value
+        why = f"the experiment has finished ({last}), not by reaching max trials"
+    return (
+        f"{why}. {_KATIBS_RULE}. To run it again, give it another name, or delete it "
+        "(`trialbus run --anew` deletes it and starts anew)"
+    )
+
+
 def _only_suspend(old: ExperimentSpec, new: ExperimentSpec) -> bool:
     return replace(old, suspend=new.suspend) == new
 
@@ -162,14 +192,22 @@ def _only_suspend(old: ExperimentSpec, new: ExperimentSpec) -> bool:
 def _refuse_other_changes(old: ExperimentSpec, new: ExperimentSpec) -> None:
     same = {name: getattr(new, name) for name in _EDITABLE}
     goal = replace(old.objective, goal=new.objective.goal)
-    if replace(old, **same, objective=goal) != new:
-        raise Refused(
-            [
-                Problem(
-                    field="spec",
-                    message="only spec.parallelTrialCount, spec.maxTrialCount, "
-                    "spec.maxFailedTrialCount, spec.objective.goal and spec.suspend are editable; "
-                    "delete the experiment or give the new one another name",
-                )
-            ]
+    if replace(old, **same, objective=goal) == new:
+        return
+    changed = [field for field, read in _FIXED.items() if read(old) != read(new)]
+    problems = [Problem(field=field, message=_changed(field, old, new)) for field in changed]
+    problems.append(
+        Problem(
+            field="spec",
+            message=f"only {_EDITABLE_NAMES} are editable; "
+            "give the new experiment another name, or delete the one that is there "
+            "(`trialbus run --anew` deletes it and starts anew)",
         )
+    )
+    raise Refused(problems)
+
+
+def _changed(field: str, old: ExperimentSpec, new: ExperimentSpec) -> str:
+    if field == "workingDir":
+        return f"is {new.working_dir}, but the experiment was created in {old.working_dir}"
+    return "differs from that of the experiment that is there, and is not editable"

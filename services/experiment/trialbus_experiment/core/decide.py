@@ -48,6 +48,7 @@ def _follow(draft: Draft, index: int, observed: Observed) -> None:
         run,
         observation,
         objective=draft.state.spec.objective,
+        filters=draft.state.spec.metrics_collector.filters,
         lost_before=trial.lost,
         stop_wanted=trial.stop,
         now=draft.now,

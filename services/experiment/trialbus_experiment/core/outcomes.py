@@ -1,5 +1,6 @@
 """How one trial ended: judged from its run, its observation and the experiment's wishes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trialbus.kernel.limits import (
@@ -7,6 +8,7 @@ from trialbus.kernel.limits import (
     MAX_MESSAGE_CHARS,
     OBSERVATION_DEADLINE_S,
 )
+from trialbus.kernel.metric_lines import DEFAULT_METRIC_FORMAT
 from trialbus.kernel.objective import Objective
 from trialbus.kernel.run import Run, RunPhase, StopReason
 from trialbus.kernel.trial import TrialPhase
@@ -60,8 +62,9 @@ def judge(
     lost_before: int,
     stop_wanted: str,
     now: float,
+    filters: Sequence[str] = (),
 ) -> RunOutcome:
-    """The outcome of an attempt.
+    """The outcome of an attempt. filters: the user's own, to say what was looked for.
 
     What we stopped was stopped, even if the command took the signal and exited with 0: it may not
     have done its work. A run is judged only when all its metrics are stored, or a deadline later:
@@ -79,7 +82,7 @@ def judge(
     if observation is None and now - finished_at < OBSERVATION_DEADLINE_S:
         return Waiting()
     if by_itself:
-        return _by_itself(observation, objective)
+        return _by_itself(observation, objective, filters)
     if run.stop_reason == StopReason.EARLY_STOPPED.value:
         return Ended(
             phase=TrialPhase.EARLY_STOPPED,
@@ -98,7 +101,9 @@ def _value(observation: SeenObservation | None, objective: Objective) -> float |
     return observation.value(objective.metric, objective.strategy(objective.metric).value)
 
 
-def _by_itself(observation: SeenObservation | None, objective: Objective) -> RunOutcome:
+def _by_itself(
+    observation: SeenObservation | None, objective: Objective, filters: Sequence[str]
+) -> RunOutcome:
     value = _value(observation, objective)
     if value is not None:
         return Ended(
@@ -110,13 +115,32 @@ def _by_itself(observation: SeenObservation | None, objective: Objective) -> Run
     why = (
         f"its metrics were not stored within {OBSERVATION_DEADLINE_S:g} s"
         if observation is None
-        else f"it printed no value of {objective.metric!r}"
+        else _not_printed(observation, objective, filters)
     )
     return Ended(
         phase=TrialPhase.METRICS_UNAVAILABLE,
         reason="MetricsUnavailable",
-        message=f"Metrics are not available: {why}",
+        message=f"Metrics are not available: {why}"[:MAX_MESSAGE_CHARS],
     )
+
+
+def _not_printed(observation: SeenObservation, objective: Objective, filters: Sequence[str]) -> str:
+    """What was missed, what was there of the other metrics, and what was looked for."""
+    missed = f"it printed no value of {objective.metric!r}"
+    printed = [repr(values.name) for values in observation.metrics]
+    seen = f", only of {', '.join(printed)}" if printed else ""
+    if not seen and objective.additional:
+        seen = f", nor of {', '.join(map(repr, objective.additional))}"
+    wanted = " or ".join(
+        _looks_like(text, objective.metric) for text in filters or (DEFAULT_METRIC_FORMAT,)
+    )
+    return f"{missed}{seen}; looked for {wanted}"
+
+
+def _looks_like(metric_format: str, metric: str) -> str:
+    if metric_format == DEFAULT_METRIC_FORMAT:
+        return f"lines like {metric}=0.9"
+    return f"what matches the filter {metric_format}"
 
 
 def _lost(run: Run, lost_before: int, stop_wanted: str) -> RunOutcome:

@@ -28,11 +28,13 @@ def parameter_problems(
     described = [i for i, parameter in enumerate(parameters) if not _is_bare(parameter)]
     for i, parameter in enumerate(parameters):
         if _is_bare(parameter):  # 40
-            yield Problem(field=f"{_FIELD}[{i}].feasibleSpace", message="must be specified")
+            yield _nothing_given(f"{_FIELD}[{i}].feasibleSpace", parameter)
     for where, message in space_rules.problems_of([kernel_parameter(p) for p in parameters]):
         index = int(where[1 : where.index("]")])
         if index in described or not where.endswith(_OF_SPACE):
-            yield Problem(field=f"{_FIELD}{where}", message=message)
+            given = parameters[index].parameter_type if where.endswith(".parameterType") else ""
+            shown = f"{given:.60}: " if given else ""
+            yield Problem(field=f"{_FIELD}{where}", message=f"{shown}{message}")
     for i in described:
         yield from _capability_problems(i, parameters[i], algorithm)
 
@@ -58,6 +60,13 @@ def _is_bare(parameter: ParameterSpec) -> bool:
     """No feasible space, or one with nothing but its default distribution."""
     space = parameter.feasible_space
     return space is None or not (space.min or space.max or space.step or space.list)
+
+
+def _nothing_given(where: str, parameter: ParameterSpec) -> Problem:
+    space = parameter.feasible_space
+    if space is not None and space.list is not None and parameter.parameter_type in _LISTED:
+        return Problem(field=f"{where}.list", message="is empty: it needs at least one value")
+    return Problem(field=where, message="must be specified")
 
 
 def _capability_problems(

@@ -181,7 +181,17 @@ def _algorithm_problems(
     settings = f"{field}.algorithmSettings"
     for problem in check_settings(description, settings_of(spec)):
         where = settings if problem.index is None else f"{settings}[{problem.index}]"
-        yield Problem(field=where, message=problem.message)
+        hint = "" if problem.index is None else _setting_hint(spec, problem.index, description)
+        yield Problem(field=where, message=f"{problem.message}{hint}")
+
+
+def _setting_hint(spec: AlgorithmSpec, index: int, description: Description) -> str:
+    """What was meant by an unknown setting."""
+    name = settings_of(spec)[index][0]
+    names = [setting.name for setting in description.settings]
+    if name in names:
+        return ""
+    return did_you_mean(name, names) or f"; known: {', '.join(names) or 'none'}"
 
 
 def settings_of(spec: AlgorithmSpec) -> tuple[tuple[str, str], ...]:
