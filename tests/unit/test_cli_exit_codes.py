@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,7 +124,8 @@ def test_run_of_what_had_finished_shows_the_result_and_how_to_start_anew(
     gateway.says(f"PUT {NAMED}", (200, {"id": "1", "uid": "1", "created": False}))
     gateway.says(f"GET {NAMED}/progress", _progress("Failed", failed=4))
     assert command_code(gateway, "run", file) == 1
-    assert "  trialbus delete tune -n default\n" in capsys.readouterr().out
+    again = shlex.join(["trialbus", "run", file, "--url", gateway.url, "--anew"])
+    assert f"  {again}\n" in capsys.readouterr().out
 
 
 def test_a_refusal_of_the_stack_is_shown_problem_by_problem(
@@ -188,7 +191,8 @@ def test_an_interrupted_run_suspends_its_experiment_and_says_how_to_go_on(
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert f"POST {NAMED}/suspend" in gateway.asked
-    assert f"go on with: trialbus run {file} --url {gateway.url}" in out.splitlines()
+    again = shlex.join([*TRIALBUS, "run", file, "--url", gateway.url])
+    assert f"go on with: {again}" in out.splitlines()
 
 
 def test_an_interrupted_run_waits_no_longer_once_all_its_trials_are_paused() -> None:
@@ -210,42 +214,16 @@ def test_a_second_interrupt_leaves_at_once(gateway: FakeGateway, file: str, tmp_
         [*TRIALBUS, "run", file, "--url", gateway.url],
         env=program_environ(tmp_path / "environ"),
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     until_sync(lambda: f"GET {NAMED}/progress" in gateway.asked, "it watches", within_s=30)
     os.kill(process.pid, signal.SIGINT)
     until_sync(lambda: f"POST {NAMED}/suspend" in gateway.asked, "it suspends")
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(5) == 130
-
-
-@pytest.mark.parametrize(
-    ("goal", "phase", "code"),
-    [
-        ("Succeeded", "Succeeded", 0),
-        ("Succeeded", "Failed", 1),
-        ("Failed", "Failed", 0),
-        ("Failed", "Succeeded", 1),
-        ("Suspended", "Suspended", 0),
-        ("Suspended", "Succeeded", 1),
-        ("Ended", "Failed", 0),
-        ("Succeeded", "Running", 124),
-        ("Deleted", "Succeeded", 124),
-    ],
-)
-def test_wait_tells_by_its_code_what_became_of_it(
-    gateway: FakeGateway, goal: str, phase: str, code: int
-) -> None:
-    gateway.says(f"GET {NAMED}", (200, {}))
-    gateway.says(f"GET {NAMED}/progress", _progress("Running"), _progress(phase))
-    arguments = ["wait", "tune", "--for", goal, "--timeout", "200ms"]
-    assert command_code(gateway, *arguments) == code
-
-
-def test_wait_for_deleted_is_over_when_it_is_gone(gateway: FakeGateway) -> None:
-    gone: Answer = (404, {"message": "no such experiment"})
-    gateway.says(f"GET {NAMED}", (200, {}))
-    gateway.says(f"GET {NAMED}/progress", _progress("Deleting"), gone)
-    assert command_code(gateway, "wait", "tune", "--for=Deleted") == 0
+    _, err = process.communicate(timeout=5)
+    assert process.returncode == 130
+    assert err.startswith("left at once: a stack of its own stops by itself; trials that still run")
 
 
 @pytest.mark.parametrize(
@@ -259,3 +237,54 @@ def test_durations_are_read(text: str, expected: float) -> None:
 @pytest.mark.parametrize("text", ["", "soon", "-1s", "5 m", "1d"])
 def test_what_is_no_duration_is_refused(gateway: FakeGateway, text: str) -> None:
     assert command_code(gateway, "wait", "tune", f"--timeout={text}") == 2
+
+
+def test_run_anew_deletes_what_there_is_before_it_applies(gateway: FakeGateway, file: str) -> None:
+    gone: Answer = (404, {"message": "no such experiment"})
+    gateway.says(f"DELETE {NAMED}", (202, {}))
+    gateway.says(f"PUT {NAMED}", (201, {"id": "1", "uid": "1", "created": True}))
+    gateway.says(
+        f"GET {NAMED}/progress",
+        _progress("Failed", failed=4),
+        gone,
+        _progress("Succeeded", succeeded=4),
+    )
+    assert command_code(gateway, "run", file, "--anew") == 0
+    looks = [what.partition(" ")[0] for what in gateway.asked]
+    assert looks == ["DELETE", "GET", "GET", "PUT", "GET", "GET"]
+
+
+def test_run_anew_of_what_is_not_there_just_runs(gateway: FakeGateway, file: str) -> None:
+    gateway.says(f"PUT {NAMED}", (201, {"id": "1", "uid": "1", "created": True}))
+    gateway.says(f"GET {NAMED}/progress", _progress("Succeeded", succeeded=4))
+    assert command_code(gateway, "run", file, "--anew") == 0
+
+
+def test_a_failed_run_tells_of_the_newest_failed_trial_and_how_to_see_more(
+    gateway: FakeGateway, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.says(f"PUT {NAMED}", (201, {"id": "1", "uid": "1", "created": True}))
+    gateway.says(f"GET {NAMED}/progress", _progress("Failed", failed=4))
+    chain = [{"event": "trial failed", "message": "tune-1: exit code 1"}]
+    gateway.says(f"GET {NAMED}/explain", (200, {"chain": chain}))
+    gateway.says("GET /v1/trials/tune-1/explain", (200, {"logTail": "no module\n"}))
+    assert command_code(gateway, "run", file) == 1
+    assert capsys.readouterr().out.splitlines()[-5:] == [
+        "Trial tune-1 failed: exit code 1",
+        "Its output:",
+        "  no module",
+        "All of its output:",
+        f"  trialbus logs tune-1 --url {gateway.url}",
+    ]
+
+
+def test_run_at_an_address_where_nobody_answers_fails_at_once(
+    gateway: FakeGateway, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    gateway.url = f"http://127.0.0.1:{port}"
+    began = time.monotonic()
+    assert command_code(gateway, "run", file) == 1
+    assert time.monotonic() - began < 10
+    assert f"no stack answers at {gateway.url} " in capsys.readouterr().err

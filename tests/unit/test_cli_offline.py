@@ -1,6 +1,7 @@
 """A wrong file is refused before anything starts, with every problem, at once."""
 
 import resource
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -110,5 +111,6 @@ def test_a_command_without_a_stack_says_how_to_start_one(tmp_path: Path) -> None
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
         f"no stack runs on {tmp_path}/.trialbus",
-        "start one with: trialbus up",
+        f"start one with: {shlex.join([*TRIALBUS, 'up'])}",
+        f"and then again: {shlex.join([*TRIALBUS, 'get', 'experiments'])}",
     ]

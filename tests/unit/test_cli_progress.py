@@ -150,8 +150,10 @@ def test_the_end_names_the_best_trial_its_parameters_and_the_command_that_repeat
 
 
 def test_without_a_best_trial_the_end_says_so() -> None:
-    lines = list(summary(_progress(phase="Failed", trials={"created": 1, "failed": 1})))
+    lines = list(summary(_progress(phase="Failed", trials={"metricsUnavailable": 1})))
     assert lines[-1] == "No trial has reported accuracy."
+    lines = list(summary(_progress(phase="Failed", trials={"created": 1, "failed": 1})))
+    assert not [line for line in lines if "reported" in line]
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])

@@ -18,6 +18,7 @@ from trialbus.cli.failures import (
 )
 
 Json = Any
+CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 30.0
 LINE_BYTES = 1024 * 1024
 PAGE_ITEMS = 500
@@ -78,6 +79,13 @@ class Api:
             while block := response.read1(LINE_BYTES):
                 yield block.decode(errors="replace")
 
+    def reach(self) -> None:
+        """Raises Unreachable at once when nobody listens there."""
+        try:
+            self._connection = self._connection or self._connect()
+        except OSError as error:
+            raise self._unreachable(error) from error
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -116,8 +124,9 @@ class Api:
         return self._send(method, path, body)
 
     def _connect(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(*self._address, timeout=REQUEST_TIMEOUT_S)
+        connection = http.client.HTTPConnection(*self._address, timeout=CONNECT_TIMEOUT_S)
         connection.connect()
+        connection.sock.settimeout(REQUEST_TIMEOUT_S)
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 

@@ -53,6 +53,9 @@ def run(
     keep_up: Annotated[
         bool, typer.Option("--keep-up", help="Leave the stack running at the end.")
     ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Delete what there is of this name first.")
+    ] = False,
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="Where the file names none.")
     ] = None,
@@ -63,7 +66,13 @@ def run(
     from trialbus.cli import running
 
     code = running.run(
-        file, data_dir=data_dir, url=url, namespace=namespace, as_json=as_json, keep_up=keep_up
+        file,
+        data_dir=data_dir,
+        url=url,
+        namespace=namespace,
+        as_json=as_json,
+        keep_up=keep_up,
+        anew=anew,
     )
     raise typer.Exit(code)
 

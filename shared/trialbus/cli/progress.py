@@ -171,7 +171,8 @@ def summary(progress: Progress) -> Iterator[str]:
         yield progress.message
     best = progress.best
     if best is None:
-        yield f"No trial has reported {progress.metric}."
+        if not progress.trials.get("failed"):
+            yield f"No trial has reported {progress.metric}."
         return
     yield ""
     yield f"Best trial: {best.trial}"

@@ -2,23 +2,25 @@
 
 import json
 import os
-import shlex
 import signal
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TextIO
 
 from trialbus.cli.api import Api, experiment_path
 from trialbus.cli.failures import FAILED, INTERRUPTED, OK, NotFound, StackGone
+from trialbus.cli.invocation import command_line, this_command
 from trialbus.cli.progress import Progress, summary
 from trialbus.cli.reading import ExperimentFile, read_experiment
-from trialbus.cli.stacks import api_of, connect, data_folder
+from trialbus.cli.stacks import api_of, connect, data_folder, going_up, on_stack
 from trialbus.cli.starting import using_stack
-from trialbus.cli.watching import PlainDisplay, display_on, patiently, read_progress, watch
+from trialbus.cli.trouble import trouble
+from trialbus.cli.watching import PlainDisplay, Silent, display_on, patiently, read_progress, watch
 from trialbus.kernel.limits import KILL_GRACE_S
 from trialbus.local import stack_file
 
@@ -26,6 +28,10 @@ from trialbus.local import stack_file
 SUSPEND_DEADLINE_S = KILL_GRACE_S + 5.0
 # A launcher that had just read the word to start one shows its run by then.
 QUIET_LOOKS = 5
+_LEFT = (
+    "left at once: a stack of its own stops by itself; trials that still run are not waited for\n"
+    "and are taken over by the next start of the stack\n"
+)
 
 
 def run(
@@ -36,6 +42,7 @@ def run(
     namespace: str | None,
     as_json: bool,
     keep_up: bool,
+    anew: bool = False,
 ) -> int:
     """The exit code. Everything for people goes to stderr when `as_json`."""
     experiment = read_experiment(file, namespace)
@@ -43,7 +50,11 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _stack(data_dir, url, out, keep_up=keep_up) as api:
-            return _run_on(api, experiment, out, as_json=as_json)
+            if anew:
+                _delete(api, experiment, out)
+            stays = keep_up or url is not None
+            how_to_look = partial(_how_to_look, data_dir, url, stays=stays)
+            return _run_on(api, experiment, out, how_to_look, as_json=as_json)
     except KeyboardInterrupt:
         _say(out, "interrupted before the experiment was begun")
         return INTERRUPTED
@@ -61,7 +72,31 @@ def _stack(data_dir: Path | None, url: str | None, out: TextIO, *, keep_up: bool
         yield api_of(status, folder)
 
 
-def _run_on(api: Api, experiment: ExperimentFile, out: TextIO, *, as_json: bool) -> int:
+def _delete(api: Api, experiment: ExperimentFile, out: TextIO) -> None:
+    """Return when nothing is left of what has the experiment's name."""
+    path = experiment_path(experiment.namespace, experiment.name)
+    try:
+        patiently(lambda: api.call("DELETE", path))
+        _say(out, f"deleting what there is of {experiment.namespace}/{experiment.name}")
+        watch(api, experiment.namespace, experiment.name, Silent(), until=lambda _progress: False)
+    except NotFound:
+        return
+
+
+def _how_to_look(data_dir: Path | None, url: str | None, trial: str, *, stays: bool) -> str:
+    """The command that shows all of a trial's output once this one has ended."""
+    logs = on_stack(data_dir, url, "logs", trial)
+    return logs if stays else f"{going_up(data_folder(data_dir))} && {logs}"
+
+
+def _run_on(
+    api: Api,
+    experiment: ExperimentFile,
+    out: TextIO,
+    how_to_look: Callable[[str], str],
+    *,
+    as_json: bool,
+) -> int:
     namespace, name = experiment.namespace, experiment.name
     try:
         answer = apply(api, experiment)
@@ -72,8 +107,10 @@ def _run_on(api: Api, experiment: ExperimentFile, out: TextIO, *, as_json: bool)
     except KeyboardInterrupt:
         return _interrupted(api, experiment, out)
     _say(out, "", *summary(progress))
+    if progress.phase == "Failed" or progress.best is None:
+        _show_trouble(api, experiment, out, how_to_look)
     if before.ended and not answer["created"]:
-        _say(out, "", *_how_to_start_anew(experiment))
+        _say(out, "", *_how_to_start_anew())
     if as_json:
         print_json(api.get(experiment_path(namespace, name)))
     return OK if progress.phase == "Succeeded" else FAILED
@@ -95,9 +132,18 @@ def print_json(found: object) -> None:
     print(json.dumps(found, indent=2))  # noqa: T201 - what was asked for
 
 
-def _how_to_start_anew(experiment: ExperimentFile) -> Iterator[str]:
-    yield "It had finished before; nothing was run. To start anew, give it another name, or first:"
-    yield f"  trialbus delete {experiment.name} -n {experiment.namespace}"
+def _show_trouble(
+    api: Api, experiment: ExperimentFile, out: TextIO, how_to_look: Callable[[str], str]
+) -> None:
+    found = trouble(api, experiment.namespace, experiment.name)
+    if found is not None:
+        trial, lines = found
+        _say(out, "", *lines, "All of its output:", f"  {how_to_look(trial)}")
+
+
+def _how_to_start_anew() -> Iterator[str]:
+    yield "It had finished before; nothing was run. To delete it and start anew:"
+    yield f"  {this_command('--anew')}"
 
 
 def _interrupted(api: Api, experiment: ExperimentFile, out: TextIO) -> int:
@@ -125,8 +171,12 @@ def _interrupted(api: Api, experiment: ExperimentFile, out: TextIO) -> int:
     else:
         if progress.ended:
             _say(out, "it had just ended:", *summary(progress))
-    _say(out, f"go on with: {shlex.join(['trialbus', *sys.argv[1:]])}")
+    _say(out, f"go on with: {_without_anew()}")
     return INTERRUPTED
+
+
+def _without_anew() -> str:
+    return command_line(*(each for each in sys.argv[1:] if each != "--anew"))
 
 
 class Still:
@@ -152,6 +202,7 @@ def _leave_at_once_when_told() -> None:
 def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
     """The stack, if it is ours, stops by itself when this process has gone."""
     del number, frame
+    os.write(2, _LEFT.encode())
     os._exit(INTERRUPTED)
 
 

@@ -1,43 +1,47 @@
 """`trialbus wait`: until an experiment is in a state, or cannot come into it any more."""
 
 import re
+import sys
 
 from trialbus.cli.api import Api
 from trialbus.cli.choices import Goal
 from trialbus.cli.failures import FAILED, OK, REFUSED, TIMED_OUT, CommandFailed, NotFound
 from trialbus.cli.names import find_namespace
 from trialbus.cli.progress import Progress
-from trialbus.cli.watching import watch
+from trialbus.cli.watching import Silent, watch
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001, "": 1.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|h|m|s))+|\d+(?:\.\d+)?")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s|)")
 
 
-class _Silent:
-    def show(self, progress: Progress, elapsed_s: float, left_s: float | None) -> None:
-        """Nobody watches."""
-
-
 def wait(api: Api, name: str, goal: Goal, *, namespace: str | None, within_s: float | None) -> int:
-    """OK: it is so. FAILED: it ended otherwise. TIMED_OUT: not in time."""
+    """OK: it is so. FAILED: it ended otherwise. TIMED_OUT: not in time. Says which on stderr."""
     try:
         place = find_namespace(api, name, namespace)
         seen = watch(
             api,
             place,
             name,
-            _Silent(),
+            Silent(),
             until=lambda progress: _decided(progress, goal),
             within_s=within_s,
         )
     except NotFound:
         if goal is Goal.DELETED:
-            return OK
+            return _said(f"{name} is deleted", OK)
         raise
     except TimeoutError:
-        return TIMED_OUT
-    return OK if _met(seen, goal) else FAILED
+        return _said(f"{name} is not {goal.value} after {within_s:g} s", TIMED_OUT)
+    if _met(seen, goal):
+        return _said(f"{place}/{name} is {seen.phase}", OK)
+    why = f": {seen.message}" if seen.message else ""
+    return _said(f"{place}/{name} is {seen.phase}, not {goal.value}{why}", FAILED)
+
+
+def _said(line: str, code: int) -> int:
+    sys.stderr.write(f"{line}\n")
+    return code
 
 
 def _met(progress: Progress, goal: Goal) -> bool:

@@ -20,6 +20,11 @@ class Display(Protocol):
     def show(self, progress: Progress, elapsed_s: float, left_s: float | None) -> None: ...
 
 
+class Silent:
+    def show(self, progress: Progress, elapsed_s: float, left_s: float | None) -> None:
+        """Nobody watches."""
+
+
 class PlainDisplay:
     """A line whenever something but the time has changed; no control codes."""
 

@@ -1,0 +1,111 @@
+"""What commands tell of an experiment: its trouble, its end, that there was nothing to do."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from trialbus.cli import watching
+from trialbus.cli.api import Api
+from trialbus.cli.trouble import trouble
+from trialbus.testkit.fake_gateway import (
+    Answer,
+    FakeGateway,
+    command_code,
+    serving_fake_gateway,
+)
+
+NAMED = "/v1/namespaces/default/experiments/tune"
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGateway]:
+    monkeypatch.setattr(watching, "LOOK_S", 0.001)
+    with serving_fake_gateway() as fake:
+        yield fake
+
+
+def _progress(phase: str) -> Answer:
+    return 200, {
+        "namespace": "default",
+        "name": "tune",
+        "phase": phase,
+        "parallel": 2,
+        "objective": {"type": "minimize", "name": "loss"},
+        "trials": {},
+    }
+
+
+def _chain(*messages: str) -> Answer:
+    failed = [{"event": "trial failed", "message": each} for each in messages]
+    return 200, {"chain": [{"event": "created", "message": "it is"}, *failed]}
+
+
+def test_the_newest_failure_is_told_with_the_end_of_its_output(gateway: FakeGateway) -> None:
+    gateway.says(f"GET {NAMED}/explain", _chain("tune-1: exit code 2", "tune-2: exit code 1"))
+    log = "\n".join(f"line {number}" for number in range(1, 13))
+    gateway.says("GET /v1/trials/tune-2/explain", (200, {"logTail": log}))
+    assert trouble(Api(gateway.url, remedy=""), "default", "tune") == (
+        "tune-2",
+        [
+            "Trial tune-2 failed: exit code 1",
+            "Its output ends with:",
+            *(f"  line {number}" for number in range(3, 13)),
+            "Before it:",
+            "  tune-1: exit code 2",
+        ],
+    )
+
+
+def test_a_trial_that_cannot_be_asked_for_is_told_all_the_same(gateway: FakeGateway) -> None:
+    gateway.says(f"GET {NAMED}/explain", _chain("tune-2: there is no program nothing"))
+    found = trouble(Api(gateway.url, remedy=""), "default", "tune")
+    assert found == (
+        "tune-2",
+        ["Trial tune-2 failed: there is no program nothing", "It has printed nothing."],
+    )
+
+
+@pytest.mark.parametrize("answer", [_chain(), (503, {"message": "away"})])
+def test_no_trouble_and_no_answer_are_told_as_nothing(gateway: FakeGateway, answer: Answer) -> None:
+    gateway.says(f"GET {NAMED}/explain", answer)
+    assert trouble(Api(gateway.url, remedy=""), "default", "tune") is None
+
+
+@pytest.mark.parametrize(
+    ("goal", "phase", "code"),
+    [
+        ("Succeeded", "Succeeded", 0),
+        ("Succeeded", "Failed", 1),
+        ("Failed", "Failed", 0),
+        ("Failed", "Succeeded", 1),
+        ("Suspended", "Suspended", 0),
+        ("Suspended", "Succeeded", 1),
+        ("Ended", "Failed", 0),
+        ("Succeeded", "Running", 124),
+        ("Deleted", "Succeeded", 124),
+    ],
+)
+def test_wait_tells_by_its_code_what_became_of_it(
+    gateway: FakeGateway,
+    goal: str,
+    phase: str,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gateway.says(f"GET {NAMED}", (200, {}))
+    gateway.says(f"GET {NAMED}/progress", _progress("Running"), _progress(phase))
+    arguments = ["wait", "tune", "--for", goal, "--timeout", "200ms"]
+    assert command_code(gateway, *arguments) == code
+    told = {
+        0: f"default/tune is {phase}",
+        1: f"default/tune is {phase}, not {goal}",
+        124: f"tune is not {goal} after 0.2 s",
+    }
+    assert capsys.readouterr().err == f"{told[code]}\n"
+
+
+def test_wait_for_deleted_is_over_when_it_is_gone(gateway: FakeGateway) -> None:
+    gone: Answer = (404, {"message": "no such experiment"})
+    gateway.says(f"GET {NAMED}", (200, {}))
+    gateway.says(f"GET {NAMED}/progress", _progress("Deleting"), gone)
+    assert command_code(gateway, "wait", "tune", "--for=Deleted") == 0
