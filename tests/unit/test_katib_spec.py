@@ -164,12 +164,6 @@ def problems_list(obj: object, **options: Any) -> list[tuple[str, str]]:
             "float: must be one of double, int, discrete, categorical",
         ),
         (
-            "spec.parameters[1].feasibleSpace",
-            {"list": []},
-            "spec.parameters[1].feasibleSpace.list",
-            "is empty: it needs at least one value",
-        ),
-        (
             "spec.algorithm.algorithmSettings",
             [{"name": "random_sate", "value": "1"}],
             "spec.algorithm.algorithmSettings[0]",
