@@ -34,7 +34,8 @@ MOST_PARALLEL = 6
 _FAULT_INTERVAL_S = 0.8
 _LIMIT_S = 3600.0
 _POLL_S = 1.0
-_QUIET_S = 8.0
+# Long enough to come back, to find what a crash left unsent, to publish and to clear it.
+_QUIET_S = 10.0
 _ALL_BYTES = 1 << 20
 # A look at all objects after every 700 new ones, Python's way, would cost a third of the time.
 _GARBAGE_THRESHOLD = 50_000
@@ -169,7 +170,7 @@ async def _simulate(
     operator = asyncio.ensure_future(_operate(world, seed, story, rng))
     await _wait_for_ends(world, len(story.names))
     await asyncio.gather(faults, operator)
-    world.weather = Weather()
+    world.calm_down()
     await world.clock.sleep(_QUIET_S)
     experiments = await _wait_for_ends(world, len(story.names))
     await world.close()

@@ -315,6 +315,14 @@ class World:
         self.store.available = False
         asyncio.get_running_loop().call_later(for_s, self._bring_store_back)
 
+    def calm_down(self) -> None:
+        """From now on nothing goes wrong any more; who is away still comes back in his time."""
+        self.weather = Weather()
+        self._doomed.clear()
+        self._bring_store_back()
+        for life in self._lives.values():
+            life.bus.mend()
+
     def _bring_store_back(self) -> None:
         self.store.available = True
 
