@@ -30,6 +30,7 @@ def test_a_name_that_is_in_one_other_namespace_only_is_found(
     gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gateway.says("GET /v1/experiments", _listed("kubeflow"))
+    gateway.says("GET /v1/namespaces/kubeflow/experiments/tune", (200, {}))
     gateway.says("POST /v1/namespaces/kubeflow/experiments/tune/suspend", (202, {}))
     assert command_code(gateway, "suspend", "tune") == 0
     assert capsys.readouterr().out == "kubeflow/tune is being suspended\n"
@@ -131,6 +132,7 @@ def test_events_are_printed_one_a_line(
     gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     event = {
+        "id": "1",
         "type": "io.trialbus.trial.failed.v1",
         "time": "2026-01-02T03:04:05Z",
         "subject": "tune-abcd1234",

@@ -1,10 +1,11 @@
 """What commands tell of an experiment: its trouble, its end, that there was nothing to do."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
-from trialbus.cli import watching
+from trialbus.cli import following, watching
 from trialbus.cli.api import Api
 from trialbus.cli.trouble import trouble
 from trialbus.testkit.fake_gateway import (
@@ -109,3 +110,64 @@ def test_wait_for_deleted_is_over_when_it_is_gone(gateway: FakeGateway) -> None:
     gateway.says(f"GET {NAMED}", (200, {}))
     gateway.says(f"GET {NAMED}/progress", _progress("Deleting"), gone)
     assert command_code(gateway, "wait", "tune", "--for=Deleted") == 0
+
+
+@pytest.mark.parametrize("verb", ["suspend", "resume"])
+def test_nothing_is_done_to_what_has_ended(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    conditions = [{"type": "Failed", "status": "True"}]
+    gateway.says(f"GET {NAMED}", (200, {"status": {"conditions": conditions}}))
+    gateway.says(f"POST {NAMED}/{verb}", (202, {}))
+    assert command_code(gateway, verb, "tune") == 0
+    told = f"default/tune has ended (Failed): there is nothing to {verb}\n"
+    assert capsys.readouterr().out == told
+
+
+def _event(number: int, kind: str) -> str:
+    event = {"id": str(number), "type": f"io.trialbus.{kind}.v1", "experiment": "tune"}
+    return f"id: {number}\ndata: {json.dumps({**event, 'subject': 'tune'})}\n\n"
+
+
+def test_events_that_broke_off_go_on_without_doubles(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LOOK_S", 0.001)
+    first, last = _event(1, "experiment.created"), _event(2, "experiment.deleted")
+    gateway.says(f"GET {NAMED}", (200, {}))
+    away: Answer = (503, {"message": "away"})
+    gateway.says(f"GET {NAMED}/events", (200, first), away, (200, first), (200, first + last))
+    assert command_code(gateway, "events", "tune", "-f") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["experiment.created", "experiment.deleted"]
+
+
+@pytest.mark.parametrize("tail", [(), ("--tail", "2")])
+def test_a_log_that_broke_off_goes_on_after_what_was_shown(
+    gateway: FakeGateway,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tail: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(following, "LOOK_S", 0.001)
+    log = "/v1/trials/tune-1/log"
+    whole = "one\ntwo\nthrée\n"
+    more: Answer = (200, whole + "four\n")
+    start = "two\nthrée\n" if tail else whole
+    gateway.says(f"GET {log}", (200, start), (503, {"message": "away"}), more)
+    # The first end is the gateway's own.
+    gateway.says("GET /v1/trials/tune-1", (503, {"message": "away"}), (200, {}))
+    assert command_code(gateway, "logs", "tune-1", "-f", *tail) == 0
+    assert capsys.readouterr().out == start + "four\n"
+
+
+def test_a_gateway_that_does_not_come_back_ends_the_following(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LOOK_S", 0.001)
+    monkeypatch.setattr(following, "AWAY_DEADLINE_S", 0.05)
+    gateway.says(f"GET {NAMED}", (200, {}))
+    created = (200, _event(1, "experiment.created"))
+    gateway.says(f"GET {NAMED}/events", created, (503, {"message": "it is away"}))
+    assert command_code(gateway, "events", "tune", "-f") == 1
+    assert capsys.readouterr().err == "it is away\n"

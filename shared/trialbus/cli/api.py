@@ -20,7 +20,7 @@ from trialbus.cli.failures import (
 Json = Any
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 30.0
-LINE_BYTES = 1024 * 1024
+BLOCK_BYTES = 1024 * 1024
 PAGE_ITEMS = 500
 _GONE = (OSError, http.client.HTTPException)
 
@@ -69,15 +69,19 @@ class Api:
 
     def lines(self, path: str, **query: str | int | None) -> Iterator[str]:
         """The lines of an answer as they come. An end without a line end counts as a line."""
-        with self._stream(path + _query(query)) as response:
-            while line := response.readline(LINE_BYTES):
-                yield line.decode(errors="replace").rstrip("\r\n")
+        rest = b""
+        for block in self.blocks(path, **query):
+            *whole, rest = (rest + block).split(b"\n")
+            yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
+        if rest:
+            yield rest.decode(errors="replace")
 
-    def blocks(self, path: str, **query: str | int | None) -> Iterator[str]:
-        """The text of an answer as it comes."""
+    def blocks(self, path: str, **query: str | int | None) -> Iterator[bytes]:
+        """An answer as it comes. Raises Unreachable, StackGone when it breaks off."""
         with self._stream(path + _query(query)) as response:
-            while block := response.read1(LINE_BYTES):
-                yield block.decode(errors="replace")
+            # Not by lines: for those a connection that breaks off is an end like any other.
+            while block := response.read1(BLOCK_BYTES):
+                yield block
 
     def reach(self) -> None:
         """Raises Unreachable at once when nobody listens there."""
@@ -93,8 +97,9 @@ class Api:
 
     @contextmanager
     def _stream(self, path: str) -> Iterator[http.client.HTTPResponse]:
-        connection = self._connect()
+        connection = self._new_connection()
         try:
+            self._open(connection)
             connection.request("GET", self._prefix + path)
             response = connection.getresponse()
             if response.status >= 400:
@@ -124,11 +129,17 @@ class Api:
         return self._send(method, path, body)
 
     def _connect(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(*self._address, timeout=CONNECT_TIMEOUT_S)
+        connection = self._new_connection()
+        self._open(connection)
+        return connection
+
+    def _new_connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(*self._address, timeout=CONNECT_TIMEOUT_S)
+
+    def _open(self, connection: http.client.HTTPConnection) -> None:
         connection.connect()
         connection.sock.settimeout(REQUEST_TIMEOUT_S)
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
 
     def _unreachable(self, error: Exception) -> CommandFailed:
         if self._has_ended():

@@ -11,6 +11,7 @@ from trialbus.cli.api import Api, experiment_path, path_of
 from trialbus.cli.choices import Format, Kind
 from trialbus.cli.failures import NotFound
 from trialbus.cli.names import find_namespace, looks_like_a_trial
+from trialbus.cli.progress import FINISHED
 from trialbus.cli.tables import Column
 
 Object = dict[str, Any]
@@ -136,11 +137,14 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {line}" for line in str(story["logTail"]).splitlines())
 
 
-def command(api: Api, name: str, verb: str, *, namespace: str | None) -> str:
+def command(api: Api, name: str, verb: str, done: str, *, namespace: str | None) -> str:
     """Delete, suspend or resume; says what was done."""
     place = find_namespace(api, name, namespace)
     if verb == "delete":
         api.call("DELETE", experiment_path(place, name))
-    else:
-        api.call("POST", experiment_path(place, name, verb))
-    return f"{place}/{name}"
+        return f"{place}/{name} {done}"
+    state = tables.state_of(api.get(experiment_path(place, name)))
+    api.call("POST", experiment_path(place, name, verb))
+    if state in FINISHED:
+        return f"{place}/{name} has ended ({state}): there is nothing to {verb}"
+    return f"{place}/{name} {done}"

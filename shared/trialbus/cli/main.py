@@ -116,10 +116,7 @@ def apply(
     from trialbus.cli import reading, running, stacks
 
     experiment = reading.read_experiment(file, namespace)
-    answer = running.apply(stacks.connect(data_dir, url), experiment)
-    typer.echo(
-        f"{experiment.namespace}/{experiment.name} {'created' if answer['created'] else 'applied'}"
-    )
+    typer.echo(running.tell_applied(stacks.connect(data_dir, url), experiment))
 
 
 @app.command()
@@ -227,7 +224,7 @@ def _tell(
     from trialbus.cli import getting, stacks
 
     api = stacks.connect(data_dir, url)
-    typer.echo(f"{getting.command(api, name, verb, namespace=namespace)} {done}")
+    typer.echo(getting.command(api, name, verb, done, namespace=namespace))
 
 
 @app.command()

@@ -9,8 +9,16 @@ import typer
 
 from trialbus.cli import starting
 from trialbus.cli.api import path_of
-from trialbus.cli.failures import FAILED, OK
-from trialbus.cli.stacks import connect, data_folder, local_only, running_stack
+from trialbus.cli.failures import FAILED, OK, CommandFailed
+from trialbus.cli.stacks import (
+    api_of,
+    connect,
+    data_folder,
+    going_up,
+    local_only,
+    on_stack,
+    running_stack,
+)
 from trialbus.cli.tables import aligned
 from trialbus.local import stack_file
 from trialbus.local.stack_file import ProcessStatus, StackStatus
@@ -19,22 +27,41 @@ from trialbus.local.stack_file import ProcessStatus, StackStatus
 def up(data_dir: Path | None, url: str | None) -> None:
     local_only(url)
     folder = data_folder(data_dir)
-    if not stack_file.is_held(folder):
-        try:
-            starting.start_supervisor(folder, owned=False)
-        except starting.InUse:
-            typer.echo("somebody else has just started it", err=True)
-    found = starting.wait_until(folder, starting.all_ready, "all services are ready")
-    if found.owned:
-        typer.echo("it belongs to a `trialbus run`, and will end with it", err=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = starting.keep_up(folder)
     typer.echo(f"the stack on {folder} is up: {found.http}")
 
 
 def down(data_dir: Path | None, url: str | None) -> None:
     local_only(url)
     folder = data_folder(data_dir)
+    running = _trials_that_run(folder)
     stopped = starting.stop_running(folder)
     typer.echo(f"the stack on {folder} {'is down' if stopped else 'did not run'}")
+    if running:
+        still = sum(running.values())
+        typer.echo(
+            f"{still} {'trial runs on and is' if still == 1 else 'trials run on and are'} taken "
+            "over at the next start; to stop what runs:"
+        )
+        typer.echo(f"  {going_up(folder)}")
+        for namespace, name in running:
+            typer.echo(f"  {on_stack(folder, None, 'suspend', name, '-n', namespace)}")
+
+
+def _trials_that_run(folder: Path) -> dict[tuple[str, str], int]:
+    """By namespace and name of their experiments; none if the gateway does not tell."""
+    status = stack_file.read_running(folder)
+    if status is None:
+        return {}
+    try:
+        found = list(api_of(status, folder).items(path_of("experiments")))
+    except CommandFailed as failure:
+        typer.echo(f"which trials run is not known: {failure}", err=True)
+        return {}
+    names = [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in found]
+    counts = [int(each.get("status", {}).get("trialsRunning") or 0) for each in found]
+    return {name: count for name, count in zip(names, counts, strict=True) if count}
 
 
 def status(data_dir: Path | None, url: str | None, *, as_json: bool) -> None:

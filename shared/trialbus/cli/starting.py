@@ -91,10 +91,6 @@ def gateway_ready(status: StackStatus) -> bool:
     return status.services["gateway"].state == "ready"
 
 
-def all_ready(status: StackStatus) -> bool:
-    return status.ready
-
-
 def stop_running(folder: Path) -> bool:
     """SIGTERM to the supervisor and wait for its end. False: none runs."""
     status = stack_file.read_running(folder)
@@ -126,6 +122,22 @@ def using_stack(folder: Path, *, keep_up: bool) -> Iterator[StackStatus]:
             _stop_owned(owned, folder)
 
 
+def keep_up(folder: Path) -> StackStatus:
+    """The folder's stack, started if need be; it stays until it is stopped, whoever began it.
+    Raises CommandFailed."""
+    with _joined(folder):
+        if not stack_file.is_held(folder):
+            _start(folder, keep_up=True)
+        status = wait_until(folder, gateway_ready, "the gateway answers")
+        if status.owned:
+            os.kill(status.pid, signal.SIGUSR1)
+        return wait_until(folder, _all_ready_to_stay, "all services are ready")
+
+
+def _all_ready_to_stay(status: StackStatus) -> bool:
+    return status.ready and not status.owned
+
+
 @contextmanager
 def _joined(folder: Path) -> Iterator[None]:
     """While inside, the stack does not end for want of users."""
@@ -153,19 +165,25 @@ def _stop_owned(process: "subprocess.Popen[bytes]", folder: Path) -> None:
     the last of them."""
     assert process.stdin is not None
     # Asked first: from then on the supervisor itself waits for that lock.
-    used = stack_file.is_used(folder)
+    used = _is_left(folder)
     process.stdin.close()
     deadline = time.monotonic() + STOP_DEADLINE_S
     while not used:
         try:
             process.wait(USERS_LOOK_S)
         except subprocess.TimeoutExpired:
-            used = stack_file.is_used(folder)  # somebody may have come at the last moment
+            used = _is_left(folder)  # somebody may have come at the last moment
         else:
             return
         if not used and time.monotonic() > deadline:
             _kill_unused(process, folder)
             return
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether others use it, or somebody has said that it is to stay."""
+    status = stack_file.read_running(folder)
+    return (status is not None and not status.owned) or stack_file.is_used(folder)
 
 
 def _kill_unused(process: "subprocess.Popen[bytes]", folder: Path) -> None:

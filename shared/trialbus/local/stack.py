@@ -112,6 +112,11 @@ class Stack:
         )
         self._services[name].keep()
 
+    def keep(self) -> None:
+        """From now on it belongs to nobody."""
+        self._owned = False
+        self._write()
+
     async def stop(self) -> None:
         """Services first, so that they can finish what they have in hand. Never raises for a
         process that has ended already."""

@@ -4,7 +4,8 @@
 
 It says on stdout, in one line of JSON, whether it has begun (`{"started": true}`) or why not
 (`{"refused": [...], "in_use": bool}`), and logs on stderr. It ends, services first, at SIGTERM or
-SIGINT, and with --owned when its stdin closes and no other `trialbus run` uses the stack.
+SIGINT, and with --owned when its stdin closes and no other `trialbus run` uses the stack, unless it
+has been told by SIGUSR1 to stay.
 """
 
 import argparse
@@ -16,12 +17,15 @@ import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trialbus.local import stack_file
 from trialbus.local.failures import FolderInUse, StackFailed
 from trialbus.local.forking import ForkServer
 from trialbus.local.supervisor_log import log
+
+if TYPE_CHECKING:
+    from trialbus.local.stack import Stack
 
 # Those who only look at the lock hold it for an instant.
 LOCK_TRIES = 20
@@ -67,6 +71,8 @@ async def _supervise(folder: Path, services: Sequence[str], *, owned: bool) -> N
         loop.add_signal_handler(number, stop.set)
     gone = loop.create_task(_until_owner_goes(folder, stop)) if owned else None
     stack = Stack(folder, services, fork_server, owned=owned)
+    if gone is not None:
+        loop.add_signal_handler(signal.SIGUSR1, _stay, stack, gone)
     try:
         await _unless(stop, stack.start())
         if not stop.is_set():
@@ -81,6 +87,12 @@ async def _supervise(folder: Path, services: Sequence[str], *, owned: bool) -> N
             gone.cancel()
         log("stopped")
         os.close(lock)
+
+
+def _stay(stack: "Stack", gone: "asyncio.Task[None]") -> None:
+    """Whoever asks uses the stack, so it is not ending."""
+    gone.cancel()
+    stack.keep()
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
