@@ -379,3 +379,16 @@ def test_two_stacks_share_nothing(stack: Supervised, tmp_path: Path) -> None:
         other.end()
     stack.until_ready()
     other.until_nothing_is_left()
+
+
+def test_a_stack_that_is_told_to_stay_outlives_its_owner(stack: Supervised) -> None:
+    assert stack.until_ready().owned
+    os.kill(stack.process.pid, signal.SIGUSR1)
+    until_sync(lambda: stack.status is not None and not stack.status.owned, "it is kept")
+    assert stack.process.stdin is not None
+    starting._stop_owned(stack.process, stack.data)
+    with pytest.raises(subprocess.TimeoutExpired):
+        stack.process.wait(0.5)
+    stack.until_ready()
+    os.kill(stack.process.pid, signal.SIGTERM)
+    assert stack.process.wait(30) == 0
