@@ -217,7 +217,7 @@ async def test_a_trial_that_is_stopped_early_says_why(stack: RealStack) -> None:
     assert stories[3]["reason"] == "TrialEarlyStopped"
     assert stories[3]["stopReason"] == "EarlyStopped"
     [judged] = [step for step in stories[3]["chain"] if step["event"] == "judged"]
-    assert "best 9, median 0.1 of 3 trials" in judged["message"]
+    assert "best objective 9 by step 2 is worse than 0.1" in judged["message"]
     assert stories[3]["logTail"].startswith("loss=9\n")
 
 
