@@ -133,7 +133,7 @@ async def test_an_edit_of_what_was_tuned_is_refused_by_the_experiment_service(
     await world.apply()
     answer = await world.client.put(PATH, json={"object": katib(resumePolicy="LongRunning")})
     assert answer.status_code == 422
-    assert answer.json()["problems"][0]["field"] == "spec"
+    assert answer.json()["problems"][0]["field"] == "spec.resumePolicy"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ CONNECT_TIMEOUT_S = 3
 LOOK_INTERVAL_S = 0.5
 MIN_PAUSE_S, MAX_PAUSE_S = 0.05, 1.0
 CLOSE_TIMEOUT_S = 2
+# Until the server has a subscription; it has it at the latest with the next connection.
+_FLUSH_TIMEOUT_S = 2
 PENDING_BYTES = 2 * 1024 * 1024
 # The server's answer when nobody listens.
 NO_RESPONDERS = "503"
@@ -136,6 +138,8 @@ class Connection:
         if self._client is not None and self.connected:
             with suppress(*CONNECTION_ERRORS):
                 await _attach(self._client, route)
+                # Whoever asks next, over whichever connection, is to find it.
+                await self._client.flush(timeout=_FLUSH_TIMEOUT_S)
         return route
 
     async def unsubscribe(self, route: Route, *, drain: bool = False) -> None:
