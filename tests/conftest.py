@@ -5,6 +5,7 @@ A test makes its own database, stream and subject names, so tests share the serv
 
 import asyncio
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -12,6 +13,13 @@ from pathlib import Path
 import pytest
 
 from trialbus.local.servers import ServerHandle, running_mongod, running_nats
+
+
+def pytest_configure() -> None:
+    """In the background of a script SIGINT is ignored, and every program started here inherits
+    that; tests interrupt programs."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -249,9 +249,12 @@ def alive(server: psutil.Process) -> bool:
 
 
 def children_in(folder: Path) -> list[psutil.Process]:
-    return [
-        child for child in psutil.Process().children() if str(folder) in " ".join(child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # a zombie is one
+            if str(folder) in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 # Logs --------------------------------------------------------------------------------------------
