@@ -42,7 +42,7 @@ def test_no_file_has_leftovers(texts: Mapping[str, str]) -> None:
         ("a.md", "see https://py" + "pi.org/project/a"),
         ("a.toml", "https://files.python" + "hosted.org/a"),
         ("a.md", "cd /wo" + "rk/main"),
-        ("requirements/a.lock", "--index-url https://example.com/simple\na==1"),
+        ("requirements/a.lock", "--index" + "-url https://example.com/simple\na==1"),
         ("requirements/a.lock", "--find-links /opt/wheels\na==1"),
     ],
 )

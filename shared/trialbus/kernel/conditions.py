@@ -1,6 +1,6 @@
 """Conditions as Katib shows them: the last one changed is the state that people see."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,3 @@ def set_condition(
 
 def drop_conditions(conditions: Conditions, *types: str) -> Conditions:
     return tuple(condition for condition in conditions if condition.type not in types)
-
-
-def reword(conditions: Conditions, type_: str, message: str) -> Conditions:
-    """The same condition with another message, in its place."""
-    return tuple(
-        replace(condition, message=message) if condition.type == type_ else condition
-        for condition in conditions
-    )

@@ -11,12 +11,8 @@ class Poison(Exception):
     """A message that can never be handled: dead-letter it with this reason, go on with the next."""
 
 
-class Stale(Exception):
-    """Words of an older attempt or of a deleted experiment: drop them and count."""
-
-
 class InvariantBroken(Exception):
-    """A law of the system does not hold: crash, do not go on."""
+    """A law of the system does not hold: do not go on with this experiment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
