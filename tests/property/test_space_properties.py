@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trialbus.kernel.space import Parameter, SearchSpace
@@ -65,6 +65,9 @@ def test_every_point_of_the_unit_interval_is_a_value_that_reads_back(
 
 
 @given(PARAMETERS, UNITS)
+@example(
+    Parameter(name="x", type="double", min="1", max="2", step="1", distribution="logNormal"), 0.0
+)
 def test_to_unit_is_the_way_back(parameter: Parameter, u: float) -> None:
     (axis,) = SearchSpace((parameter,)).axes
     value = axis.from_unit(u)

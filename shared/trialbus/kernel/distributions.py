@@ -68,7 +68,11 @@ class Truncated:
             x = start * (1.0 - u) + end * u
         else:
             below, above = self.bell.cdf(start), self.bell.cdf(end)
-            x = self.bell.inv_cdf(below * (1.0 - u) + above * u)
+            share = below * (1.0 - u) + above * u
+            # Bounds many sigmas out have the shares 0 and 1, of which there is no quantile.
+            if share <= 0.0 or share >= 1.0:
+                return self.low if share <= 0.0 else self.high
+            x = self.bell.inv_cdf(share)
         value = math.exp(min(x, end)) if self.is_log else x
         return min(max(value, self.low), self.high)
 
