@@ -31,7 +31,7 @@ setup: $(VENV)/.stamp-dev $(VENV)/.stamp-project ## Set .venv up for development
 
 ##@ Check
 .PHONY: test
-test: setup ## Run all tests, the real servers included
+test: setup $(VENV)/.stamp-katib-client ## Run all tests, the real servers included
 	@if grep -rqs --include='*.py' 'pytest[.]mark[.]alone' tests; then $(PYTEST) -m alone $(ARGS); fi
 	@$(PYTEST) -m 'not alone' -n $(JOBS) --dist worksteal $(ARGS)
 
@@ -72,6 +72,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: setup ## Remake the lock files; UPGRADE=1 takes newer releases
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra dev -o requirements/dev.lock
 	$(LOCK) pyproject.toml --extra local -c requirements/dev.lock -o requirements/local.lock
+	$(LOCK) requirements/katib-client.in -o requirements/katib-client.lock
 	$(LOCK) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
 
 .PHONY: wheel
@@ -107,6 +108,12 @@ $(VENV)/.stamp-local: requirements/local.lock | $(VENV)/.stamp-venv
 $(VENV)/.stamp-dev: requirements/dev.lock | $(VENV)/.stamp-venv
 	@$(PIP) install --require-hashes -r $<
 	@touch $@ $(VENV)/.stamp-local
+
+# The official Katib client of the end-to-end tests: an environment of its own, see its lock file.
+$(VENV)/.stamp-katib-client: requirements/katib-client.lock | $(VENV)/.stamp-venv
+	@$(BIN)/python -m venv $(VENV)/katib-client
+	@$(VENV)/katib-client/bin/python -m pip -qq --disable-pip-version-check install --require-hashes -r $<
+	@touch $@
 
 # Editable, without dependencies (the locks bring them) and without fetching a build backend.
 $(VENV)/.stamp-project: pyproject.toml requirements/build.lock | $(VENV)/.stamp-venv

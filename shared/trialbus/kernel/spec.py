@@ -54,10 +54,66 @@ class CollectorKind(StrEnum):
     PUSH = "Push"
 
 
+class PathKind(StrEnum):
+    FILE = "File"
+    DIRECTORY = "Directory"
+
+
+class MetricsFormat(StrEnum):
+    """TEXT: `name=value` in lines, as on stdout. JSON: one object per line."""
+
+    TEXT = "TEXT"
+    JSON = "JSON"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsPath:
+    """Where a trial writes its metrics, as its container sees it: absolute."""
+
+    path: str
+    kind: PathKind
+    format: MetricsFormat = MetricsFormat.TEXT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsEndpoint:
+    """Where a trial answers Prometheus while it runs. host: "" is the trial itself."""
+
+    port: int
+    path: str
+    host: str = ""
+    scheme: str = "HTTP"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsCollectorSpec:
+    """path: of File, TensorFlowEvent and, if given, Custom. endpoint: of PrometheusMetric.
+    container: the user's own collector, of Custom, a Kubernetes container as written. filters: of
+    StdOut and of File with TEXT."""
+
     kind: CollectorKind = CollectorKind.STDOUT
     filters: tuple[str, ...] = ()
+    path: MetricsPath | None = None
+    endpoint: MetricsEndpoint | None = None
+    container: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NasOperation:
+    """One kind of layer of a network, with the parameters that it may have."""
+
+    type: str
+    parameters: tuple[Parameter, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NasConfig:
+    """The space of an architecture search: so many layers, each one of the operations."""
+
+    num_layers: int
+    input_sizes: tuple[int, ...]
+    output_sizes: tuple[int, ...]
+    operations: tuple[NasOperation, ...]
 
 
 class ResumePolicy(StrEnum):
@@ -75,7 +131,8 @@ class AtGoal(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentSpec:
-    """Budgets are numbers of trials; None: no limit."""
+    """Budgets are numbers of trials; None: no limit. parameters: empty for an architecture search,
+    which has `nas`."""
 
     parameters: tuple[Parameter, ...]
     objective: Objective
@@ -88,5 +145,6 @@ class ExperimentSpec:
     metrics_collector: MetricsCollectorSpec = MetricsCollectorSpec()
     resume_policy: ResumePolicy = ResumePolicy.NEVER
     working_dir: str | None = None
+    nas: NasConfig | None = None
     at_goal: AtGoal = AtGoal.STOP
     suspend: bool = False
