@@ -252,6 +252,24 @@ def resume(
 
 
 @app.command()
+def kubeconfig(
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Where kubectl looks without -n.")
+    ] = "default",
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Put it into FILE; what else is there stays."),
+    ] = None,
+    data_dir: DataDir = None,
+    url: Url = None,
+) -> None:
+    """Print how kubectl and Katib's client reach the stack."""
+    from trialbus.cli import kubeconfig as configuring
+
+    configuring.kubeconfig(data_dir, url, namespace=namespace, write=write)
+
+
+@app.command()
 def doctor(as_json: AsJson = False, data_dir: DataDir = None, url: Url = None) -> None:
     """Say what this machine lacks.
 
