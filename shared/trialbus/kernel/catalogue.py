@@ -11,6 +11,14 @@ from typing import Any, Literal
 SettingKind = Literal["int", "float", "bool", "str"]
 SettingValue = int | float | bool | str
 LookAhead = Literal["free", "pending", "none"]
+SearchKind = Literal["parameters", "architectures"]
+
+# Names that Katib's own installation knows: a user of one that is missing is told that.
+KATIB_ALGORITHMS = (
+    "bayesianoptimization", "cmaes", "darts", "enas", "grid", "hyperband", "multivariate-tpe",
+    "pbt", "random", "sobol", "tpe",
+)  # fmt: skip
+KATIB_STOPPING_RULES = ("medianstop",)
 
 
 def _anything(_value: Any) -> bool:
@@ -36,8 +44,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingRuleDescription:
+    """`any_settings`: as of an algorithm."""
+
     name: str
     settings: tuple[Setting, ...] = ()
+    any_settings: bool = False
     meaning: str = ""
 
 
@@ -48,6 +59,9 @@ class AlgorithmDescription:
 
     `implementation`: `module:attribute`, imported on first use.
     `heavy`: it computes for long or loads large libraries, so it runs in a process of its own.
+    `searches`: `parameters` of `spec.parameters`, `architectures` of `spec.nasConfig`, or either.
+    `any_settings`: settings beside those named here are taken as they are, because who computes
+    checks them: an algorithm on another server.
     """
 
     name: str
@@ -57,6 +71,8 @@ class AlgorithmDescription:
     distributions: frozenset[str] = frozenset()
     implementation: str = ""
     heavy: bool = False
+    searches: frozenset[SearchKind] = frozenset({"parameters"})
+    any_settings: bool = False
     meaning: str = ""
 
 
@@ -89,6 +105,8 @@ def check_settings(
     known = {setting.name: setting for setting in description.settings}
     problems = []
     for index, (name, text) in enumerate(given):
+        if description.any_settings and name not in known:
+            continue
         message = _problem(known.get(name), name, text, description.name)
         if message is not None:
             problems.append(SettingProblem(index=index, message=message))
@@ -112,7 +130,11 @@ def read_settings(
         for setting in description.settings
         if setting.default is not None
     }
-    return values | {name: _parse(known[name].kind, text) for name, text in given}
+    others_are_texts = description.any_settings
+    return values | {
+        name: text if others_are_texts and name not in known else _parse(known[name].kind, text)
+        for name, text in given
+    }
 
 
 def _problem(setting: Setting | None, name: str, text: str, owner: str) -> str | None:

@@ -45,6 +45,13 @@ class TrialTemplate:
     retain: bool = False
 
 
+class Place(StrEnum):
+    """Where trials run. ONE_MACHINE: as processes, each made of a Job. CLUSTER: any object."""
+
+    ONE_MACHINE = "one machine"
+    CLUSTER = "a cluster"
+
+
 class CollectorKind(StrEnum):
     STDOUT = "StdOut"
     FILE = "File"
@@ -77,12 +84,14 @@ class MetricsPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsEndpoint:
-    """Where a trial answers Prometheus while it runs. host: "" is the trial itself."""
+    """Where a trial answers Prometheus while it runs. host: "" is the trial itself. scheme: HTTP
+    or HTTPS. headers: sent with every request."""
 
     port: int
     path: str
     host: str = ""
     scheme: str = "HTTP"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
