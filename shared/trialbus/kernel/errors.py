@@ -32,3 +32,15 @@ class Refused(Exception):
     def __init__(self, problems: tuple[Problem, ...] | list[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class NotNow(Refused):
+    """Refused for the state that things are in, not for how the request is written."""
+
+
+class NotThere(Exception):
+    """Nothing living has this name."""
+
+
+class TooLarge(Exception):
+    """More than can be taken."""

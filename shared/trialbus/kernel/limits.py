@@ -57,6 +57,8 @@ DEAD_LETTER_RETENTION_S = 30 * 24 * 3600.0
 DEDUPLICATION_WINDOW_S = 600.0
 # A quarter of what nats-server takes: what is larger belongs into the store.
 MAX_PAYLOAD_BYTES = 256 * 1024
+# One gRPC message that is taken: a whole log of a million points, as Katib's collectors report it.
+MAX_GRPC_MESSAGE_BYTES = 64 * 1024**2
 # Attributes of an event: a dozen headers with names of at most 63 characters.
 MAX_HEADER_BYTES = 16 * 1024
 # When full, the oldest go: the store is the truth. About a million events.

@@ -13,6 +13,8 @@ from trialbus.local.supervisor_log import log
 
 GATEWAY = "gateway"
 PORT_NAMES = ("health_port", "http_port", "grpc_port")
+# Each gets its own gRPC port, whatever the user's environment says of the gateway's.
+_PORT_NAMES_OF_OTHERS = ("health_port", "grpc_port")
 # While it starts, people wait; afterwards a look is only for `trialbus status`.
 FIRST_LOOK_S = 0.05
 LOOK_S = 1.0
@@ -74,7 +76,7 @@ class KeptService:
         return await self._fork_server.fork(order)
 
     def _draw_ports(self) -> None:
-        wanted = PORT_NAMES if self.name == GATEWAY else PORT_NAMES[:1]
+        wanted = PORT_NAMES if self.name == GATEWAY else _PORT_NAMES_OF_OTHERS
         drawn = _distinct(free_ports(4 * len(PORT_NAMES)))
         self.ports = {name: next(drawn) for name in wanted}
 

@@ -27,9 +27,36 @@ class Settings(BaseSettings):
         0, description="Port of /healthz, /readyz and /metrics; 0 takes a free one."
     )
     http_port: int = Field(0, description="Port of the gateway's HTTP API; 0 takes a free one.")
-    grpc_port: int = Field(0, description="Port of the gateway's gRPC API; 0 takes a free one.")
+    grpc_port: int = Field(
+        0,
+        description="Port of the gRPC API of the gateway, suggestion, metrics_collector or "
+        "early_stopping; 0 takes a free one.",
+    )
+    suggestion_grpc: str = Field(
+        "", description="Address of the suggestion service's gRPC port; empty: as it announces it."
+    )
+    metrics_collector_grpc: str = Field(
+        "", description="Address of the metrics collector's gRPC port; empty: as it announces it."
+    )
+    early_stopping_grpc: str = Field(
+        "", description="Address of the stopping service's gRPC port; empty: as it announces it."
+    )
     interpreter: str = Field(
         "", description="What `python` in a trial's command means; empty: our own interpreter."
+    )
+    image_map: dict[str, Path] = Field(
+        {},
+        description=(
+            "Which local folder stands for a container image's working folder and environment, "
+            'as JSON: `{"IMAGE": "DIR"}`; an image without tag is meant with every tag.'
+        ),
+    )
+    path_map: dict[str, Path] = Field(
+        {},
+        description=(
+            "Where paths of container images lie on this machine, as JSON: "
+            '`{"/IMAGE/PATH": "LOCAL/PATH"}`.'
+        ),
     )
     sweep_interval_s: float = Field(
         limits.SWEEP_INTERVAL_S,

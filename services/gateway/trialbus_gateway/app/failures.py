@@ -1,16 +1,12 @@
 """What a question or a command can fail with, beside `Refused` and `Transient`."""
 
+from trialbus.kernel.errors import NotThere, TooLarge
 
-class NotThere(Exception):
-    """Nothing living has this name."""
+__all__ = ["AnotherByNow", "NotThere", "TooLarge", "Unreadable"]
 
 
 class Unreadable(Exception):
     """The caller must write it differently: a name, a number, a body."""
-
-
-class TooLarge(Exception):
-    """More than can be taken."""
 
 
 class AnotherByNow(Exception):

@@ -1,0 +1,72 @@
+"""Katib's services from their descriptors: no generated service code, no second list of methods."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from trialbus.adapters.grpc.failures import failure_of
+from trialbus.contracts.katib.stubs import api_pb2
+from trialbus.kernel.errors import NotThere, Refused, TooLarge, Transient
+
+PACKAGE = api_pb2.DESCRIPTOR.package
+# Errors that say what the caller is to do.
+_TOLD = (Refused, NotThere, TooLarge, Transient)
+
+# One call: the request's message in, the reply's out. Raises the errors of kernel/errors.py.
+Respond = Callable[[Any], Awaitable[Message]]
+
+
+def descriptor_of(service: str) -> ServiceDescriptor:
+    """Of `DBManager`, `Suggestion` or `EarlyStopping`. KeyError for another."""
+    return api_pb2.DESCRIPTOR.services_by_name[service]
+
+
+def full_name(service: str) -> str:
+    return f"{PACKAGE}.{service}"
+
+
+def request_type(method: MethodDescriptor) -> type[Message]:
+    return GetMessageClass(method.input_type)
+
+
+def reply_type(method: MethodDescriptor) -> type[Message]:
+    return GetMessageClass(method.output_type)
+
+
+def handlers_of(service: str, responds: Mapping[str, Respond]) -> grpc.GenericRpcHandler:
+    """Answers every method of a service; ValueError when one is missing or unknown."""
+    methods = descriptor_of(service).methods_by_name
+    if set(methods) != set(responds):
+        raise ValueError(f"{service} has {sorted(methods)}, not {sorted(responds)}")
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(
+            _guarded(f"{service}/{name}", responds[name]),
+            request_deserializer=request_type(method).FromString,
+            response_serializer=reply_type(method).SerializeToString,
+        )
+        for name, method in methods.items()
+    }
+    return grpc.method_handlers_generic_handler(full_name(service), handlers)
+
+
+def _guarded(
+    method: str, respond: Respond
+) -> Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]:
+    async def answer(request: Message, context: grpc.aio.ServicerContext) -> Message:
+        try:
+            return await respond(request)
+        except _TOLD as error:
+            failure = failure_of(error)
+        except Exception as error:  # noqa: BLE001 - logged here, once; the client hears of it
+            structlog.get_logger().exception("call failed", method=method)
+            failure = failure_of(error)
+        await context.abort(failure.code, failure.details)
+        raise AssertionError("abort raises")
+
+    return answer
