@@ -275,8 +275,8 @@ CONTAINER = "trialSpec.spec.template.spec.containers[0]"
 @pytest.mark.parametrize(
     ("container", "where", "words"),
     [
-        ({"command": None}, f"{CONTAINER}.command", "must be given"),
-        ({"command": []}, f"{CONTAINER}.command", "must be given"),
+        ({"command": None, "image": ""}, f"{CONTAINER}.command", "must be given"),
+        ({"command": [], "image": None}, f"{CONTAINER}.command", "must be given"),
         ({"command": "python x.py"}, f"{CONTAINER}.command", "list"),
         ({"command": ["x", 16]}, f"{CONTAINER}.command[1]", "not 16: write it in quotes"),
         ({"command": [""]}, f"{CONTAINER}.command[0]", "empty"),
@@ -302,14 +302,16 @@ def test_a_container_that_cannot_run_here_is_refused(
 
 
 def test_a_job_that_cannot_run_here_is_refused_with_every_problem() -> None:
-    trial_spec = job(command=None)
+    trial_spec = job(command=None, image=None)
     trial_spec["spec"] |= {"parallelism": 2, "completions": 3, "activeDeadlineSeconds": 0}
+    trial_spec["spec"]["suspend"] = True
     pod = trial_spec["spec"]["template"]["spec"]
     pod["initContainers"] = [{}]
     pod["containers"].append({"name": "side"})
     assert set(problems(trial_spec)) == {
         "trialSpec.spec.parallelism",
         "trialSpec.spec.completions",
+        "trialSpec.spec.suspend",
         "trialSpec.spec.activeDeadlineSeconds",
         "trialSpec.spec.template.spec.initContainers",
         "trialSpec.spec.template.spec.containers",

@@ -1,6 +1,10 @@
-"""What one machine runs of a batch/v1 Job: its primary container, as one process."""
+"""What one machine runs of a batch/v1 Job: its primary container, as one process.
+
+What is used, what is ignored and what is refused: docs/reference/one-machine.md.
+"""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,16 +17,38 @@ Json = Any
 TEMPLATE_FIELD = "spec.trialTemplate"
 TRIAL_SPEC_FIELD = f"{TEMPLATE_FIELD}.trialSpec"
 _POD_FIELD = f"{TRIAL_SPEC_FIELD}.spec.template.spec"
+# metadata.name, metadata.namespace, metadata.labels['key'], metadata.annotations['key']
+_FIELD_PATH = re.compile(r"metadata\.(?:(name|namespace)|(labels|annotations)\['([^']+)'\])")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodField:
+    """What a variable takes from its pod. key: of an entry in labels or annotations."""
+
+    name: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    name: str
+    value: str | PodField
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProcess:
-    """A container as one process, with its placeholders."""
+    """A container as one process, with its placeholders. command: empty, if its image is to have
+    one. labels, annotations: of its pod. where: the field of the container."""
 
     command: tuple[str, ...]
-    env: tuple[tuple[str, str], ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[Variable, ...] = ()
     working_dir: str | None = None
     deadline_s: float | None = None
+    image: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
 
 
 def read_job(template: TrialTemplate) -> JobProcess:
@@ -49,8 +75,11 @@ class _JobReader:
         for count in ("parallelism", "completions"):
             if job.get(count, 1) not in (None, 1):
                 self._wrong(f"{TRIAL_SPEC_FIELD}.spec.{count}", "must be 1 on one machine")
+        if job.get("suspend"):
+            self._wrong(f"{TRIAL_SPEC_FIELD}.spec.suspend", "a suspended Job never starts")
         if pod.get("initContainers"):
-            self._wrong(f"{_POD_FIELD}.initContainers", "is not supported on one machine")
+            message = "is not supported on one machine: let the command do this first"
+            self._wrong(f"{_POD_FIELD}.initContainers", message)
         deadlines = [
             self._deadline(job, f"{TRIAL_SPEC_FIELD}.spec"),
             self._deadline(pod, _POD_FIELD),
@@ -61,9 +90,14 @@ class _JobReader:
         container, where = found
         return JobProcess(
             command=self._command(container, where),
+            args=self._words(container, "args", where),
             env=self._env(container, where),
             working_dir=self._text(container, "workingDir", where) or None,
             deadline_s=min((d for d in deadlines if d is not None), default=None),
+            image=self._text(container, "image", where),
+            labels=_entries(pod_template, "labels"),
+            annotations=_entries(pod_template, "annotations"),
+            where=where,
         )
 
     def _wrong(self, where: str, message: str) -> None:
@@ -106,14 +140,11 @@ class _JobReader:
 
     def _command(self, container: Mapping[str, Json], where: str) -> tuple[str, ...]:
         command = self._words(container, "command", where)
-        args = self._words(container, "args", where)
-        if not container.get("command"):
-            self._wrong(
-                f"{where}.command", "must be given: on one machine there is no image to have one"
-            )
+        if not command and not container.get("image"):
+            self._wrong(f"{where}.command", "must be given: there is no image to have one")
         elif command and not command[0]:
             self._wrong(f"{where}.command[0]", "must not be empty")
-        return (*command, *args)
+        return command
 
     def _words(self, container: Mapping[str, Json], name: str, where: str) -> tuple[str, ...]:
         words = container.get(name)
@@ -136,20 +167,50 @@ class _JobReader:
         self._wrong(f"{where}.{name}", message)
         return ""
 
-    def _env(self, container: Mapping[str, Json], where: str) -> tuple[tuple[str, str], ...]:
-        if container.get("envFrom"):
+    def _env(self, container: Mapping[str, Json], where: str) -> tuple[Variable, ...]:
+        sources = container.get("envFrom") or []
+        if not isinstance(sources, list) or not all(map(_is_optional, sources)):
             message = "is not supported on one machine: write the variables into env"
             self._wrong(f"{where}.envFrom", message)
         entries = container.get("env") or []
         if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
             self._wrong(f"{where}.env", "must be a list of variables with name and value")
             return ()
-        return tuple(self._variable(entry, f"{where}.env[{i}]") for i, entry in enumerate(entries))
+        found = [self._variable(entry, f"{where}.env[{i}]") for i, entry in enumerate(entries)]
+        return tuple(variable for variable in found if variable is not None)
 
-    def _variable(self, entry: Mapping[str, Json], where: str) -> tuple[str, str]:
+    def _variable(self, entry: Mapping[str, Json], where: str) -> Variable | None:
+        """None: it comes from something that need not be there, and here it is not."""
         name = self._text(entry, "name", where)
         if not name or "=" in name:
             self._wrong(f"{where}.name", "must be given, without =")
-        if entry.get("valueFrom") is not None:
-            self._wrong(f"{where}.valueFrom", "is not supported on one machine: write a value")
-        return name, self._text(entry, "value", where)
+        source = entry.get("valueFrom")
+        if source is None:
+            return Variable(name=name, value=self._text(entry, "value", where))
+        if _is_optional(source):
+            return None
+        reference = source.get("fieldRef") if isinstance(source, Mapping) else None
+        path = reference.get("fieldPath") if isinstance(reference, Mapping) else None
+        match = _FIELD_PATH.fullmatch(path) if isinstance(path, str) else None
+        if match is None:
+            message = (
+                "on one machine only fieldRef is supported, with metadata.name, "
+                "metadata.namespace, metadata.labels['key'] or metadata.annotations['key']: "
+                "write a value"
+            )
+            self._wrong(f"{where}.valueFrom", message)
+            return None
+        return Variable(name=name, value=PodField(name=match[1] or match[2], key=match[3] or ""))
+
+
+def _is_optional(source: Json) -> bool:
+    """Whether a ConfigMap or Secret may be missing, as all of them are here."""
+    references = list(source.values()) if isinstance(source, Mapping) else []
+    return any(isinstance(it, Mapping) and it.get("optional") is True for it in references)
+
+
+def _entries(pod_template: Mapping[str, Json], name: str) -> dict[str, str]:
+    metadata = pod_template.get("metadata")
+    entries = metadata.get(name) if isinstance(metadata, Mapping) else None
+    found = entries.items() if isinstance(entries, Mapping) else ()
+    return {key: value for key, value in found if isinstance(value, str)}

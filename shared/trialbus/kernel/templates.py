@@ -12,15 +12,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trialbus.kernel.errors import Problem, Refused
-from trialbus.kernel.job_templates import TEMPLATE_FIELD, JobProcess, read_job
+from trialbus.kernel.images import LocalImages
+from trialbus.kernel.job_templates import TEMPLATE_FIELD, JobProcess, PodField, read_job
 from trialbus.kernel.limits import MAX_ARGUMENT_BYTES, MAX_YAML_BYTES
+from trialbus.kernel.local_processes import (
+    LocalProcess,
+    Surroundings,
+    default_process,
+    localised,
+)
 from trialbus.kernel.spec import TrialTemplate
 from trialbus.kernel.trial import Assignment
 
 Json = Any
 
-# As the first word of a command these mean the configured interpreter.
-_PYTHONS = frozenset({"python", "python3"})
+# The local path of what the collector reads.
+METRICS_PATH_VARIABLE = "TRIALBUS_METRICS_PATH"
 
 # No braces in a name: so the search for a closing one never starts twice at one place.
 _PLACEHOLDER = re.compile(r"\$\{trialParameters\.([^{}\n]+)\}")
@@ -54,14 +61,25 @@ class TrialIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedRun:
-    """command: argv. env: to add to the base environment. parameters_json: name -> value, all
-    values as text; also in env as TRIALBUS_PARAMETERS, and meant to be written to a file."""
+    """command: argv. env: to add to the base environment. search_path: folders that come first on
+    PATH. parameters_json: name -> value, all values as text; also in env as TRIALBUS_PARAMETERS,
+    and meant to be written to a file. image: of the container, to tell what was meant."""
 
     command: tuple[str, ...]
     env: Mapping[str, str]
     working_dir: str | None
     deadline_s: float | None
     parameters_json: str
+    search_path: tuple[str, ...] = ()
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsFile:
+    """What the collector reads. path: as the template names it; local: where it is here."""
+
+    path: str
+    local: str
 
 
 def render_command(
@@ -71,26 +89,45 @@ def render_command(
     *,
     interpreter: str,
     working_dir: str | None = None,
+    images: LocalImages | None = None,
+    metrics: MetricsFile | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> RenderedRun:
     """The process of one trial. `working_dir`: where relative paths of the template begin.
+    `images`: None if they are not known. `variables`: more of them, which the template may use.
 
     Raises Refused when the template has no such process, a parameter is missing or the result
     is longer than the system takes; a template that passed `check_template` never does, except
     for what the values themselves bring.
     """
     values = {assignment.name: assignment.value for assignment in assignments}
-    own = _own_variables(trial, values)
+    own = {**_own_variables(trial, values), **(variables or {})}
+    around = Surroundings(
+        interpreter=interpreter,
+        working_dir=working_dir,
+        images=images,
+        private={metrics.path: metrics.local} if metrics else {},
+    )
+    # In the template it is a path of the container, which becomes a local one like any other.
+    known = {**own, METRICS_PATH_VARIABLE: metrics.path} if metrics else own
+    if metrics:
+        own[METRICS_PATH_VARIABLE] = metrics.local
+    deadline_s = None
     if isinstance(template, DefaultTemplate):
-        command = (*template.command, *(f"{name}={value}" for name, value in values.items()))
-        run = JobProcess(command=command)
+        words = (*template.command, *(f"{name}={value}" for name, value in values.items()))
+        run = default_process(words, around)
     else:
-        run = _expanded(read_job(template), _resolved(template, trial, values), own)
+        job = read_job(template)
+        deadline_s = job.deadline_s
+        run = _expanded(job, _resolved(template, trial, values), known, trial, around)
     rendered = RenderedRun(
-        command=_with_interpreter(run.command, interpreter),
-        env={**dict(run.env), **own},
-        working_dir=_below(working_dir, run.working_dir),
-        deadline_s=run.deadline_s,
+        command=run.command,
+        env={**run.env, **own},
+        working_dir=run.working_dir,
+        deadline_s=deadline_s,
         parameters_json=own["TRIALBUS_PARAMETERS"],
+        search_path=run.search_path,
+        image=run.image,
     )
     _check_sizes(rendered)
     return rendered
@@ -181,17 +218,6 @@ def _own_variables(trial: TrialIdentity, values: Mapping[str, str]) -> dict[str,
     }
 
 
-def _with_interpreter(command: tuple[str, ...], interpreter: str) -> tuple[str, ...]:
-    return (interpreter, *command[1:]) if command[0] in _PYTHONS else command
-
-
-def _below(base: str | None, folder: str | None) -> str | None:
-    """`folder` as seen from `base`; an absolute one stands for itself."""
-    if folder is None or base is None or folder.startswith("/"):
-        return folder or base
-    return f"{base.rstrip('/')}/{folder}"
-
-
 def _check_sizes(run: RenderedRun) -> None:
     """Of longer arguments the system only says `Argument list too long`."""
     texts = [*run.command, *(f"{name}={value}" for name, value in run.env.items())]
@@ -245,21 +271,54 @@ class _Text:
         return "$" if match["literal"] else variables.get(match["variable"], match[0])
 
 
-def _expanded(run: JobProcess, values: Mapping[str, str], own: Mapping[str, str]) -> JobProcess:
+def _expanded(
+    run: JobProcess,
+    values: Mapping[str, str],
+    known: Mapping[str, str],
+    trial: TrialIdentity,
+    around: Surroundings,
+) -> LocalProcess:
     """Variables may refer to those above them, as in Kubernetes."""
     text = _Text(values)
-    variables = dict(own)
-    env = []
-    for name, value in run.env:
-        variables[name] = text.expand(value, variables)
-        env.append((name, variables[name]))
+    variables, env = dict(known), {}
+    for variable in run.env:
+        if isinstance(variable.value, PodField):
+            value = text.expand(_pod_field(run, variable.value, trial), None)
+        else:
+            value = text.expand(variable.value, variables)
+        variables[variable.name] = env[variable.name] = value
     folder = run.working_dir
-    return replace(
+    filled_in = replace(
         run,
         command=tuple(text.expand(word, variables) for word in run.command),
-        env=tuple(env),
+        args=tuple(text.expand(word, variables) for word in run.args),
         working_dir=None if folder is None else text.expand(folder, None),
+        image=text.expand(run.image, None),
     )
+    return localised(filled_in, env, around)
+
+
+def _pod_field(run: JobProcess, field: PodField, trial: TrialIdentity) -> str:
+    """As the trial's pod would have it; a label that is not there is empty."""
+    match field.name:
+        case "name":
+            return trial.name
+        case "namespace":
+            return trial.namespace
+        case "labels":
+            return {**run.labels, **_trial_labels(trial)}.get(field.key, "")
+        case _:
+            return run.annotations.get(field.key, "")
+
+
+def _trial_labels(trial: TrialIdentity) -> dict[str, str]:
+    """Those that Katib and Kubernetes give to a trial's pod."""
+    return {
+        "katib.kubeflow.org/experiment": trial.experiment,
+        "katib.kubeflow.org/trial": trial.name,
+        "batch.kubernetes.io/job-name": trial.name,
+        "job-name": trial.name,
+    }
 
 
 def _texts(node: Json) -> Iterator[str]:

@@ -1,0 +1,61 @@
+"""What stands on one machine for container images: their folders, programs and paths."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Characters of file names: a path begins after and ends before none of them.
+_NAME = r"\w.+~@%-"
+# Nor does it begin inside a longer path, or after a variable or pattern of a shell.
+_BEFORE = rf"(?<![{_NAME}/\}})\]*?])"
+_AFTER = rf"(?![{_NAME}])"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFolder:
+    """The local folder of an image: where its containers start. programs: folders of executables,
+    which come first on PATH. interpreter: its own `python`, if it has one. entrypoint: what runs where a
+    container has no command, if there is such a file."""
+
+    folder: str
+    programs: tuple[str, ...] = ()
+    interpreter: str | None = None
+    entrypoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalImages:
+    """images: name, with or without tag -> its folder. paths: path in images -> local path."""
+
+    images: Mapping[str, ImageFolder]
+    paths: Mapping[str, str]
+
+    def find(self, image: str) -> ImageFolder | None:
+        """A name with this very tag counts before one without, which is for every tag."""
+        return self.images.get(image) or self.images.get(without_tag(image))
+
+
+NO_IMAGES = LocalImages(images={}, paths={})
+
+
+class LocalPaths:
+    """Replaces paths in text: whole ones and those below, also inside `--flag=/path`. The longest
+    comes first, and what has been replaced is not read again."""
+
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self._local = {path.rstrip("/"): to.rstrip("/") or "/" for path, to in paths.items()}
+        longest_first = sorted(filter(None, self._local), key=len, reverse=True)
+        choices = "|".join(map(re.escape, longest_first))
+        self._pattern = re.compile(f"{_BEFORE}(?:{choices}){_AFTER}") if choices else None
+
+    def __call__(self, text: str) -> str:
+        if self._pattern is None:
+            return text
+        return self._pattern.sub(lambda match: self._local[match[0]], text)
+
+
+def without_tag(image: str) -> str:
+    """`host:5000/name:tag@digest` -> `host:5000/name`."""
+    name = image.partition("@")[0]
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.partition(':')[0]}"
