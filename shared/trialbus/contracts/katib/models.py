@@ -1,174 +1,191 @@
-"""The wire shape of Katib's v1beta1 Experiment: fields and types, nothing about their meaning.
+"""The wire shape of Katib's v1beta1 Experiment, Suggestion and Trial: fields and types, nothing
+about their meaning.
 
 Everything is optional here, as in Katib's Go types; the rules say what must be there. Unknown
-fields are refused except in `metadata`, `status` and `trialSpec`.
+fields are refused except in `metadata` and where an object is free. The fields' own sentences are
+what `kubectl explain` shows.
 """
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict
 
-API_VERSION = "kubeflow.org/v1beta1"
+from trialbus.contracts.katib.models_base import (
+    API_GROUP,
+    API_GROUP_VERSION,
+    API_VERSION,
+    MAX_INT32,
+    MAX_NAME_CHARS,
+    MAX_NUMBER_CHARS,
+    MAX_VALUE_CHARS,
+    Amount,
+    Budget,
+    ByName,
+    Name,
+    NameValue,
+    Whole,
+    Wire,
+    one_of,
+)
+from trialbus.contracts.katib.models_spec import (
+    AlgorithmSpec,
+    FeasibleSpace,
+    GraphConfig,
+    MetricStrategy,
+    NasConfig,
+    ObjectiveSpec,
+    Operation,
+    ParameterSpec,
+)
+from trialbus.contracts.katib.models_status import (
+    Condition,
+    EarlyStoppingRule,
+    ExperimentStatus,
+    Metric,
+    Observation,
+    OptimalTrial,
+    ParameterAssignment,
+    SuggestionStatus,
+    TrialAssignment,
+    TrialStatus,
+)
+from trialbus.contracts.katib.models_template import (
+    CollectorSpec,
+    ConfigMapSource,
+    FileSystemPath,
+    FilterSpec,
+    FreeObject,
+    HttpGet,
+    HttpHeader,
+    MetricsCollectorSpec,
+    SourceSpec,
+    TrialParameterSpec,
+    TrialTemplate,
+)
+from trialbus.kernel.spec import ResumePolicy
 
-# Far above what means anything; a value is copied into every trial, a number is read as decimal.
-MAX_NAME_CHARS = 1000
-MAX_NUMBER_CHARS = 100
-MAX_VALUE_CHARS = 10_000
-MAX_INT32 = 2**31 - 1
+__all__ = [
+    "API_GROUP",
+    "API_GROUP_VERSION",
+    "API_VERSION",
+    "MAX_INT32",
+    "MAX_NAME_CHARS",
+    "MAX_NUMBER_CHARS",
+    "MAX_VALUE_CHARS",
+    "AlgorithmSpec",
+    "CollectorSpec",
+    "Condition",
+    "ConfigMapSource",
+    "EarlyStoppingRule",
+    "Experiment",
+    "ExperimentObject",
+    "ExperimentSpec",
+    "ExperimentStatus",
+    "FeasibleSpace",
+    "FileSystemPath",
+    "FilterSpec",
+    "FreeObject",
+    "GraphConfig",
+    "HttpGet",
+    "HttpHeader",
+    "Metadata",
+    "Metric",
+    "MetricStrategy",
+    "MetricsCollectorSpec",
+    "NameValue",
+    "NasConfig",
+    "ObjectiveSpec",
+    "Observation",
+    "Operation",
+    "OptimalTrial",
+    "ParameterAssignment",
+    "ParameterSpec",
+    "SourceSpec",
+    "Suggestion",
+    "SuggestionSpec",
+    "SuggestionStatus",
+    "Trial",
+    "TrialAssignment",
+    "TrialParameterSpec",
+    "TrialSpec",
+    "TrialStatus",
+    "TrialTemplate",
+    "Wire",
+]
 
-Name = Annotated[str, StringConstraints(max_length=MAX_NAME_CHARS)]
-Number = Annotated[str, StringConstraints(max_length=MAX_NUMBER_CHARS)]
-Value = Annotated[str, StringConstraints(max_length=MAX_VALUE_CHARS)]
-Values = list[Value]
-Count = Annotated[int, Field(ge=-MAX_INT32, le=MAX_INT32)]
-
-
-class Wire(BaseModel):
-    """One object of the wire: strict types, camelCase names, no unknown fields."""
-
-    model_config = ConfigDict(
-        strict=True,
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        allow_inf_nan=False,
-    )
-
-
-class NameValue(Wire):
-    """A setting of an algorithm, or the strategy of a metric."""
-
-    name: Name | None = None
-    value: Value | None = None
-
-
-class FeasibleSpace(Wire):
-    """All values are texts: numbers are written in quotes."""
-
-    min: Number | None = None
-    max: Number | None = None
-    step: Number | None = None
-    list: Values | None = None
-    distribution: Name | None = None
-
-
-class ParameterSpec(Wire):
-    name: Name | None = None
-    parameter_type: Name | None = None
-    feasible_space: FeasibleSpace | None = None
-
-
-class ObjectiveSpec(Wire):
-    type: Name | None = None
-    goal: float | None = None
-    objective_metric_name: Name | None = None
-    additional_metric_names: list[Name] | None = None
-    metric_strategies: list[NameValue] | None = None
-
-
-class AlgorithmSpec(Wire):
-    """An algorithm or, under `earlyStopping`, a stopping rule."""
-
-    algorithm_name: Name | None = None
-    algorithm_settings: list[NameValue] | None = None
-
-
-class TrialParameterSpec(Wire):
-    name: Name | None = None
-    description: str | None = None
-    reference: Name | None = None
-
-
-class ConfigMapSource(Wire):
-    config_map_name: Name | None = None
-    config_map_namespace: Name | None = None
-    template_path: Name | None = None
-
-
-class TrialTemplate(Wire):
-    retain: bool | None = None
-    trial_spec: dict[str, Any] | None = None
-    config_map: ConfigMapSource | None = None
-    trial_parameters: list[TrialParameterSpec] | None = None
-    primary_pod_labels: dict[str, str] | None = None
-    primary_container_name: Name | None = None
-    success_condition: str | None = None
-    failure_condition: str | None = None
-
-
-class HttpHeader(Wire):
-    name: str | None = None
-    value: str | None = None
-
-
-class HttpGet(Wire):
-    """Kubernetes' HTTPGetAction."""
-
-    path: str | None = None
-    port: int | str | None = None
-    host: str | None = None
-    scheme: str | None = None
-    http_headers: list[HttpHeader] | None = None
-
-
-class FileSystemPath(Wire):
-    path: str | None = None
-    kind: str | None = None
-    format: str | None = None
-
-
-class FilterSpec(Wire):
-    metrics_format: list[Name] | None = None
-
-
-class SourceSpec(Wire):
-    http_get: HttpGet | None = None
-    file_system_path: FileSystemPath | None = None
-    filter: FilterSpec | None = None
-
-
-class CollectorSpec(Wire):
-    kind: Name | None = None
-    custom_collector: dict[str, Any] | None = None
-
-
-class MetricsCollectorSpec(Wire):
-    source: SourceSpec | None = None
-    collector: CollectorSpec | None = None
-
-
-class GraphConfig(Wire):
-    num_layers: Count | None = None
-    input_sizes: list[Count] | None = None
-    output_sizes: list[Count] | None = None
-
-
-class Operation(Wire):
-    operation_type: Name | None = None
-    parameters: list[ParameterSpec] | None = None
-
-
-class NasConfig(Wire):
-    graph_config: GraphConfig | None = None
-    operations: list[Operation] | None = None
+PolicyName = Annotated[Name, one_of(ResumePolicy)]
 
 
 class ExperimentSpec(Wire):
-    """`suspend` is not Katib's: true stops the running trials and starts no others."""
+    """What to search, how, and how many trials it may take."""
 
-    parameters: list[ParameterSpec] | None = None
+    parameters: ByName[ParameterSpec] | None = None
+    """The search space: its parameters. Either this or nasConfig."""
     objective: ObjectiveSpec | None = None
+    """What is optimised."""
     algorithm: AlgorithmSpec | None = None
+    """The algorithm that proposes points."""
     early_stopping: AlgorithmSpec | None = None
+    """The rule that stops trials which promise nothing. Without it none is stopped."""
     trial_template: TrialTemplate | None = None
-    parallel_trial_count: Count | None = None
-    max_trial_count: Count | None = None
-    max_failed_trial_count: Count | None = None
+    """The object that every trial becomes. Without it the configured default template is used."""
+    parallel_trial_count: Budget | None = None
+    """How many trials may run at the same time, by default 3."""
+    max_trial_count: Budget | None = None
+    """How many trials there are in all; with the last one the experiment has succeeded. Without it
+    the search goes on until the goal is reached or too many trials have failed."""
+    max_failed_trial_count: Amount | None = None
+    """With so many failed trials the experiment has failed; 0 means at the first one, too. Without
+    it failed trials stop nothing."""
     metrics_collector_spec: MetricsCollectorSpec | None = None
+    """How the trials' metrics are collected, by default from their output."""
     nas_config: NasConfig | None = None
-    resume_policy: Name | None = None
+    """The space of an architecture search. Either this or parameters."""
+    resume_policy: PolicyName | None = None
+    """Whether the experiment may go on after its end with a larger budget: Never (the default),
+    LongRunning, or FromVolume, which keeps the algorithm's state but not its process."""
     suspend: bool | None = None
+    """True stops the running trials and starts no others, until it is false again. (Our own.)"""
+
+
+class SuggestionSpec(Wire):
+    """What is wanted from the algorithm."""
+
+    algorithm: AlgorithmSpec | None = None
+    """The algorithm that proposes points."""
+    early_stopping: AlgorithmSpec | None = None
+    """The rule that stops trials which promise nothing."""
+    requests: Amount | None = None
+    """How many points are wanted, in all so far."""
+    resume_policy: PolicyName | None = None
+    """What becomes of the algorithm after the experiment's end."""
+
+
+class TrialSpec(Wire):
+    """One trial: its parameters, and the object that it runs as."""
+
+    objective: ObjectiveSpec | None = None
+    """What is optimised."""
+    parameter_assignments: ByName[ParameterAssignment] | None = None
+    """The values of the trial's parameters."""
+    early_stopping_rules: Whole[EarlyStoppingRule] | None = None
+    """Rules by which the trial is stopped early."""
+    run_spec: FreeObject | None = None
+    """The trial's object: the template with its placeholders replaced."""
+    retain_run: bool | None = None
+    """Whether the object is kept after the trial's end."""
+    metrics_collector: MetricsCollectorSpec | None = None
+    """How the trial's metrics are collected."""
+    primary_pod_labels: dict[str, str] | None = None
+    """The labels by which the pod that tells the metrics is found."""
+    primary_container_name: str | None = None
+    """The container that trains."""
+    success_condition: str | None = None
+    """When the trial has succeeded: a GJSON expression over its object."""
+    failure_condition: str | None = None
+    """When the trial has failed: a GJSON expression over its object."""
+    labels: dict[str, str] | None = None
+    """Labels that the algorithm gave the trial."""
 
 
 class Metadata(Wire):
@@ -182,11 +199,48 @@ class Metadata(Wire):
     annotations: dict[str, str] | None = None
 
 
-class ExperimentObject(Wire):
-    """`status` is taken and not looked at: people apply what they got."""
+class Identified(Wire):
+    """What every Kubernetes object has."""
 
     api_version: str | None = None
+    """The group and version of this object: kubeflow.org/v1beta1."""
     kind: str | None = None
+    """What this object is."""
     metadata: Metadata | None = None
+    """Name, namespace, labels and annotations."""
+
+
+class ExperimentObject(Identified):
+    """An Experiment as it is sent: `status` is taken and not looked at, because people apply what
+    they got."""
+
     spec: ExperimentSpec | None = None
+    """What to search, how, and how many trials it may take."""
     status: Any = None
+
+
+class Experiment(ExperimentObject):
+    """A search for the best parameters: it starts trials until its budget is used up or its goal
+    is reached."""
+
+    status: ExperimentStatus | None = None
+    """How far the experiment is."""
+
+
+class Suggestion(Identified):
+    """What an experiment's algorithm was asked for and has proposed. It has the experiment's name,
+    and is made with it."""
+
+    spec: SuggestionSpec | None = None
+    """What is wanted from the algorithm."""
+    status: SuggestionStatus | None = None
+    """What the algorithm has proposed."""
+
+
+class Trial(Identified):
+    """One run of the training with given parameters. Experiments make their trials."""
+
+    spec: TrialSpec | None = None
+    """The trial's parameters, and the object that it runs as."""
+    status: TrialStatus | None = None
+    """How far the trial is."""
