@@ -8,7 +8,9 @@ from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.templates import default_template, interpreter
 from trialbus_gateway.adapters.addresses import announce
 from trialbus_gateway.adapters.grpc_health import serving_grpc
+from trialbus_gateway.adapters.kubernetes import kubernetes_routes
 from trialbus_gateway.adapters.routes import http_app
+from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.questions import Questions
@@ -25,13 +27,18 @@ async def build(parts: Parts) -> Behaviour:
         following=Following(parts),
     )
 
+    commanding, changes = Commanding(parts, catalogue), Changes(parts)
+
     def ready() -> bool:
         return parts.bus.connected and parts.store.connected
 
     app = http_app(
         questions,
-        Commanding(parts, catalogue),
+        commanding,
         health_routes(ready, parts.telemetry.registry),
+        kubernetes=kubernetes_routes(
+            parts, questions=questions, commanding=commanding, changes=changes
+        ),
         listens_on=settings.host,
     )
 
@@ -44,7 +51,11 @@ async def build(parts: Parts) -> Behaviour:
                 settings.data_dir, host=settings.host, http_port=http_port, grpc_port=grpc_port
             )
             parts.telemetry.log.info("listening", http=http_port, grpc=grpc_port)
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # Watches end in good order before the server is told to.
+                await changes.close()
 
     return Behaviour(tasks=(listen,))
 

@@ -39,7 +39,9 @@ from trialbus.testkit.memory_bus import MemoryClient as BusClient
 from trialbus.testkit.memory_store import MemoryClient as StoreClient
 from trialbus.testkit.memory_store import MemoryStore
 from trialbus_experiment.app.commanding import Commanding as ExperimentCommanding
+from trialbus_gateway.adapters.kubernetes import kubernetes_routes
 from trialbus_gateway.adapters.routes import http_app
+from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.questions import Questions
@@ -134,16 +136,21 @@ async def gateway_world(folder: Path) -> AsyncIterator[World]:
     gateway_bus, gateway_store = bus.client("gateway"), store.client("gateway")
     await gateway_store.prepare(COLLECTIONS)
     parts = parts_of(gateway_bus, gateway_store, "gateway", folder)
+    questions = Questions(
+        parts,
+        default=DEFAULT,
+        interpreter="/py",
+        following=Following(parts, heartbeat_s=0.05, quiet_s=0.05),
+    )
+    commanding, changes = Commanding(parts, CATALOGUE, deadline_s=0.3), Changes(parts)
     app = http_app(
-        Questions(
-            parts,
-            default=DEFAULT,
-            interpreter="/py",
-            following=Following(parts, heartbeat_s=0.05, quiet_s=0.05),
-        ),
-        Commanding(parts, CATALOGUE, deadline_s=0.3),
+        questions,
+        commanding,
         health_routes(
             lambda: gateway_bus.connected and gateway_store.connected, parts.telemetry.registry
+        ),
+        kubernetes=kubernetes_routes(
+            parts, questions=questions, commanding=commanding, changes=changes
         ),
     )
     experiment_parts = parts_of(
@@ -166,6 +173,7 @@ async def gateway_world(folder: Path) -> AsyncIterator[World]:
             client=client,
             app=app,
         )
+        await changes.close()
 
 
 @asynccontextmanager

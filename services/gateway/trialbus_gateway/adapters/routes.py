@@ -30,11 +30,12 @@ def http_app(
     commanding: Commanding,
     health: Sequence[BaseRoute],
     *,
+    kubernetes: Sequence[BaseRoute] = (),
     listens_on: str = "127.0.0.1",
 ) -> Starlette:
     """health: the pages that every service has. listens_on: where it will be served."""
     reading, writing = _Reading(questions), _Writing(commanding)
-    routes = [*health, *reading.routes(), *writing.routes()]
+    routes = [*health, *reading.routes(), *writing.routes(), *kubernetes]
     guard = Middleware(OriginGuard, listens_on=listens_on)
     return Starlette(routes=routes, exception_handlers=dict(HANDLERS), middleware=[guard])
 

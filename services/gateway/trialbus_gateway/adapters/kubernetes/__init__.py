@@ -1,0 +1,89 @@
+"""The part of the Kubernetes API that kubectl and Katib's client need, on one machine.
+
+Each part of it is a class with `routes()`; they are put together here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import Scope
+
+from trialbus.kernel.errors import Refused, Transient
+from trialbus.runtime.parts import Parts
+from trialbus_gateway.adapters.kubernetes.discovery import Discovery
+from trialbus_gateway.adapters.kubernetes.openapi import OpenApi
+from trialbus_gateway.adapters.kubernetes.reading import Reading
+from trialbus_gateway.adapters.kubernetes.status_objects import (
+    StatusFailure,
+    Target,
+    failure_of,
+    method_not_allowed,
+    path_not_found,
+)
+from trialbus_gateway.app.changes import Changes
+from trialbus_gateway.app.commanding import Commanding
+from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
+from trialbus_gateway.app.questions import Questions
+
+# The first word of every path that is Kubernetes'.
+_FIRST_WORDS = frozenset({"api", "apis", "openapi", "version", "livez"})
+
+
+def kubernetes_routes(
+    parts: Parts,  # noqa: ARG001
+    *,
+    questions: Questions,  # noqa: ARG001
+    commanding: Commanding,  # noqa: ARG001
+    changes: Changes,
+) -> list[BaseRoute]:
+    """The first that matches path and method answers."""
+    pieces = (Discovery(), OpenApi(), Reading(changes))
+    routes = [route for piece in pieces for route in piece.routes()]
+    app = Starlette(routes=routes, exception_handlers=dict(_HANDLERS))
+    return [_Kubernetes("", app=app)]
+
+
+class _Kubernetes(Mount):
+    """An application of its own: whatever fails in it is told as Kubernetes tells it."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        path = str(scope.get("path", ""))
+        if scope["type"] == "http" and path.split("/")[1:2] and path.split("/")[1] in _FIRST_WORDS:
+            return Match.FULL, {}
+        return Match.NONE, {}
+
+
+def target_of(request: Request) -> Target:
+    """What a request is about, from the `resource` and `name` of its path."""
+    found = request.path_params
+    return Target(
+        resource=str(found.get("resource", "")),
+        name=str(found.get("name", "")),
+        group="kubeflow.org" if request.url.path.startswith("/apis/kubeflow.org/") else "",
+    )
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    return failure_of(error, target_of(request)).response()
+
+
+def _of_starlette(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return path_not_found().response()
+    if error.status_code == 405:
+        return method_not_allowed(target_of(request), request.method).response()
+    return StatusFailure(error.status_code, "", error.detail).response()
+
+
+_TOLD = (StatusFailure, Refused, NotThere, AnotherByNow, TooLarge, Unreadable, Transient)
+_HANDLERS: Mapping[Any, Any] = {
+    **dict.fromkeys(_TOLD, _failed),
+    HTTPException: _of_starlette,
+    Exception: _failed,
+}
