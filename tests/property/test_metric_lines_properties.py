@@ -5,9 +5,10 @@ import itertools
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trialbus.kernel.metric_lines import LineLimits, LineParser, MetricFilter, Point
+from trialbus.kernel.line_streams import Point
+from trialbus.kernel.metric_lines import LineParser, MetricFilter
 
-LIMITS = LineLimits(line_bytes=40, filtered_line_bytes=40)
+LIMIT = 40
 FILTERS = [MetricFilter.compile(), MetricFilter.compile([r"([\w|-]+)\s*[=:]\s*([-.\w]+)"])]
 PIECES = [
     b"loss=0.5", b"acc = nan", b"loss=-inf", b"loss=", b"x", b"loss", b"=", b"1e999", b" ",
@@ -22,7 +23,7 @@ filters = st.sampled_from(FILTERS)
 def read_in_pieces(
     data: bytes, cuts: list[int], metric_filter: MetricFilter, start: int = 0
 ) -> tuple[list[Point], LineParser]:
-    parser = LineParser(metric_filter, ["loss", "acc"], LIMITS, start=start)
+    parser = LineParser(metric_filter, ["loss", "acc"], line_bytes=LIMIT, start=start)
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     points: list[Point] = []
     for begin, end in itertools.pairwise(edges):
@@ -36,10 +37,10 @@ def by_hand(data: bytes, metric_filter: MetricFilter) -> tuple[list[Point], int]
     skipped = at = 0
     for line in data.replace(b"\r", b"\n").split(b"\n"):
         end = min(at + len(line) + 1, len(data))
-        if len(line) > LIMITS.line_bytes:
+        if len(line) > LIMIT:
             skipped += 1
         else:
-            own = LineParser(metric_filter, ["loss", "acc"], LIMITS)
+            own = LineParser(metric_filter, ["loss", "acc"], line_bytes=LIMIT)
             points += [point._replace(end_byte=end) for point in own.feed(line + b"\n", 0.0)]
         at = end
     return points, skipped
@@ -74,7 +75,7 @@ def test_a_new_reader_from_the_consumed_offset_loses_and_doubles_nothing(
     data: bytes, cut: int, metric_filter: MetricFilter
 ) -> None:
     cut %= len(data) + 1
-    first = LineParser(metric_filter, ["loss", "acc"], LIMITS)
+    first = LineParser(metric_filter, ["loss", "acc"], line_bytes=LIMIT)
     before = first.feed(data[:cut], 0.0)
     after, _ = read_in_pieces(data[first.consumed :], [], metric_filter, start=first.consumed)
     whole, _ = read_in_pieces(data, [], metric_filter)

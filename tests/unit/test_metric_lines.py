@@ -7,13 +7,9 @@ import pytest
 
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.go_regexps import GoRegexpError, compile_go_regexp
-from trialbus.kernel.metric_lines import (
-    DEFAULT_METRIC_FORMAT,
-    LineLimits,
-    LineParser,
-    MetricFilter,
-    Point,
-)
+from trialbus.kernel.limits import MAX_LINE_MATCHES
+from trialbus.kernel.line_streams import Point
+from trialbus.kernel.metric_lines import DEFAULT_METRIC_FORMAT, LineParser, MetricFilter
 
 NOW = 1000.0
 WANTED = ("loss", "accuracy", "val-loss", "a|b", "train/acc")
@@ -215,14 +211,14 @@ def test_a_line_at_the_limit_is_read_and_one_byte_more_is_skipped_and_counted() 
         fits + b" \n" + fits + b"\n",
         fits + b"\n" + fits + b" ",
     ):
-        parser = LineParser(MetricFilter.compile(), ["loss"], LineLimits(line_bytes=100))
+        parser = LineParser(MetricFilter.compile(), ["loss"], line_bytes=100)
         assert len(parser.feed(data, NOW) + parser.finish(NOW)) == 1
         assert parser.skipped_lines == 1
         assert parser.consumed == len(data)
 
 
 def test_a_restart_within_a_too_long_line_starts_at_its_beginning() -> None:
-    parser = LineParser(MetricFilter.compile(), ["loss"], LineLimits(line_bytes=100))
+    parser = LineParser(MetricFilter.compile(), ["loss"], line_bytes=100)
     parser.feed(b"loss=1\n" + b"x" * 500, NOW)
     assert parser.skipped_lines == 1
     parser.feed(b"y" * 500, NOW)
@@ -286,17 +282,16 @@ def test_two_filters_that_see_the_same_place_give_one_point_and_order_is_by_plac
     assert values(data, DEFAULT_METRIC_FORMAT, formats[1]) == [("accuracy", "0.9"), ("loss", "0.5")]
 
 
-def test_a_users_filter_has_the_smaller_line_limit() -> None:
-    parser = LineParser(MetricFilter.compile([OWN]), ["loss"])
-    line = b"x" * 20_000 + b"{metricName: loss, metricValue: 1}\n"
-    assert parser.feed(line, NOW) == []
-    assert parser.skipped_lines == 1
-
-
-def test_a_filter_that_begins_with_a_repeated_class_takes_linear_time_over_a_long_word() -> None:
+def test_a_users_filter_takes_linear_time_over_a_long_word() -> None:
     expression = compile_go_regexp(r"([\w|-]+)\s*=\s*((-?\d+)(\.\d+)?)")
     # In square time this is 10^12 steps, hours; in linear time a few milliseconds.
     assert list(expression.matches("loss" * 250_000)) == []
+
+
+def test_of_one_line_so_many_matches_are_looked_at_and_no_more() -> None:
+    line = b"x=1 " * (MAX_LINE_MATCHES - 1) + b"loss=2 loss=3\n"
+    parser = LineParser(MetricFilter.compile([r"(\w+)=(\d)"]), ["loss"], line_bytes=len(line))
+    assert [point.value for point in parser.feed(line, NOW)] == [2.0]
 
 
 @pytest.mark.parametrize(
@@ -311,12 +306,12 @@ def test_a_filter_that_begins_with_a_repeated_class_takes_linear_time_over_a_lon
         r"(\w++)=(\d+)",
         r"(\w+)=(\d**)",
         r"(\w+)=([\d+)",
-        r"(\w+)=(\pL+)",
-        r"(?U)(\w+)=(\d+)",
+        r"(\w+)=(\C+)",
+        r"(\w+)=(\d{1001})",
         "(\\w+)=(\\d+)\\",
     ],
 )
-def test_a_filter_that_go_or_we_cannot_take_is_refused_with_its_place(format_: str) -> None:
+def test_a_filter_that_go_cannot_take_is_refused_with_its_place(format_: str) -> None:
     with pytest.raises(Refused) as refusal:
         MetricFilter.compile([OWN, format_])
     (problem,) = refusal.value.problems
@@ -336,11 +331,12 @@ def test_a_filter_that_go_or_we_cannot_take_is_refused_with_its_place(format_: s
         (r"((?i)a|b)C", "BC", ("B",)),
         (r"(?s-i:.)(x+?)", "\nx", ("x",)),
         (r"[a&&b~~|](x)", "&x", ("x",)),
+        (r"(?U)(a+)(a*)", "aaa", ("a", "aa")),
+        (r"(\pL+)(\p{Greek})", "xéα", ("xé", "α")),
+        (r"(a|ab)(c|bcd)(d*)", "abcd", ("a", "bcd", "")),
     ],
 )
-def test_go_syntax_means_in_python_what_it_means_in_go(
-    source: str, text: str, groups: tuple[str, ...]
-) -> None:
+def test_syntax_means_what_it_means_in_go(source: str, text: str, groups: tuple[str, ...]) -> None:
     match = compile_go_regexp(source).compiled.fullmatch(text)
     assert match is not None
     assert match.groups() == groups
@@ -348,5 +344,25 @@ def test_go_syntax_means_in_python_what_it_means_in_go(
 
 def test_top_groups_are_those_not_within_another() -> None:
     assert compile_go_regexp(r"((a)(b))(?:(c))|(?P<d>d(e))").top_groups == (1, 4, 5)
-    with pytest.raises(GoRegexpError, match="unsupported group"):
-        compile_go_regexp(r"(?<!a)b")
+    assert compile_go_regexp(r"[](]\((x)\Q(\E(?<n>y)[[:alpha:](](z)(?i)(w)").top_groups == (
+        1,
+        2,
+        3,
+        4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (r"(?<!a)b", "Go's expressions have no such group: (?<!"),
+        (r"(a)\1", r"Go's expressions have no such escape: \1"),
+        (r"a\C", r"Go's expressions have no such escape: \C"),
+        (r"(a", "missing ): (a"),
+        ("\ud800", "invalid UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_an_expression_is_said(source: str, words: str) -> None:
+    with pytest.raises(GoRegexpError) as refusal:
+        compile_go_regexp(source)
+    assert str(refusal.value) == words

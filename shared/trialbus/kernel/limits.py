@@ -89,8 +89,9 @@ MAX_REMEMBERED_COMMANDS = 16
 # Metrics -------------------------------------------------------------------------------------
 # Longer lines of output are skipped and counted: memory stays small at any length.
 MAX_LINE_BYTES = 64 * 1024
-# Under a user's own metric filter: Python backtracks, so a line's cost may grow with its square.
-MAX_FILTERED_LINE_BYTES = 16 * 1024
+# Of a user's own metric filter in one line: each may cost a look at the rest of the line, so all
+# together its square. As many `x=1 ` as the longest line holds.
+MAX_LINE_MATCHES = 16 * 1024
 # Steps of one trial that stopping rules look at: 10,000 floats are a document of 90 KB.
 MAX_EVIDENCE_STEPS = 10_000
 # Averages that median stopping keeps in memory, over all experiments: 8 bytes each.
@@ -134,7 +135,7 @@ MAX_YAML_DEPTH = 100
 MAX_EXPERIMENT_NAME_CHARS = 40
 # Every line of a trial's output is read once for each metric filter.
 MAX_METRIC_FORMATS = 100
-# Python compiles nested groups of a filter by recursion.
+# Of one metric filter: no real one has a tenth, and each costs a look at every match.
 MAX_FORMAT_GROUPS = 100
 # Of one refused input: enough to work on, few enough to read and to send.
 MAX_PROBLEMS = 100

@@ -6,20 +6,19 @@ line's first word as the time if it is RFC 3339. This reader keeps that, and rea
 colour codes, and never stops at a strange byte.
 
 A metric's name begins where no character of `[\\w|-]` precedes it, so `val_loss=1` is no `loss`.
-
-Laws (property-tested): any split of the same bytes gives the same points, offsets and counts, up to
-`at` of lines without a time; a new reader started at any point's `end_byte` gives the points after.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.go_regexps import GoRegexp, GoRegexpError, compile_go_regexp
-from trialbus.kernel.limits import MAX_FILTERED_LINE_BYTES, MAX_LINE_BYTES
+from trialbus.kernel.limits import MAX_LINE_BYTES, MAX_LINE_MATCHES
+from trialbus.kernel.line_streams import LineReader, Point
+from trialbus.kernel.timestamps import rfc3339_seconds
 
 # Katib's default, which also stands for itself when a user writes it out.
 DEFAULT_METRIC_FORMAT = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
@@ -34,16 +33,6 @@ _COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
 _CONTROL = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78cDEHM])"
 )
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ", re.ASCII)
-
-
-class Point(NamedTuple):
-    """One value of one metric. `at`: seconds since the epoch; `end_byte`: offset after its line."""
-
-    metric: str
-    value: float
-    at: float
-    end_byte: int
 
 
 class _Found(NamedTuple):
@@ -52,14 +41,6 @@ class _Found(NamedTuple):
     start: int
     metric: str
     value: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineLimits:
-    """Longer lines are skipped and counted; `filtered_line_bytes` is for a user's own filter."""
-
-    line_bytes: int = MAX_LINE_BYTES
-    filtered_line_bytes: int = MAX_FILTERED_LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,114 +77,30 @@ def _two_groups(text: str) -> GoRegexp:
     return expression
 
 
-class LineParser:
-    """Reads one stream from byte `start`, which must begin a line.
+class LineParser(LineReader):
+    """Reads points out of lines of text, as `metric_filter` says what they look like."""
 
-    `consumed` is the offset after the last complete line: a reader may start anew there.
-    `skipped_lines` counts lines over the limit, `rejected_values` wanted names without a number.
-    """
-
-    __slots__ = (
-        "_candidates", "_find", "_limit", "_skipping", "_tail",
-        "consumed", "rejected_values", "skipped_lines",
-    )  # fmt: skip
+    __slots__ = ("_candidates", "_find")
 
     def __init__(
         self,
         metric_filter: MetricFilter,
         wanted: Collection[str],
-        limits: LineLimits | None = None,
         *,
         start: int = 0,
+        line_bytes: int = MAX_LINE_BYTES,
     ) -> None:
-        limits = limits or LineLimits()
-        own = bool(metric_filter.expressions)
+        super().__init__(start=start, line_bytes=line_bytes)
         names = sorted({name for name in wanted if name}, key=lambda name: (-len(name), name))
-        self._limit = (
-            min(limits.line_bytes, limits.filtered_line_bytes) if own else limits.line_bytes
-        )
         self._candidates = re.compile(b"|".join(re.escape(n.encode()) for n in names) or b"(?!)")
         self._find = _finder(metric_filter, names)
-        self._tail = bytearray()
-        self._skipping = 0  # bytes of the too long line in hand
-        self.consumed = start
-        self.skipped_lines = 0
-        self.rejected_values = 0
-
-    def feed(self, data: bytes, now: float) -> list[Point]:
-        """The points of the lines that `data` completes; `now` is the time of lines without one."""
-        if not data:
-            return []
-        # A lone CR ends a line too; CR LF is then a line and an empty one, however it is split.
-        data = data.replace(b"\r", b"\n")
-        if self._skipping:
-            first = data.find(b"\n") + 1
-            if not first:
-                self._skipping += len(data)
-                return []
-            self.consumed += self._skipping + first
-            self._skipping = 0
-            data = data[first:]
-        last = data.rfind(b"\n") + 1
-        if not last:
-            self._keep(data)
-            return []
-        complete = bytes(self._tail) + data[:last] if self._tail else data[:last]
-        self._tail.clear()
-        points = self._scan(complete, now)
-        self.consumed += len(complete)
-        self._keep(data[last:])
-        return points
-
-    def finish(self, now: float) -> list[Point]:
-        """The points of a last line without an end: the stream is over."""
-        rest = bytes(self._tail)
-        self._tail.clear()
-        points = self._scan(rest, now)
-        self.consumed += len(rest) + self._skipping
-        self._skipping = 0
-        return points
-
-    def _keep(self, rest: bytes) -> None:
-        """Holds the beginning of a line, or drops it for being too long."""
-        if len(self._tail) + len(rest) <= self._limit:
-            self._tail += rest
-            return
-        self._skipping = len(self._tail) + len(rest)
-        self._tail.clear()
-        self.skipped_lines += 1
-
-    def _scan(self, lines: bytes, now: float) -> list[Point]:
-        """All points of `lines`, which begins at offset `consumed` and ends with a line."""
-        points: list[Point] = []
-        coloured = b"\x1b" in lines
-        for start, stop in self._short_stretches(lines):
-            if coloured:
-                self._scan_each_line(lines, start, stop, now, points)
-            else:
-                self._scan_stretch(lines, start, stop, now, points)
-        return points
-
-    def _short_stretches(self, lines: bytes) -> Iterator[tuple[int, int]]:
-        """Stretches of whole lines within the limit; counts the lines over it.
-
-        Looks only once per limit's length: a stretch that is short in whole has no long line.
-        """
-        start = at = 0
-        end = len(lines)
-        while end - at > self._limit:
-            newline = lines.rfind(b"\n", at, at + self._limit + 1)
-            if newline >= 0:
-                at = newline + 1
-                continue
-            yield start, at
-            start = at = (lines.find(b"\n", at) + 1) or end
-            self.skipped_lines += 1
-        yield start, end
 
     def _scan_stretch(
         self, lines: bytes, start: int, stop: int, now: float, points: list[Point]
     ) -> None:
+        if lines.find(b"\x1b", start, stop) >= 0:
+            self._scan_each_line(lines, start, stop, now, points)
+            return
         search = self._candidates.search
         while found := search(lines, start, stop):
             begin = lines.rfind(b"\n", start, found.start()) + 1 or start
@@ -238,12 +135,10 @@ class LineParser:
 
 def _time_of(line: str, now: float) -> float:
     """The first word if it is an RFC 3339 time that exists, else `now`."""
-    if line[4:5] == "-" and (stamp := _TIME.match(line)):
-        try:
-            return datetime.fromisoformat(stamp[1]).timestamp()
-        except ValueError:
-            return now
-    return now
+    if line[4:5] != "-":
+        return now
+    at = rfc3339_seconds(line.partition(" ")[0])
+    return now if at is None else at
 
 
 def _finder(metric_filter: MetricFilter, names: Sequence[str]) -> Callable[[str], list[_Found]]:
@@ -282,7 +177,7 @@ def _own_finder(expression: GoRegexp, names: frozenset[str]) -> Callable[[str], 
 
     def find(line: str) -> list[_Found]:
         found = []
-        for match in expression.matches(line):
+        for match in islice(expression.matches(line), MAX_LINE_MATCHES):
             name = (match[name_group] or "").strip()
             if name in names:
                 value = (match[value_group] or "").strip()

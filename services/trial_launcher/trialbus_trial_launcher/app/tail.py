@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from trialbus.contracts.chunks import ChunkReport, ReportedSeries
 from trialbus.kernel.limits import MAX_CHUNK_POINTS
-from trialbus.kernel.metric_lines import LineParser, MetricFilter, Point
+from trialbus.kernel.line_streams import Point
+from trialbus.kernel.metric_lines import LineParser, MetricFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,41 @@
+"""Times as people and programs write them, to seconds since the epoch."""
+
+import math
+import re
+from datetime import datetime
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?", re.ASCII)
+# The years that RFC 3339 can write: 1 to 9999.
+_EARLIEST_S = -62_135_596_800.0
+_LATEST_S = 253_402_300_799.999999
+
+
+def rfc3339_seconds(text: str) -> float | None:
+    """None: it is none, or no such time exists. Exact to the microsecond, beyond which a float of
+    today's seconds has no digits; further ones are cut."""
+    if _RFC3339.fullmatch(text) is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+def epoch_seconds(value: object) -> float | None:
+    """Of a number, or of text that is RFC 3339 or a decimal number; None: no time that has a
+    year."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if (at := rfc3339_seconds(text)) is not None:
+            return at
+        if _DECIMAL.fullmatch(text) is None:
+            return None
+        value = text
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    return seconds if math.isfinite(seconds) and _EARLIEST_S <= seconds <= _LATEST_S else None
