@@ -34,7 +34,7 @@ class ApplyBody(CommandNames):
 
 async def apply_body(request: Request) -> ApplyBody:
     """Raises TooLarge, Unreadable."""
-    parsed = _parsed(await _limited(request))
+    parsed = _parsed(await limited(request))
     try:
         return ApplyBody.model_validate(parsed)
     except ValidationError as error:
@@ -68,7 +68,7 @@ def count(request: Request, name: str, most: int) -> int | None:
     return int(text)
 
 
-async def _limited(request: Request) -> bytes:
+async def limited(request: Request) -> bytes:
     """Whatever the client says of its size, no more than the limit is kept."""
     pieces, size = [], 0
     async for piece in request.stream():
