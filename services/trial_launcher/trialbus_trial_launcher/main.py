@@ -8,7 +8,7 @@ from trialbus.contracts.collections import RUNS
 from trialbus.kernel.events import heard_by
 from trialbus.ports.launcher import Launcher
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
-from trialbus.runtime.templates import default_template, interpreter
+from trialbus.runtime.templates import default_template, interpreter, local_images
 from trialbus_trial_launcher.adapters.local_process import LocalProcessLauncher, boot_id
 from trialbus_trial_launcher.app.following import Following
 from trialbus_trial_launcher.app.launching import Launching
@@ -18,9 +18,9 @@ from trialbus_trial_launcher.app.recording import Recording
 
 
 async def build(parts: Parts) -> Behaviour:
-    folder = parts.settings.data_dir.absolute() / "runs"
+    folder = _runs_folder(parts)
     folder.mkdir(parents=True, exist_ok=True)
-    launcher = LocalProcessLauncher(folder)
+    launcher = LocalProcessLauncher(folder, images=local_images(parts.settings))
     return compose(parts, launcher, host=_host_of(folder), boot=boot_id())
 
 
@@ -29,8 +29,10 @@ def compose(parts: Parts, launcher: Launcher, *, host: str, boot: str) -> Behavi
     place = Place(
         host=host,
         boot_id=boot,
+        runs_folder=str(_runs_folder(parts)),
         interpreter=interpreter(parts.settings),
         default_template=default_template(parts.settings),
+        images=local_images(parts.settings),
     )
     recording = Recording(parts)
     following = Following(parts, launcher, recording.add)
@@ -53,6 +55,10 @@ def compose(parts: Parts, launcher: Launcher, *, host: str, boot: str) -> Behavi
         tasks=(following.watch_ends, following.survey, following.ship_live, recording.run),
         close=close,
     )
+
+
+def _runs_folder(parts: Parts) -> Path:
+    return parts.settings.data_dir.absolute() / "runs"
 
 
 def _host_of(folder: Path) -> str:

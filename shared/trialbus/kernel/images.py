@@ -14,8 +14,8 @@ _AFTER = rf"(?![{_NAME}])"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFolder:
     """The local folder of an image: where its containers start. programs: folders of executables,
-    which come first on PATH. interpreter: its own `python`, if it has one. entrypoint: what runs where a
-    container has no command, if there is such a file."""
+    which come first on PATH. interpreter: its own `python`, if it has one. entrypoint: what runs
+    where a container has no command, if there is such a file."""
 
     folder: str
     programs: tuple[str, ...] = ()

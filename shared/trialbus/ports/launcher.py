@@ -9,13 +9,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+# In a run's folder: what its command finds and leaves there goes when it is tidied.
+PRIVATE_FOLDER = "private"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
     """command: argv, never a shell string. env: added to the launcher's base environment.
     deadline_s: seconds from its start after which it is stopped (reason DeadlineExceeded).
     files: name -> text, written beside the run before it starts; the folder is told to it in
-    TRIALBUS_RUN_FOLDER."""
+    TRIALBUS_RUN_FOLDER. folders: below PRIVATE_FOLDER in there, made before it starts.
+    search_path: folders that come first on PATH. image: of the container that it stands for, to
+    say what is missing."""
 
     run_id: str
     command: tuple[str, ...]
@@ -23,6 +28,9 @@ class RunPlan:
     working_dir: str | None = None
     deadline_s: float | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
+    search_path: tuple[str, ...] = ()
+    image: str = ""
 
 
 class RunState(StrEnum):
@@ -72,6 +80,9 @@ class Launcher(Protocol):
     async def forget(self, run_ids: Sequence[str]) -> None:
         """Remove what is kept of ended runs (logs and results); they never start again because
         their experiment is gone."""
+
+    async def tidy(self, run_ids: Sequence[str]) -> None:
+        """Remove the private folders of ended runs; their results and outputs stay."""
 
     async def close(self) -> None:
         """Leave; runs go on."""

@@ -300,6 +300,9 @@ class MemoryLauncher:
     async def forget(self, run_ids: Sequence[str]) -> None:
         self._world.forget(run_ids)
 
+    async def tidy(self, run_ids: Sequence[str]) -> None:
+        """What runs here has no files."""
+
     async def close(self) -> None:
         self._world.leave(self)
 

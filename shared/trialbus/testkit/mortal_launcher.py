@@ -45,6 +45,11 @@ class MortalLauncher:
         await self._inner.forget(run_ids)
         await self._pass()
 
+    async def tidy(self, run_ids: Sequence[str]) -> None:
+        await self._pass()
+        await self._inner.tidy(run_ids)
+        await self._pass()
+
     async def close(self) -> None:
         await self._inner.close()
 

@@ -1,27 +1,59 @@
 """From a trial to the command that runs it."""
 
+import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import run_id
-from trialbus.kernel.templates import DefaultTemplate, TrialIdentity, render_command
+from trialbus.kernel.images import NO_IMAGES, LocalImages
+from trialbus.kernel.spec import MetricsCollectorSpec, MetricsPath, PathKind
+from trialbus.kernel.templates import (
+    DefaultTemplate,
+    MetricsFile,
+    TrialIdentity,
+    render_command,
+)
 from trialbus.kernel.trial import Trial
-from trialbus.ports.launcher import RunPlan
+from trialbus.ports.launcher import PRIVATE_FOLDER, RunPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where this launcher runs things. host: stable over restarts on the same folder.
-    interpreter: what `python` means there."""
+    runs_folder: holds one folder per run. interpreter: what `python` means there. images: what
+    stands for container images."""
 
     host: str
     boot_id: str
+    runs_folder: str
     interpreter: str
     default_template: DefaultTemplate
+    images: LocalImages = NO_IMAGES
+
+    def metrics_file(self, collector: MetricsCollectorSpec, run: str) -> MetricsFile | None:
+        """What the collector reads of a run, which is the run's own; None: no file."""
+        if collector.path is None:
+            return None
+        inside = _inside(collector.path)
+        return MetricsFile(
+            path=collector.path.path, local=f"{self.runs_folder}/{run}/{PRIVATE_FOLDER}/{inside}"
+        )
 
 
-def plan_of(state: Experiment, trial: Trial, attempt: int, place: Place) -> RunPlan:
-    """Raises Refused when the trial's values do not fit its template."""
+def plan_of(
+    state: Experiment,
+    trial: Trial,
+    attempt: int,
+    place: Place,
+    *,
+    variables: Mapping[str, str] | None = None,
+) -> RunPlan:
+    """`variables`: more of them, for the command and its template. Raises Refused when the trial's
+    values do not fit its template."""
+    run = run_id(state.id, trial.index, attempt)
+    collector = state.spec.metrics_collector
+    metrics = place.metrics_file(collector, run)
     rendered = render_command(
         state.spec.template or place.default_template,
         TrialIdentity(
@@ -30,12 +62,31 @@ def plan_of(state: Experiment, trial: Trial, attempt: int, place: Place) -> RunP
         trial.assignments,
         interpreter=place.interpreter,
         working_dir=state.spec.working_dir,
+        images=place.images,
+        metrics=metrics,
+        variables=variables,
     )
     return RunPlan(
-        run_id=run_id(state.id, trial.index, attempt),
+        run_id=run,
         command=rendered.command,
         env=rendered.env,
         working_dir=rendered.working_dir,
         deadline_s=rendered.deadline_s,
         files={"parameters.json": rendered.parameters_json},
+        folders=_folders(collector),
+        search_path=rendered.search_path,
+        image=rendered.image,
     )
+
+
+def _folders(collector: MetricsCollectorSpec) -> tuple[str, ...]:
+    """Those that a container would find: the collector's own, or that of its file."""
+    if collector.path is None:
+        return ()
+    inside = _inside(collector.path)
+    return (inside if collector.path.kind is PathKind.DIRECTORY else posixpath.dirname(inside),)
+
+
+def _inside(path: MetricsPath) -> str:
+    """Relative to the private folder, which no `..` leaves."""
+    return posixpath.normpath("/" + path.path.lstrip("/")).lstrip("/")

@@ -5,7 +5,7 @@ fails, so of all who try exactly one wins, and nobody ever sees a claim that is 
 """
 
 # On the path of every start and look: plain strings and descriptors are cheaper.
-# ruff: noqa: PTH102, PTH104, PTH116
+# ruff: noqa: PTH102, PTH103, PTH104, PTH116
 
 import errno
 import fcntl
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trialbus.kernel.errors import Poison
+from trialbus.ports.launcher import PRIVATE_FOLDER
 from trialbus_trial_launcher.adapters.local_process.journal import (
     Claim,
     Journal,
@@ -89,10 +90,15 @@ class RunFolders:
         return os.path.lexists(self.path(run_id))
 
     def claim(
-        self, claim: Claim, *lines: bytes, files: Mapping[str, str] | None = None
+        self,
+        claim: Claim,
+        *lines: bytes,
+        files: Mapping[str, str] | None = None,
+        folders: Iterable[str] = (),
     ) -> OpenClaim | None:
-        """Makes the run's folder with `files`, its journal beginning with the claim and `lines`;
-        None when it is there already. Raises OSError if this place has no room for it."""
+        """Makes the run's folder with `files` and private `folders`, its journal beginning with
+        the claim and `lines`; None when it is there already. Raises OSError if this place has no
+        room for it."""
         final = self.path(claim.run_id)
         prepared = f"{self._root}/{_PREPARED}{claim.run_id}-{secrets.token_hex(4)}"
         os.mkdir(prepared, 0o700)
@@ -103,6 +109,8 @@ class RunFolders:
             _write_whole(won.journal, claim_line(claim) + b"".join(lines))
             for name, text in (files or {}).items():
                 _write_file(f"{prepared}/{_file_name(name)}", text)
+            for name in folders:
+                os.makedirs(f"{prepared}/{PRIVATE_FOLDER}/{_folder_name(name)}", exist_ok=True)
             os.rename(prepared, final)
         except OSError as error:
             if won is not None:
@@ -157,6 +165,11 @@ class RunFolders:
         finally:
             os.close(descriptor)
 
+    def tidy(self, run_ids: Iterable[str]) -> None:
+        """Removes what is private to these runs."""
+        for run_id in run_ids:
+            shutil.rmtree(f"{self.path(run_id)}/{PRIVATE_FOLDER}", ignore_errors=True)
+
     def withdraw(self, run_id: str) -> str | None:
         """Takes the folder away from its name at once; where it is now, for `delete`."""
         removed = f"{self._root}/{_REMOVED}{run_id}-{secrets.token_hex(4)}"
@@ -188,6 +201,13 @@ def _file_name(name: str) -> str:
     """A plain name that is none of ours; the names come from the product, never from users."""
     if _FILE_NAME.fullmatch(name) is None or name in (CLAIM, OUTPUT):
         raise Poison(f"not a file name: {name!r}")
+    return name
+
+
+def _folder_name(name: str) -> str:
+    """Comes from users, as the path of a container: never one that leads out of the folder."""
+    if "\0" in name or name.startswith("/") or ".." in name.split("/"):
+        raise Poison(f"not a folder below another: {name!r}")
     return name
 
 

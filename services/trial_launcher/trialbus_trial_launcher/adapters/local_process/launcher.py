@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trialbus.kernel.errors import Problem as InputProblem
 from trialbus.kernel.errors import Refused, Transient
+from trialbus.kernel.images import NO_IMAGES, LocalImages
 from trialbus.kernel.limits import (
     KILL_GRACE_S,
     MAX_MESSAGE_CHARS,
@@ -19,7 +20,7 @@ from trialbus.kernel.limits import (
     ORPHAN_KILL_DEADLINE_S,
 )
 from trialbus.ports.launcher import RunPlan, RunStatus
-from trialbus_trial_launcher.adapters.local_process import processes, spawn
+from trialbus_trial_launcher.adapters.local_process import missing, processes, spawn
 from trialbus_trial_launcher.adapters.local_process.folders import (
     OpenClaim,
     RunFolders,
@@ -57,7 +58,8 @@ _FOR_NOW = frozenset(
 class LocalProcessLauncher:
     """Implements the port Launcher below one folder. Several launchers may share the folder.
 
-    shell: any POSIX sh. base_env: what trials inherit (default: this process's environment)."""
+    shell: any POSIX sh. base_env: what trials inherit (default: this process's environment).
+    images: what stands for container images, to say what is missing."""
 
     def __init__(
         self,
@@ -66,7 +68,9 @@ class LocalProcessLauncher:
         base_env: Mapping[str, str] | None = None,
         shell: str = "/bin/sh",
         max_output_bytes: int = MAX_OUTPUT_BYTES,
+        images: LocalImages = NO_IMAGES,
     ) -> None:
+        self._images = images
         self._folders = RunFolders(folder)
         self._env = spawn.base_environment(os.environ if base_env is None else base_env)
         self._shell = shell
@@ -137,6 +141,9 @@ class LocalProcessLauncher:
         if live:
             raise Refused(live)
 
+    async def tidy(self, run_ids: Sequence[str]) -> None:
+        await asyncio.to_thread(self._folders.tidy, list(run_ids))
+
     async def close(self) -> None:
         self._watches.close()
         for timer in self._unsettled.values():
@@ -156,11 +163,13 @@ class LocalProcessLauncher:
             spawn.RUN_ID_VARIABLE: plan.run_id,
             spawn.FOLDER_VARIABLE: self._folders.path(plan.run_id),
         }
-        problem = spawn.problem_of(plan.command, env["PATH"], plan.working_dir)
+        env["PATH"] = ":".join((*plan.search_path, env["PATH"]))
+        problem = missing.problem_of(plan, env["PATH"], self._images)
         claim = self._folders.claim(
             self._new_claim(plan.run_id, plan.deadline_s),
             *_problem_lines(problem),
             files=plan.files,
+            folders=plan.folders,
         )
         if claim is None:  # another was faster
             return
@@ -181,7 +190,7 @@ class LocalProcessLauncher:
             if isinstance(error, OSError) and error.errno in _FOR_NOW:
                 self._give_back(plan.run_id)
                 raise
-            problem = spawn.Problem(exit_code=spawn.NOT_EXECUTABLE, message=str(error))
+            problem = missing.Problem(exit_code=missing.NOT_EXECUTABLE, message=str(error))
             self._folders.append(plan.run_id, b"".join(_problem_lines(problem)))
             self._report(plan.run_id)
             return
@@ -332,7 +341,7 @@ def _is_killed(sight: Sight) -> bool:
     return not sight.locked and sight.journal.ending is None and sight.journal.stop is not None
 
 
-def _problem_lines(problem: spawn.Problem | None) -> list[bytes]:
+def _problem_lines(problem: missing.Problem | None) -> list[bytes]:
     if problem is None:
         return []
     message = problem.message[:MAX_MESSAGE_CHARS]

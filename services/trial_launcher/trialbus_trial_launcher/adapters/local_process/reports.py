@@ -6,11 +6,8 @@ from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus.ports.launcher import RunState, RunStatus
 from trialbus_trial_launcher.adapters.local_process.folders import RunFolders, Sight
 from trialbus_trial_launcher.adapters.local_process.journal import Ending, Journal
-from trialbus_trial_launcher.adapters.local_process.spawn import (
-    NOT_EXECUTABLE,
-    NOT_FOUND,
-    WRAPPER_NAME,
-)
+from trialbus_trial_launcher.adapters.local_process.missing import NOT_EXECUTABLE, NOT_FOUND
+from trialbus_trial_launcher.adapters.local_process.spawn import WRAPPER_NAME
 
 # Where the wrapper's shell says why it could not execute the command.
 _HEAD_BYTES = 4096

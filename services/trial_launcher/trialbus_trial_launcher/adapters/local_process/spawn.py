@@ -1,15 +1,15 @@
-"""From a plan to a running wrapper: environment, checks that name what is wrong, posix_spawn."""
+"""From a plan to a running wrapper: environment, words, posix_spawn."""
 
 # Names are put together as the shell and the kernel do it, never normalised.
-# ruff: noqa: PTH100, PTH110, PTH112, PTH113, PTH118
+# ruff: noqa: PTH100
 
 import os
 import re
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from trialbus_trial_launcher.adapters.local_process.folders import OpenClaim
+from trialbus_trial_launcher.adapters.local_process.missing import places
 
 # The wrapper: built-ins only, so that it costs one exec and one fork; dash, bash and busybox agree
 # on it. Its stderr is the journal; the command gets the output file instead. Traps (unlike ignored
@@ -36,18 +36,7 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Other names do not survive every sh (dash drops them), and this one tells the wrapper what it is.
 _CARRIED_NAME = re.compile(r"(?!BASH_VERSION$)[A-Za-z_][A-Za-z0-9_]*")
 
-NOT_FOUND = 127
-NOT_EXECUTABLE = 126
-
 _DEFAULT_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Why a command cannot start, as an exit code that shells use and a message for people."""
-
-    exit_code: int
-    message: str
 
 
 def base_environment(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -61,28 +50,6 @@ def base_environment(inherited: Mapping[str, str]) -> dict[str, str]:
     kept.setdefault("PATH", _DEFAULT_PATH)
     kept.setdefault("PYTHONUNBUFFERED", "1")
     return kept
-
-
-def problem_of(command: Sequence[str], path: str, working_dir: str | None) -> Problem | None:
-    """What is wrong, found before anything runs; None if all looks well."""
-    if not command or not command[0]:
-        return Problem(exit_code=NOT_FOUND, message="the command is empty")
-    if any("\0" in part for part in (*command, working_dir or "")):
-        return Problem(exit_code=NOT_EXECUTABLE, message="the command contains a NUL character")
-    if working_dir is not None and not os.path.isdir(working_dir):
-        return Problem(
-            exit_code=NOT_EXECUTABLE, message=f"working folder not found: {working_dir!r}"
-        )
-    if working_dir is not None and not os.access(working_dir, os.X_OK):
-        return Problem(
-            exit_code=NOT_EXECUTABLE, message=f"working folder not accessible: {working_dir!r}"
-        )
-    found = [place for place in _places(command[0], path, working_dir) if os.path.exists(place)]
-    if any(os.path.isfile(place) and os.access(place, os.X_OK) for place in found):
-        return None
-    if found:
-        return Problem(exit_code=NOT_EXECUTABLE, message=f"not executable: {command[0]!r}")
-    return Problem(exit_code=NOT_FOUND, message=f"command not found: {command[0]!r}")
 
 
 def spawn(
@@ -120,19 +87,11 @@ def spawn(
     )
 
 
-def _places(name: str, path: str, working_dir: str | None) -> list[str]:
-    """Where a command of this name is looked for, as the wrapper will do in `working_dir`."""
-    base = working_dir or "."
-    if "/" in name:
-        return [os.path.join(base, name)]
-    return [os.path.join(base, folder, name) for folder in path.split(":")]
-
-
 def _without_options(command: Sequence[str], path: str, working_dir: str | None) -> list[str]:
     """A program named like an option would be one to some shells' exec: give its full path."""
     if not command[0].startswith("-"):
         return list(command)
-    for place in _places(command[0], path, working_dir):
+    for place in places(command[0], path, working_dir):
         if os.access(place, os.X_OK):
             return [os.path.abspath(place), *command[1:]]
     return list(command)
