@@ -134,10 +134,10 @@ class Documents:
             verdicts=await self._verdicts(keys),
         )
 
-    async def run(self, trial: Trial) -> Run | None:
-        """Of its newest attempt, None while no launcher has taken it."""
+    async def run(self, trial: Trial, *, before: int = 0) -> Run | None:
+        """Of its newest attempt, or of so many before; None while no launcher has taken it."""
         state = (await self.experiments([trial.uid])).get(trial.uid)
-        attempt = TrialFacts(trial=trial, experiment=state).attempt
+        attempt = TrialFacts(trial=trial, experiment=state).attempt - before
         key = run_id(trial.uid, trial.index, attempt)
         found = await self._store.get_many(RUNS.name, [key])
         return RUN.decode(found[key]) if key in found else None

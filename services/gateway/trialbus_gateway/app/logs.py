@@ -12,6 +12,7 @@ from trialbus.kernel.trial import Trial
 from trialbus.ports.bus import Request
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.documents import Documents
+from trialbus_gateway.app.failures import NotThere
 
 # JSON may need six bytes for one.
 PIECE_BYTES = MAX_PAYLOAD_BYTES // 8
@@ -33,14 +34,16 @@ class Logs:
         self._patience_s = patience_s
 
     async def read(
-        self, trial: Trial, *, follow: bool, tail: int | None
+        self, trial: Trial, *, follow: bool, tail: int | None, previous: bool = False
     ) -> AsyncGenerator[str, None]:
         """The output of its newest attempt in pieces, the first of which may be empty.
 
-        tail: only so many lines of what is there now. Raises Transient when the launcher of a
-        run that lives is away.
+        tail: only so many lines of what is there now. previous: of the attempt before. Raises
+        NotThere when there is none before, Transient when the launcher of a run that lives is away.
         """
-        run = await self._documents.run(trial)
+        run = await self._documents.run(trial, before=int(previous))
+        if run is None and previous:
+            raise NotThere(f"{trial.name} has no attempt before this one")
         while run is None and follow and not trial.ended:
             yield ""
             await self._parts.clock.sleep(self._poll_s)

@@ -19,14 +19,10 @@ from trialbus_gateway.app.listing import Listing, PageRequest
 from trialbus_gateway.app.logs import Logs
 from trialbus_gateway.app.metrics import Metrics
 from trialbus_gateway.app.objects import Objects
-from trialbus_gateway.core.experiment_story import tell_experiment
+from trialbus_gateway.app.telling import Telling
 from trialbus_gateway.core.progress import count_trials, process_of
-from trialbus_gateway.core.trial_story import tell_trial
 
 Json = dict[str, Any]
-
-# Of the trials that failed, explanations tell the last few.
-_TOLD_FAILURES = 3
 
 
 class Questions:
@@ -44,6 +40,7 @@ class Questions:
         self._objects = Objects(parts.store)
         self._logs = Logs(parts)
         self._metrics = Metrics(parts)
+        self._telling = Telling(parts.store, parts.clock)
 
     async def experiment(self, namespace: str, name: str) -> Json:
         return await self._objects.experiment(await self._documents.living(namespace, name))
@@ -87,15 +84,11 @@ class Questions:
 
     async def explain_experiment(self, namespace: str, name: str) -> Json:
         state = await self._documents.living(namespace, name)
-        runs = await self._documents.open_runs(state)
-        troubled = await self._documents.troubled(state, _TOLD_FAILURES)
-        began_at = await self._documents.first_opened_at(state)
-        now = self._parts.clock.now()
-        return story_answer(tell_experiment(state, runs, troubled, now, began_at=began_at))
+        return story_answer(await self._telling.experiment(state))
 
     async def explain_trial(self, name: str) -> Json:
-        facts = await self._documents.facts(await self._documents.trial(name))
-        return trial_story_answer(tell_trial(facts, self._parts.clock.now()))
+        trial = await self._documents.trial(name)
+        return trial_story_answer(await self._telling.trial(trial))
 
     async def metrics(self, name: str) -> Json:
         return metrics_answer(await self._metrics.of(await self._documents.trial(name)))
