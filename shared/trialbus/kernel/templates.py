@@ -28,6 +28,8 @@ Json = Any
 
 # The local path of what the collector reads.
 METRICS_PATH_VARIABLE = "TRIALBUS_METRICS_PATH"
+# The port that a trial is to answer Prometheus at: on one machine each has its own.
+METRICS_PORT_VARIABLE = "TRIALBUS_METRICS_PORT"
 
 # No braces in a name: so the search for a closing one never starts twice at one place.
 _PLACEHOLDER = re.compile(r"\$\{trialParameters\.([^{}\n]+)\}")
@@ -152,6 +154,11 @@ def render_object(
 def placeholders(node: Json) -> list[str]:
     """The names in `${trialParameters.<name>}` in all strings and keys, in order, each once."""
     return list(dict.fromkeys(name for text in _texts(node) for name in _PLACEHOLDER.findall(text)))
+
+
+def mentions(node: Json, text: str) -> bool:
+    """Whether `text` stands in any string or key."""
+    return any(text in string for string in _texts(node))
 
 
 def is_meta_reference(reference: str) -> bool:
