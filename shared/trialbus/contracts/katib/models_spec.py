@@ -3,6 +3,8 @@ the algorithms and the network of an architecture search."""
 
 from typing import Annotated
 
+from pydantic import Field
+
 from trialbus.contracts.katib.models_base import (
     Budget,
     ByName,
@@ -64,7 +66,7 @@ class ObjectiveSpec(Wire):
 
     type: Annotated[Name, one_of(ObjectiveType)] | None = None
     """Whether small or large values of the metric are good."""
-    goal: float | None = None
+    goal: Annotated[float, Field(json_schema_extra={"format": "double"})] | None = None
     """The experiment succeeds as soon as the metric is at least this good."""
     objective_metric_name: Name | None = None
     """The metric that is optimised."""
