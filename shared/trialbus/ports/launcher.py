@@ -57,6 +57,14 @@ class RunStatus:
     output_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateFile:
+    """path: below the folder that was asked for."""
+
+    path: str
+    size_bytes: int
+
+
 class Launcher(Protocol):
     async def start(self, plans: Sequence[RunPlan]) -> None:
         """Start each unless it has been started before. A command that cannot be started ends
@@ -76,6 +84,20 @@ class Launcher(Protocol):
 
     async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes:
         """Its output (stdout and stderr as they came); b"" at the end or if there is none."""
+
+    async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:
+        """What its command left in a folder of its private one, subfolders included, in order of
+        the paths; nothing if there is no such folder."""
+
+    async def read_private(self, run_id: str, path: str, from_byte: int, max_bytes: int) -> bytes:
+        """Of such a file, by its path in the private folder; b"" if it is no file."""
+
+    async def read_kept(self, run_id: str, name: str, from_byte: int, max_bytes: int) -> bytes:
+        """Of a file beside the run: one of its plan, or one of those that `keep` makes."""
+
+    async def keep(self, run_id: str, name: str, at_byte: int, data: bytes) -> bool:
+        """Add `data` to such a file, all or nothing, if it ends at this byte; False: it does not,
+        or there is no such run. So launchers keep notes for those after them."""
 
     async def forget(self, run_ids: Sequence[str]) -> None:
         """Remove what is kept of ended runs (logs and results); they never start again because

@@ -8,23 +8,25 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trialbus.kernel.errors import Problem, Refused, Transient
 from trialbus.kernel.ids import parse_run_id
 from trialbus.kernel.limits import KILL_GRACE_S
-from trialbus.ports.launcher import RunPlan, RunState, RunStatus
+from trialbus.ports.launcher import PrivateFile, RunPlan, RunState, RunStatus
 
 SIGKILL, SIGTERM = 9, 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What a run does. output: (seconds after the start, bytes), in order of time.
-    duration_s: None hangs until it is stopped. exit_code None with signal None: it leaves no
-    result at its end (lost). message: what went wrong before user code ran."""
+    """What a run does. output: (seconds after the start, bytes), in order of time. files: what it
+    adds to its private files, (seconds after the start, path, bytes). duration_s: None hangs until
+    it is stopped. exit_code None with signal None: it leaves no result at its end (lost). message:
+    what went wrong before user code ran."""
 
     output: tuple[tuple[float, bytes], ...] = ()
+    files: tuple[tuple[float, str, bytes], ...] = ()
     duration_s: float | None = 0.0
     exit_code: int | None = 0
     signal: int | None = None
@@ -52,13 +54,15 @@ class _End:
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """started_at None: it was stopped before it started. lost_at: a fault took it then."""
+    """started_at None: it was stopped before it started. lost_at: a fault took it then. kept: files
+    beside it."""
 
     plan: RunPlan
     script: Script
     started_at: float | None
     stop: tuple[float, str, float] | None = None
     lost_at: float | None = None
+    kept: dict[str, bytes] = field(default_factory=dict)
 
     def end(self) -> _End | None:
         """When and how it ends, as things stand; None: never."""
@@ -79,12 +83,22 @@ class _Run:
         return first
 
     def output_at(self, now: float) -> bytes:
+        return b"".join(part for after, part in self.script.output if self._did(after, now))
+
+    def private_at(self, now: float) -> dict[str, bytes]:
+        """Path -> what is in it."""
+        files: dict[str, bytes] = {}
+        for after, path, part in self.script.files:
+            if self._did(after, now):
+                files[path] = files.get(path, b"") + part
+        return files
+
+    def _did(self, after_s: float, now: float) -> bool:
+        """Whether it has lived so long after its start."""
         if self.started_at is None:
-            return b""
+            return False
         end = self.end()
-        until = now if end is None else min(now, end.at)
-        started_at = self.started_at
-        return b"".join(part for after, part in self.script.output if started_at + after <= until)
+        return self.started_at + after_s <= (now if end is None else min(now, end.at))
 
     def _natural_end(self) -> _End | None:
         if self.script.duration_s is None or self.started_at is None:
@@ -175,6 +189,7 @@ class MemoryWorld:
         if self.unable:
             raise Transient(self.unable)
         run = _Run(plan=plan, script=self._program(plan.run_id, plan), started_at=self.now())
+        run.kept = {name: text.encode() for name, text in plan.files.items()}
         self.starts[plan.run_id] += 1
         self._runs[plan.run_id] = run
         self._intervals.setdefault(_group(plan.run_id), []).append(run)
@@ -222,6 +237,14 @@ class MemoryWorld:
         run = self._runs.get(run_id)
         output = run.output_at(self.now()) if run else b""
         return output[from_byte : from_byte + max_bytes]
+
+    def private(self, run_id: str) -> dict[str, bytes]:
+        run = self._runs.get(run_id)
+        return run.private_at(self.now()) if run else {}
+
+    def kept(self, run_id: str) -> dict[str, bytes] | None:
+        run = self._runs.get(run_id)
+        return run.kept if run else None
 
     def forget(self, run_ids: Sequence[str]) -> None:
         live = []
@@ -296,6 +319,29 @@ class MemoryLauncher:
 
     async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes:
         return self._world.read(run_id, from_byte, max_bytes)
+
+    async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:
+        prefix = f"{folder}/" if folder else ""
+        return [
+            PrivateFile(path=path.removeprefix(prefix), size_bytes=len(data))
+            for path, data in sorted(self._world.private(run_id).items())
+            if path.startswith(prefix)
+        ]
+
+    async def read_private(self, run_id: str, path: str, from_byte: int, max_bytes: int) -> bytes:
+        data = self._world.private(run_id).get(path, b"")
+        return data[from_byte : from_byte + max_bytes]
+
+    async def read_kept(self, run_id: str, name: str, from_byte: int, max_bytes: int) -> bytes:
+        data = (self._world.kept(run_id) or {}).get(name, b"")
+        return data[from_byte : from_byte + max_bytes]
+
+    async def keep(self, run_id: str, name: str, at_byte: int, data: bytes) -> bool:
+        kept = self._world.kept(run_id)
+        if kept is None or len(kept.get(name, b"")) != at_byte:
+            return False
+        kept[name] = kept.get(name, b"") + data
+        return True
 
     async def forget(self, run_ids: Sequence[str]) -> None:
         self._world.forget(run_ids)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from trialbus.ports.launcher import Launcher, RunPlan, RunStatus
+from trialbus.ports.launcher import Launcher, PrivateFile, RunPlan, RunStatus
 from trialbus.testkit.world import Life, World, never
 
 
@@ -39,6 +39,24 @@ class MortalLauncher:
     async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes:
         await self._pass()
         return await self._inner.read(run_id, from_byte, max_bytes)
+
+    async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:
+        await self._pass()
+        return await self._inner.private_files(run_id, folder)
+
+    async def read_private(self, run_id: str, path: str, from_byte: int, max_bytes: int) -> bytes:
+        await self._pass()
+        return await self._inner.read_private(run_id, path, from_byte, max_bytes)
+
+    async def read_kept(self, run_id: str, name: str, from_byte: int, max_bytes: int) -> bytes:
+        await self._pass()
+        return await self._inner.read_kept(run_id, name, from_byte, max_bytes)
+
+    async def keep(self, run_id: str, name: str, at_byte: int, data: bytes) -> bool:
+        await self._pass()
+        kept = await self._inner.keep(run_id, name, at_byte, data)
+        await self._pass()
+        return kept
 
     async def forget(self, run_ids: Sequence[str]) -> None:
         await self._pass()

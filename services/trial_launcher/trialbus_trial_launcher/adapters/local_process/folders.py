@@ -86,6 +86,10 @@ class RunFolders:
             raise Poison(f"not a run id: {run_id!r}")
         return f"{self._root}/{run_id}"
 
+    def file(self, run_id: str, name: str) -> str:
+        """Of a file beside the claim and the output."""
+        return f"{self.path(run_id)}/{_file_name(name)}"
+
     def exists(self, run_id: str) -> bool:
         return os.path.lexists(self.path(run_id))
 

@@ -19,7 +19,7 @@ from trialbus.kernel.limits import (
     MAX_OUTPUT_BYTES,
     ORPHAN_KILL_DEADLINE_S,
 )
-from trialbus.ports.launcher import RunPlan, RunStatus
+from trialbus.ports.launcher import PrivateFile, RunPlan, RunStatus
 from trialbus_trial_launcher.adapters.local_process import missing, processes, spawn
 from trialbus_trial_launcher.adapters.local_process.folders import (
     OpenClaim,
@@ -36,6 +36,7 @@ from trialbus_trial_launcher.adapters.local_process.journal import (
     stop_line,
 )
 from trialbus_trial_launcher.adapters.local_process.reports import status_of
+from trialbus_trial_launcher.adapters.local_process.run_files import RunFiles
 from trialbus_trial_launcher.adapters.local_process.sweeper import Sweeper
 from trialbus_trial_launcher.adapters.local_process.watches import Watch, Watches
 
@@ -72,6 +73,7 @@ class LocalProcessLauncher:
     ) -> None:
         self._images = images
         self._folders = RunFolders(folder)
+        self._files = RunFiles(self._folders)
         self._env = spawn.base_environment(os.environ if base_env is None else base_env)
         self._shell = shell
         self._max_output_bytes = max_output_bytes
@@ -121,6 +123,18 @@ class LocalProcessLauncher:
 
     async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes:
         return self._folders.read_output(run_id, from_byte, max_bytes)
+
+    async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:
+        return self._files.private_files(run_id, folder)
+
+    async def read_private(self, run_id: str, path: str, from_byte: int, max_bytes: int) -> bytes:
+        return self._files.read_private(run_id, path, from_byte, max_bytes)
+
+    async def read_kept(self, run_id: str, name: str, from_byte: int, max_bytes: int) -> bytes:
+        return self._files.read_kept(run_id, name, from_byte, max_bytes)
+
+    async def keep(self, run_id: str, name: str, at_byte: int, data: bytes) -> bool:
+        return self._files.keep(run_id, name, at_byte, data)
 
     async def forget(self, run_ids: Sequence[str]) -> None:
         """Raises Refused, naming the runs that live, after it has removed all others."""
