@@ -11,6 +11,7 @@ from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDef
 from trialbus.runtime.templates import default_template, interpreter, local_images
 from trialbus_trial_launcher.adapters.local_process import LocalProcessLauncher, boot_id
 from trialbus_trial_launcher.app.following import Following
+from trialbus_trial_launcher.app.judging import Judging
 from trialbus_trial_launcher.app.launching import Launching
 from trialbus_trial_launcher.app.logs import Logs
 from trialbus_trial_launcher.app.plans import Place
@@ -35,8 +36,14 @@ def compose(parts: Parts, launcher: Launcher, *, host: str, boot: str) -> Behavi
         images=local_images(parts.settings),
     )
     recording = Recording(parts)
-    following = Following(parts, launcher, recording.add)
-    recording.committed = following.forget
+    judging = Judging(parts.store, launcher)
+    following = Following(parts, launcher, recording.add, judging.judge)
+
+    def committed(run_id: str) -> None:
+        following.forget(run_id)
+        judging.ended(run_id)
+
+    recording.committed = committed
     launching = Launching(parts, launcher, following, place)
 
     async def close() -> None:
@@ -52,7 +59,13 @@ def compose(parts: Parts, launcher: Launcher, *, host: str, boot: str) -> Behavi
                 subject=subjects.log(host), queue="trial_launcher", respond=Logs(launcher).respond
             ),
         ),
-        tasks=(following.watch_ends, following.survey, following.ship_live, recording.run),
+        tasks=(
+            following.watch_ends,
+            following.survey,
+            following.ship_live,
+            recording.run,
+            judging.tidy,
+        ),
         close=close,
     )
 

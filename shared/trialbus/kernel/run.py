@@ -27,10 +27,20 @@ class StopReason(StrEnum):
     OUTPUT_LIMIT = "OutputLimit"
 
 
+class RunVerdict(StrEnum):
+    """What the conditions of its trial template say of an ended run."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    UNDECIDED = "Undecided"  # neither of them matches
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """exit_code: 0..255, None when a signal ended it. output_bytes: length of its whole output;
-    its metrics are complete when they are stored up to there. log_tail: the last lines."""
+    its metrics are complete when they are stored up to there. log_tail: the last lines. verdict:
+    None where the conditions are the usual ones of a Job, which the exit code answers. job_reason,
+    job_message: of what matched."""
 
     id: str
     uid: str
@@ -52,6 +62,9 @@ class Run:
     message: str = ""
     log_tail: str = ""
     output_bytes: int = 0
+    verdict: RunVerdict | None = None
+    job_reason: str = ""
+    job_message: str = ""
 
     @property
     def ended(self) -> bool:

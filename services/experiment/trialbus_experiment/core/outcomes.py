@@ -1,7 +1,7 @@
 """How one trial ended: judged from its run, its observation and the experiment's wishes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trialbus.kernel.limits import (
     MAX_LOST_ATTEMPTS,
@@ -10,7 +10,7 @@ from trialbus.kernel.limits import (
 )
 from trialbus.kernel.metric_lines import DEFAULT_METRIC_FORMAT
 from trialbus.kernel.objective import Objective
-from trialbus.kernel.run import Run, RunPhase, StopReason
+from trialbus.kernel.run import Run, RunPhase, RunVerdict, StopReason
 from trialbus.kernel.trial import TrialPhase
 from trialbus_experiment.core.observed import SeenObservation
 
@@ -67,22 +67,24 @@ def judge(
     """The outcome of an attempt. filters: the user's own, to say what was looked for.
 
     What we stopped was stopped, even if the command took the signal and exited with 0: it may not
-    have done its work. A run is judged only when all its metrics are stored, or a deadline later:
+    have done its work. What ended by itself has succeeded with exit code 0, or as the conditions
+    of its template say. A run is judged only when all its metrics are stored, or a deadline later:
     what is missing then is said.
     """
     if run.phase is RunPhase.LOST:
         return _lost(run, lost_before, stop_wanted)
     if not run.ended:
         return Waiting()
-    by_itself = run.exit_code == 0 and not run.stop_reason
     suspended = StopReason.SUSPENDED.value
     if run.stop_reason == suspended and stop_wanted in (suspended, ""):
         return Paused()
     finished_at = run.finished_at if run.finished_at is not None else now
     if observation is None and now - finished_at < OBSERVATION_DEADLINE_S:
         return Waiting()
-    if by_itself:
-        return _by_itself(observation, objective, filters)
+    if run.verdict is RunVerdict.SUCCEEDED or _by_itself(run):
+        return _succeeded(run, observation, objective, filters)
+    if run.verdict is not None:
+        return _refused(run)
     if run.stop_reason == StopReason.EARLY_STOPPED.value:
         return Ended(
             phase=TrialPhase.EARLY_STOPPED,
@@ -101,26 +103,58 @@ def _value(observation: SeenObservation | None, objective: Objective) -> float |
     return observation.value(objective.metric, objective.strategy(objective.metric).value)
 
 
-def _by_itself(
-    observation: SeenObservation | None, objective: Objective, filters: Sequence[str]
+def _by_itself(run: Run) -> bool:
+    return run.verdict is None and run.exit_code == 0 and not run.stop_reason
+
+
+def _succeeded(
+    run: Run, observation: SeenObservation | None, objective: Objective, filters: Sequence[str]
 ) -> RunOutcome:
     value = _value(observation, objective)
     if value is not None:
-        return Ended(
-            phase=TrialPhase.SUCCEEDED,
-            reason="TrialSucceeded",
-            message="Trial has succeeded",
-            value=value,
+        return _of_job(
+            run,
+            Ended(
+                phase=TrialPhase.SUCCEEDED,
+                reason="TrialSucceeded",
+                message="Trial has succeeded",
+                value=value,
+            ),
         )
     why = (
         f"its metrics were not stored within {OBSERVATION_DEADLINE_S:g} s"
         if observation is None
         else _not_printed(observation, objective, filters)
     )
-    return Ended(
-        phase=TrialPhase.METRICS_UNAVAILABLE,
-        reason="MetricsUnavailable",
-        message=f"Metrics are not available: {why}"[:MAX_MESSAGE_CHARS],
+    return _of_job(
+        run,
+        Ended(
+            phase=TrialPhase.METRICS_UNAVAILABLE,
+            reason="MetricsUnavailable",
+            message=f"Metrics are not available: {why}",
+        ),
+    )
+
+
+def _refused(run: Run) -> Ended:
+    """A condition says that it failed, or none says anything, which must not go on for ever."""
+    message = "Trial has failed"
+    if run.verdict is RunVerdict.UNDECIDED:
+        message += (
+            f": it ended ({_how(run)}), but neither successCondition nor failureCondition "
+            "matches its Job"
+        )
+    return _of_job(run, Ended(phase=TrialPhase.FAILED, reason="TrialFailed", message=message))
+
+
+def _of_job(run: Run, ended: Ended) -> Ended:
+    """With what the condition that matched tells of itself, in Katib's words."""
+    reason = f". Job reason: {run.job_reason}" if run.job_reason else ""
+    message = f". Job message: {run.job_message}" if run.job_message else ""
+    return replace(
+        ended,
+        reason=f"{ended.reason}{reason}"[:MAX_MESSAGE_CHARS],
+        message=f"{ended.message}{message}"[:MAX_MESSAGE_CHARS],
     )
 
 
@@ -166,15 +200,15 @@ def _killed(stop_reason: str) -> Ended:
 
 
 def _failed(run: Run) -> Ended:
-    if run.stop_reason:
-        how = f"stopped: {run.stop_reason}"
-    elif run.signal is not None:
-        how = f"ended by signal {run.signal}"
-    else:
-        how = f"exit code {run.exit_code}"
     detail = f" ({run.message})" if run.message else ""
     return Ended(
         phase=TrialPhase.FAILED,
         reason="TrialFailed",
-        message=f"Trial has failed: {how}{detail}"[:MAX_MESSAGE_CHARS],
+        message=f"Trial has failed: {_how(run)}{detail}"[:MAX_MESSAGE_CHARS],
     )
+
+
+def _how(run: Run) -> str:
+    if run.stop_reason:
+        return f"stopped: {run.stop_reason}"
+    return f"exit code {run.exit_code}" if run.signal is None else f"ended by signal {run.signal}"

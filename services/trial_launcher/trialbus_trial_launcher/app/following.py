@@ -1,7 +1,7 @@
 """Runs that this process follows: their output is shipped while they run and when they end."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from trialbus.contracts import subjects
@@ -44,14 +44,20 @@ class Followed:
 
 
 class Following:
-    """Ships metric chunks, sees ends, hands ended runs to `record`."""
+    """Ships metric chunks, sees ends, hands ended runs to `record`. judge: adds what the conditions
+    of its template say of an ended run."""
 
     def __init__(
-        self, parts: Parts, launcher: Launcher, record: Callable[[Run, Run], None]
+        self,
+        parts: Parts,
+        launcher: Launcher,
+        record: Callable[[Run, Run], None],
+        judge: Callable[[Run], Awaitable[Run]],
     ) -> None:
         self._parts = parts
         self._launcher = launcher
         self._record = record
+        self._judge = judge
         self._runs: dict[str, Followed] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._shipping: dict[str, asyncio.Task[None]] = {}
@@ -202,7 +208,7 @@ class Following:
             unstored = ""
             if status.state is RunState.FINISHED:
                 unstored = await self._ship_rest(followed, status.output_bytes)
-            after = await self._ended(followed.run, status, unstored)
+            after = await self._judge(await self._ended(followed.run, status, unstored))
             followed.recorded = True
             self._record(followed.run, after)
         finally:
