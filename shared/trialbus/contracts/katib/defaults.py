@@ -1,6 +1,6 @@
 """What Katib's webhook fills in, in its order (experiment_defaults.go)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -35,8 +35,12 @@ _COLLECTOR_SOURCES: dict[str, Fields] = {
 }
 
 
-def with_defaults(spec: Fields) -> Fields:
-    """A spec of the right shape with what was left out. The argument stays as it is."""
+def with_defaults(spec: Fields, trial_spec: Mapping[str, Json] | None = None) -> Fields:
+    """A spec of the right shape with what was left out. The argument stays as it is.
+
+    `trial_spec`: the trial template's object, wherever it is written. (Katib gives no defaults to a
+    template in a ConfigMap, which is then refused for want of conditions.)
+    """
     spec = deepcopy(spec)
     if spec.get("parallelTrialCount") is None:
         spec["parallelTrialCount"] = DEFAULT_PARALLEL_TRIAL_COUNT
@@ -44,7 +48,7 @@ def with_defaults(spec: Fields) -> Fields:
     if spec.get("objective") is not None:
         _default_strategies(spec["objective"])
     if spec.get("trialTemplate") is not None:
-        _default_template(spec["trialTemplate"])
+        _default_template(spec["trialTemplate"], trial_spec)
     _default_collector(spec)
     for parameter in spec.get("parameters") or []:
         if (space := parameter.get("feasibleSpace")) is not None:
@@ -65,8 +69,7 @@ def _default_strategies(objective: Fields) -> None:
     objective["metricStrategies"] = strategies
 
 
-def _default_template(template: Fields) -> None:
-    trial_spec = template.get("trialSpec")
+def _default_template(template: Fields, trial_spec: Mapping[str, Json] | None) -> None:
     kind = trial_spec.get("kind") if trial_spec else None
     if not isinstance(kind, str) or kind not in _KINDS:
         return

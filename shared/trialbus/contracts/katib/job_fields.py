@@ -1,76 +1,102 @@
-"""The fields that a batch/v1 Job may have (Kubernetes 1.35): Katib refuses misspelt ones (rule 35).
+"""A batch/v1 Job against Kubernetes' own types: Katib refuses fields that it does not know and
+values that do not fit (rule 35).
 
-Only the levels that people write by hand; below them everything is taken as it is.
+job_schema.json: every type that a Job consists of, field -> type, of Kubernetes 1.36. `[T]` is a
+list of T, `texts` an object of texts, `quantities` an object of texts or numbers.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-from trialbus.contracts.katib.shape import did_you_mean
+from trialbus.contracts.katib.shape import did_you_mean, show
 
 Json = Any
+Found = tuple[str, str]
 
-_OBJECT = ("apiVersion", "kind", "metadata", "spec", "status")
-_JOB = (
-    "activeDeadlineSeconds", "backoffLimit", "backoffLimitPerIndex", "completionMode",
-    "completions", "managedBy", "manualSelector", "maxFailedIndexes", "parallelism",
-    "podFailurePolicy", "podReplacementPolicy", "selector", "successPolicy", "suspend",
-    "template", "ttlSecondsAfterFinished",
-)  # fmt: skip
-_POD_TEMPLATE = ("metadata", "spec")
-_POD = (
-    "activeDeadlineSeconds", "affinity", "automountServiceAccountToken", "containers",
-    "dnsConfig", "dnsPolicy", "enableServiceLinks", "ephemeralContainers", "hostAliases",
-    "hostIPC", "hostNetwork", "hostPID", "hostUsers", "hostname", "hostnameOverride",
-    "imagePullSecrets", "initContainers", "nodeName", "nodeSelector", "os", "overhead",
-    "preemptionPolicy", "priority", "priorityClassName", "readinessGates", "resourceClaims",
-    "resources", "restartPolicy", "runtimeClassName", "schedulerName", "schedulingGates",
-    "securityContext", "serviceAccount", "serviceAccountName", "setHostnameAsFQDN",
-    "shareProcessNamespace", "subdomain", "terminationGracePeriodSeconds", "tolerations",
-    "topologySpreadConstraints", "volumes", "workloadRef",
-)  # fmt: skip
-_CONTAINER = (
-    "args", "command", "env", "envFrom", "image", "imagePullPolicy", "lifecycle",
-    "livenessProbe", "name", "ports", "readinessProbe", "resizePolicy", "resources",
-    "restartPolicy", "restartPolicyRules", "securityContext", "startupProbe", "stdin",
-    "stdinOnce", "terminationMessagePath", "terminationMessagePolicy", "tty",
-    "volumeDevices", "volumeMounts", "workingDir",
-)  # fmt: skip
-_VARIABLE = ("name", "value", "valueFrom")
+_WANTED = {
+    "str": "text",
+    "int": "a whole number",
+    "bool": "true or false",
+    "int or text": "a whole number or text",
+}
 
 
-def unknown_job_fields(job: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
-    """Misspelt fields: (path below the Job, message)."""
-    spec = _mapping(job, "spec")
-    template = _mapping(spec, "template")
-    pod = _mapping(template, "spec")
-    yield from _unknown(job, _OBJECT, "")
-    yield from _unknown(spec, _JOB, ".spec")
-    yield from _unknown(template, _POD_TEMPLATE, ".spec.template")
-    yield from _unknown(pod, _POD, ".spec.template.spec")
-    for kind in ("containers", "initContainers"):
-        for i, container in enumerate(_mappings(pod, kind)):
-            where = f".spec.template.spec.{kind}[{i}]"
-            yield from _unknown(container, _CONTAINER, where)
-            for j, variable in enumerate(_mappings(container, "env")):
-                yield from _unknown(variable, _VARIABLE, f"{where}.env[{j}]")
+def job_problems(job: Mapping[str, Json]) -> Iterator[Found]:
+    """Every field that no Job has and every value of a wrong type: (path below it, message)."""
+    yield from _object(job, _schema()["Job"], "")
 
 
-def _unknown(
-    node: Mapping[str, Json], known: tuple[str, ...], where: str
-) -> Iterator[tuple[str, str]]:
-    for name in node:
-        if name not in known:
-            yield f"{where}.{name:.60}", f"unknown field{did_you_mean(name, known)}"
+def container_problems(container: Mapping[str, Json]) -> Iterator[Found]:
+    """The same of one container."""
+    yield from _object(container, _schema()["Container"], "")
 
 
-def _mapping(parent: Mapping[str, Json], name: str) -> Mapping[str, Json]:
-    value = parent.get(name)
-    return value if isinstance(value, Mapping) else {}
+@cache
+def _schema() -> Mapping[str, Mapping[str, str]]:
+    text = files("trialbus.contracts.katib").joinpath("job_schema.json").read_text("utf-8")
+    schema: Mapping[str, Mapping[str, str]] = json.loads(text)
+    return schema
 
 
-def _mappings(parent: Mapping[str, Json], name: str) -> list[Mapping[str, Json]]:
-    """The list under `name`, with an empty mapping for whatever is none, so that places stay."""
-    value = parent.get(name)
-    items = value if isinstance(value, list) else []
-    return [item if isinstance(item, Mapping) else {} for item in items]
+def _object(node: Mapping[str, Json], fields: Mapping[str, str], where: str) -> Iterator[Found]:
+    for name, value in node.items():
+        kind, at = fields.get(name), f"{where}.{name:.60}"
+        if kind is None:
+            yield at, f"unknown field{did_you_mean(name, list(fields))}"
+        elif value is not None:
+            yield from _value(value, kind, at)
+
+
+def _value(value: Json, kind: str, where: str) -> Iterator[Found]:
+    if kind.startswith("["):
+        if not isinstance(value, list):
+            yield where, f"must be a list, not {show(value)}"
+            return
+        for i, item in enumerate(value):
+            yield from _value(item, kind[1:-1], f"{where}[{i}]")
+    elif kind in ("texts", "quantities"):
+        yield from _entries(value, where, numbers=kind == "quantities")
+    elif (fields := _schema().get(kind)) is not None:
+        if isinstance(value, Mapping):
+            yield from _object(value, fields, where)
+        else:
+            yield where, f"must be an object (fields with values), not {show(value)}"
+    elif not _fits(value, kind):
+        yield where, _misfit(value, kind)
+
+
+def _entries(value: Json, where: str, *, numbers: bool) -> Iterator[Found]:
+    if not isinstance(value, Mapping):
+        yield where, f"must be an object (fields with values), not {show(value)}"
+        return
+    for name, text in value.items():
+        if not (_fits(text, "str") or (numbers and _is_number(text))):
+            yield f"{where}.{name:.60}", _misfit(text, "str")
+
+
+def _fits(value: Json, kind: str) -> bool:
+    match kind:
+        case "str":
+            return isinstance(value, str)
+        case "bool":
+            return isinstance(value, bool)
+        case "int":
+            return _is_number(value) and value == int(value)
+        case "int or text":
+            return isinstance(value, str) or _fits(value, "int")
+        case _:
+            return True
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _misfit(value: Json, kind: str) -> str:
+    message = f"must be {_WANTED[kind]}, not {show(value)}"
+    if kind == "str" and isinstance(value, bool | int | float):
+        message += ": write it in quotes"
+    return message

@@ -17,14 +17,14 @@ def parameter_problems(
 ) -> Iterator[Problem]:
     """`algorithm`: None when it is unknown, so that nothing is said about what it can take."""
     parameters = spec.parameters or []
-    if spec.nas_config is not None:
-        if parameters:  # 37
-            message = "only one of spec.parameters and spec.nasConfig can be specified"
-            yield Problem(field="spec", message=message)
-        message = "architecture search is not supported yet; spec.parameters are"
-        yield Problem(field="spec.nasConfig", message=message)
-    elif not parameters:  # 36
-        yield Problem(field=_FIELD, message="must be specified, with at least one parameter")
+    if spec.nas_config is not None and parameters:  # 37
+        message = "only one of spec.parameters and spec.nasConfig can be specified"
+        yield Problem(field="spec", message=message)
+    elif spec.nas_config is None and not parameters:  # 36
+        yield Problem(field="spec", message=_nothing_to_search(algorithm))
+    elif parameters and algorithm is not None and "parameters" not in algorithm.searches:
+        message = f"the algorithm {algorithm.name} searches spec.nasConfig, not parameters"
+        yield Problem(field=_FIELD, message=message)
     described = [i for i, parameter in enumerate(parameters) if not _is_bare(parameter)]
     for i, parameter in enumerate(parameters):
         if _is_bare(parameter):  # 40
@@ -37,6 +37,12 @@ def parameter_problems(
             yield Problem(field=f"{_FIELD}{where}", message=f"{shown}{message}")
     for i in described:
         yield from _capability_problems(i, parameters[i], algorithm)
+
+
+def _nothing_to_search(algorithm: AlgorithmDescription | None) -> str:
+    wanted = sorted(algorithm.searches) if algorithm is not None else ()
+    hint = f"; the algorithm {algorithm.name} searches {' or '.join(wanted)}" if algorithm else ""
+    return f"spec.parameters or spec.nasConfig must be specified{hint}"
 
 
 _OF_SPACE = tuple(f".feasibleSpace.{name}" for name in ("min", "max", "step", "list"))

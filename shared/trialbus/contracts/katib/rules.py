@@ -1,34 +1,40 @@
 """The rules of an Experiment, with Katib's numbers (its validation webhook, validator.go).
 
 Each function yields every problem of its part. 7, 8 and 9 concern edits and are decided where the
-living experiment is known; 10 stops nothing here: the other problems are said too.
+living experiment is known; 10 stops nothing here: the other problems are said too. The
+template's rules are in `template_rules`, the collector's in `collector_rules`, those of the search
+space in `parameter_rules` and `nas_rules`.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from trialbus.contracts.katib.collector_rules import collector_problems
 from trialbus.contracts.katib.models import (
     AlgorithmSpec,
     ExperimentSpec,
     Metadata,
-    MetricsCollectorSpec,
     NameValue,
     ObjectiveSpec,
 )
+from trialbus.contracts.katib.nas_rules import nas_problems
 from trialbus.contracts.katib.parameter_rules import parameter_problems
 from trialbus.contracts.katib.shape import did_you_mean
 from trialbus.contracts.katib.template_rules import template_problems
-from trialbus.kernel.catalogue import Catalogue, Description, check_settings
-from trialbus.kernel.errors import Problem, Refused
-from trialbus.kernel.ids import is_name
-from trialbus.kernel.limits import (
-    MAX_EXPERIMENT_NAME_CHARS,
-    MAX_FORMAT_GROUPS,
-    MAX_METRIC_FORMATS,
+from trialbus.contracts.katib.template_sources import FoundTemplate
+from trialbus.kernel.catalogue import (
+    KATIB_ALGORITHMS,
+    KATIB_STOPPING_RULES,
+    Catalogue,
+    Description,
+    check_settings,
 )
-from trialbus.kernel.metric_lines import MetricFilter
+from trialbus.kernel.errors import Problem
+from trialbus.kernel.ids import is_name
+from trialbus.kernel.limits import MAX_EXPERIMENT_NAME_CHARS
 from trialbus.kernel.objective import ObjectiveType, Strategy
-from trialbus.kernel.spec import AtGoal, CollectorKind, ResumePolicy
+from trialbus.kernel.spec import AtGoal, Place, ResumePolicy
 
 AT_GOAL_ANNOTATION = "trialbus.io/at-goal"
 
@@ -42,6 +48,18 @@ _BELOW_MAX = (
     ("maxFailedTrialCount", "max_failed_trial_count"),  # 5
     ("parallelTrialCount", "parallel_trial_count"),  # 6
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """What a name stands for, and Katib's own names of that kind."""
+
+    noun: str
+    katibs: Sequence[str]
+
+
+_SEARCH = _Kind(noun="algorithm", katibs=KATIB_ALGORITHMS)
+_STOPPING = _Kind(noun="stopping rule", katibs=KATIB_STOPPING_RULES)
 
 
 def metadata_problems(metadata: Metadata | None) -> Iterator[Problem]:
@@ -70,32 +88,43 @@ def metadata_problems(metadata: Metadata | None) -> Iterator[Problem]:
         )
 
 
-def spec_problems(
-    spec: ExperimentSpec, catalogue: Catalogue, *, default_template_allowed: bool
-) -> Iterator[Problem]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What the rules look at beside the object. template: what the trial template's object is."""
+
+    catalogue: Catalogue
+    place: Place
+    template: FoundTemplate
+    default_template_allowed: bool
+
+
+def spec_problems(spec: ExperimentSpec, around: Circumstances) -> Iterator[Problem]:
     """All other rules. `spec` has its defaults."""
+    catalogue = around.catalogue
     yield from _count_problems(spec)
     yield from _objective_problems(spec.objective)
-    yield from _algorithm_problems(
-        "spec.algorithm", spec.algorithm, catalogue.algorithms, "algorithm"
-    )
+    yield from _algorithm_problems("spec.algorithm", spec.algorithm, catalogue.algorithms, _SEARCH)
     if spec.early_stopping is not None:
         yield from _algorithm_problems(
-            "spec.earlyStopping", spec.early_stopping, catalogue.stopping_rules, "stopping rule"
+            "spec.earlyStopping", spec.early_stopping, catalogue.stopping_rules, _STOPPING
         )
     if spec.resume_policy not in _values(ResumePolicy):  # 17
         yield Problem(
             field="spec.resumePolicy",
-            message=f"{_shown(spec.resume_policy)}: must be {' or '.join(_values(ResumePolicy))}",
+            message=f"{_shown(spec.resume_policy)}: invalid ResumePolicyType: must be "
+            f"{' or '.join(_values(ResumePolicy))}",
         )
     yield from template_problems(
-        spec.trial_template,
-        spec.parameters or (),
-        default_template_allowed=default_template_allowed,
+        spec,
+        around.template,
+        around.place,
+        default_template_allowed=around.default_template_allowed,
     )
     name = spec.algorithm.algorithm_name if spec.algorithm is not None else None
-    yield from parameter_problems(spec, catalogue.algorithms.get(name or ""))
-    yield from _collector_problems(spec.metrics_collector_spec)
+    algorithm = catalogue.algorithms.get(name or "")
+    yield from parameter_problems(spec, algorithm)
+    yield from nas_problems(spec.nas_config, algorithm)
+    yield from collector_problems(spec.metrics_collector_spec)
 
 
 def _count_problems(spec: ExperimentSpec) -> Iterator[Problem]:
@@ -161,7 +190,7 @@ def _strategy_problems(objective: ObjectiveSpec) -> Iterator[Problem]:
 
 
 def _algorithm_problems(
-    field: str, spec: AlgorithmSpec | None, known: Mapping[str, Description], noun: str
+    field: str, spec: AlgorithmSpec | None, known: Mapping[str, Description], kind: _Kind
 ) -> Iterator[Problem]:
     if spec is None:  # 14
         yield Problem(field=field, message="must be specified")
@@ -172,17 +201,21 @@ def _algorithm_problems(
         return
     description = known.get(name)
     if description is None:  # 15, 16
-        names = sorted(known)
-        hint = did_you_mean(name, names) or f"; known: {', '.join(names)}"
-        yield Problem(
-            field=f"{field}.algorithmName", message=f"there is no {noun} {_shown(name)}{hint}"
-        )
+        message = f"there is no {kind.noun} {_shown(name)}{_installed(name, sorted(known), kind)}"
+        yield Problem(field=f"{field}.algorithmName", message=message)
         return
     settings = f"{field}.algorithmSettings"
     for problem in check_settings(description, settings_of(spec)):
         where = settings if problem.index is None else f"{settings}[{problem.index}]"
         hint = "" if problem.index is None else _setting_hint(spec, problem.index, description)
         yield Problem(field=where, message=f"{problem.message}{hint}")
+
+
+def _installed(name: str, known: Sequence[str], kind: _Kind) -> str:
+    """What there is instead."""
+    if name in kind.katibs:
+        return f"; Katib's {name} is not installed here; installed: {', '.join(known)}"
+    return did_you_mean(name, known) or f"; known: {', '.join(known)}"
 
 
 def _setting_hint(spec: AlgorithmSpec, index: int, description: Description) -> str:
@@ -200,51 +233,8 @@ def settings_of(spec: AlgorithmSpec) -> tuple[tuple[str, str], ...]:
     return tuple((setting.name or "", setting.value or "") for setting in given)
 
 
-def _collector_problems(spec: MetricsCollectorSpec | None) -> Iterator[Problem]:
-    if spec is None:
-        return
-    kind = spec.collector.kind if spec.collector is not None else None
-    where = "spec.metricsCollectorSpec.collector.kind"
-    kinds = _values(CollectorKind)
-    if kind not in kinds:  # 44
-        hint = did_you_mean(kind or "", kinds)
-        yield Problem(field=where, message=f"invalid metrics collector kind: {_shown(kind)}{hint}")
-    elif kind != CollectorKind.STDOUT.value:
-        yield Problem(field=where, message=f"{kind} is not supported yet; StdOut is")
-    yield from _filter_problems(metric_formats(spec))
-
-
-def metric_formats(spec: MetricsCollectorSpec | None) -> tuple[str, ...]:
-    """The user's own metric filters."""
-    source = spec.source if spec is not None else None
-    if source is None or source.filter is None:
-        return ()
-    return tuple(source.filter.metrics_format or ())
-
-
-def _filter_problems(formats: Sequence[str]) -> Iterator[Problem]:
-    where = "spec.metricsCollectorSpec.source.filter.metricsFormat"
-    if len(formats) > MAX_METRIC_FORMATS:
-        yield Problem(field=where, message=f"at most {MAX_METRIC_FORMATS} filters are allowed")
-        return
-    nested = [i for i, text in enumerate(formats) if text.count("(") > MAX_FORMAT_GROUPS]
-    if nested:
-        for i in nested:
-            message = f"invalid filter: at most {MAX_FORMAT_GROUPS} groups are allowed"
-            yield Problem(field=f"{where}[{i}]", message=message)
-        return
-    try:
-        MetricFilter.compile(formats)
-    except Refused as exc:  # 49
-        for problem in exc.problems:
-            yield Problem(
-                field=where.removesuffix("metricsFormat") + problem.field,
-                message=f"invalid filter: {problem.message}",
-            )
-
-
 def _values(
-    kind: type[ObjectiveType | Strategy | ResumePolicy | CollectorKind | AtGoal],
+    kind: type[ObjectiveType | Strategy | ResumePolicy | AtGoal],
 ) -> list[str]:
     return [member.value for member in kind]
 

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from trialbus.contracts.katib import rules
+from trialbus.contracts.katib.collector_rules import kernel_collector, one_machine_problems
 from trialbus.contracts.katib.defaults import with_defaults
 from trialbus.contracts.katib.models import (
     API_VERSION,
@@ -16,15 +17,22 @@ from trialbus.contracts.katib.models import (
     ObjectiveSpec,
 )
 from trialbus.contracts.katib.models import ExperimentSpec as WireSpec
+from trialbus.contracts.katib.nas_rules import kernel_nas
 from trialbus.contracts.katib.parameter_rules import kernel_parameter
 from trialbus.contracts.katib.shape import check_shape, did_you_mean, show
 from trialbus.contracts.katib.template_rules import kernel_template, rendering_problems
+from trialbus.contracts.katib.template_sources import (
+    FoundTemplate,
+    TemplateSource,
+    find_template,
+)
 from trialbus.contracts.yaml_input import check_json
 from trialbus.kernel import spec as kernel
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS, MAX_PROBLEMS
 from trialbus.kernel.objective import Objective, ObjectiveType, Strategy
+from trialbus.kernel.spec import Place
 
 Json = Any
 
@@ -52,10 +60,14 @@ def parse_experiment(
     catalogue: Catalogue,
     default_template_allowed: bool = True,
     base_dir: str | os.PathLike[str] | None = None,
+    templates: TemplateSource | None = None,
+    place: Place = Place.ONE_MACHINE,
 ) -> ParsedExperiment:
     """Check an Experiment of `kubeflow.org/v1beta1` and take it in.
 
     `base_dir`: where relative paths of its commands begin, usually the folder of its file.
+    `templates`: where templates that it only names are found; one that is kept elsewhere is empty
+    in the specification. `place`: where its trials are to run.
     Raises Refused, and nothing else, with every problem, each with its field path.
     """
     check_json(obj)
@@ -64,16 +76,24 @@ def parse_experiment(
     if identity := list(_identity_problems(obj)):
         raise Refused(identity)
     rest, wrong = check_shape(obj)
-    rest["spec"] = with_defaults(rest.get("spec") or {})
+    written: dict[str, Json] = rest.get("spec") or {}
+    template = find_template(written.get("trialTemplate"), templates)
+    rest["spec"] = with_defaults(written, template.trial_spec)
     wire = ExperimentObject.model_validate(rest)
     metadata, spec = wire.metadata or Metadata(), wire.spec or WireSpec()
-    found = _all_problems(obj, metadata, spec, catalogue, default_template_allowed)
+    around = rules.Circumstances(
+        catalogue=catalogue,
+        place=place,
+        template=template,
+        default_template_allowed=default_template_allowed,
+    )
+    found = _all_problems(obj, metadata, spec, around)
     _refuse_if_any(wrong, found)
     source = _source(rest, metadata)
     return ParsedExperiment(
         namespace=source["metadata"]["namespace"],
         name=source["metadata"]["name"],
-        spec=_kernel_spec(spec, metadata, base_dir),
+        spec=_kernel_spec(spec, metadata, template, base_dir),
         source=source,
         metadata=source["metadata"],
     )
@@ -93,25 +113,36 @@ def _identity_problems(obj: Mapping[str, Json]) -> Iterator[Problem]:
 
 
 def _all_problems(
-    obj: Mapping[str, Json],
-    metadata: Metadata,
-    spec: WireSpec,
-    catalogue: Catalogue,
-    default_template_allowed: bool,
+    obj: Mapping[str, Json], metadata: Metadata, spec: WireSpec, around: rules.Circumstances
 ) -> Iterator[Problem]:
     yield from rules.metadata_problems(metadata)
     if obj.get("spec") is None:
         yield Problem(field="spec", message="must be specified")
         return
     count = 0
-    for problem in rules.spec_problems(
-        spec, catalogue, default_template_allowed=default_template_allowed
-    ):
+    for problem in rules.spec_problems(spec, around):
         count += 1
         yield problem
-    if not count and spec.trial_template is not None:
-        yield from rendering_problems(
-            spec.trial_template, spec.parameters or (), metadata.name or ""
+    if not count:
+        yield from _problems_of_the_whole(metadata, spec, around)
+
+
+def _problems_of_the_whole(
+    metadata: Metadata, spec: WireSpec, around: rules.Circumstances
+) -> Iterator[Problem]:
+    """Of a spec that keeps every other rule."""
+    found, template = around.template, None
+    if spec.trial_template is not None and found.trial_spec is not None:
+        template = kernel_template(spec.trial_template, found.trial_spec)
+        rendered = rendering_problems(
+            template, spec.parameters or (), metadata.name or "", around.place
+        )
+        yield from map(found.place, rendered)
+    if around.place is Place.ONE_MACHINE and not found.unseen:
+        yield from one_machine_problems(
+            kernel_collector(spec.metrics_collector_spec),
+            template,
+            spec.parallel_trial_count or 0,
         )
 
 
@@ -147,7 +178,10 @@ def _source(rest: Mapping[str, Json], metadata: Metadata) -> dict[str, Json]:
 
 
 def _kernel_spec(
-    spec: WireSpec, metadata: Metadata, base_dir: str | os.PathLike[str] | None
+    spec: WireSpec,
+    metadata: Metadata,
+    found: FoundTemplate,
+    base_dir: str | os.PathLike[str] | None,
 ) -> kernel.ExperimentSpec:
     """Of a spec that keeps the rules."""
     at_goal = (metadata.annotations or {}).get(rules.AT_GOAL_ANNOTATION)
@@ -157,13 +191,12 @@ def _kernel_spec(
         objective=_objective(spec.objective or ObjectiveSpec()),
         algorithm=_algorithm(spec.algorithm or AlgorithmSpec()),
         early_stopping=None if spec.early_stopping is None else _algorithm(spec.early_stopping),
-        template=None if template is None else kernel_template(template),
+        template=None if template is None else kernel_template(template, found.trial_spec or {}),
         parallel_trial_count=spec.parallel_trial_count or 0,
         max_trial_count=spec.max_trial_count,
         max_failed_trial_count=spec.max_failed_trial_count,
-        metrics_collector=kernel.MetricsCollectorSpec(
-            filters=rules.metric_formats(spec.metrics_collector_spec)
-        ),
+        metrics_collector=kernel_collector(spec.metrics_collector_spec),
+        nas=kernel_nas(spec.nas_config),
         resume_policy=kernel.ResumePolicy(spec.resume_policy or ""),
         working_dir=None if base_dir is None else os.fspath(base_dir),
         at_goal=kernel.AtGoal.STOP if at_goal is None else kernel.AtGoal(at_goal),
