@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 
 from trialbus.kernel.errors import Refused
-from trialbus.ports.launcher import Launcher, RunPlan, RunState, RunStatus
+from trialbus.ports.launcher import Launcher, PrivateFile, RunPlan, RunState, RunStatus
 from trialbus.testkit.memory_launcher import HANG, LOST, MemoryWorld, Script
 from trialbus.testkit.waits import until
 from trialbus_trial_launcher.adapters.local_process import LocalProcessLauncher
@@ -46,7 +46,12 @@ class MemoryBench:
 
     def plan(self, run_id: str, script: Script, *, deadline_s: float | None = None) -> RunPlan:
         self._scripts[run_id] = script
-        return RunPlan(run_id=run_id, command=("scripted",), deadline_s=deadline_s)
+        return RunPlan(
+            run_id=run_id,
+            command=("scripted",),
+            deadline_s=deadline_s,
+            files={"beside.txt": "a note\n"},
+        )
 
     def starts(self, run_id: str) -> int:
         return self._world.starts[run_id]
@@ -71,9 +76,10 @@ class LocalBench:
         if script.ignores_sigterm:
             lines.append("trap '' TERM")
         at = 0.0
-        for after_s, data in script.output:
+        said = [(after_s, "", data) for after_s, data in script.output]
+        for after_s, path, data in sorted((*said, *script.files), key=lambda it: it[0]):
             lines += [f"sleep {after_s - at}"] if after_s > at else []
-            lines.append(f"printf %s {shlex.quote(data.decode())}")
+            lines.append(f"printf %s {shlex.quote(data.decode())}{_to(path)}")
             at = after_s
         if script.duration_s is None:
             lines.append("exec sleep 600")
@@ -86,7 +92,13 @@ class LocalBench:
         else:
             lines.append(f"exit {script.exit_code}")
         command = ("/bin/sh", "-c", "\n".join(lines))
-        return RunPlan(run_id=run_id, command=command, deadline_s=deadline_s)
+        return RunPlan(
+            run_id=run_id,
+            command=command,
+            deadline_s=deadline_s,
+            folders=tuple(str(Path(path).parent) for _, path, _ in script.files),
+            files={"beside.txt": "a note\n"},
+        )
 
     def starts(self, run_id: str) -> int:
         probe = self._probe(run_id)
@@ -94,6 +106,14 @@ class LocalBench:
 
     def _probe(self, run_id: str) -> Path:
         return self._folder / f"{run_id}.probe"
+
+
+def _to(path: str) -> str:
+    """Where `printf` writes: the output, or a private file."""
+    if not path:
+        return ""
+    folder = '"$TRIALBUS_RUN_FOLDER/private"'
+    return f" >> {folder}/{path} || exit 99"
 
 
 @pytest.fixture(params=["memory", "local"])
@@ -195,6 +215,59 @@ async def test_the_output_of_a_running_run_is_there_as_it_comes(
     status = await status_of(launcher, run_id)
     assert (status.state, status.output_bytes) == (RunState.RUNNING, 6)
     assert (status.exit_code, status.signal, status.finished_at) == (None, None, None)
+
+
+async def test_private_files_are_listed_and_read_while_they_grow(
+    bench: Bench, launcher: Launcher, run_id: str
+) -> None:
+    script = Script(
+        files=(
+            (0.0, "logs/b/two.log", b"22"),
+            (0.0, "logs/one.log", b"first\n"),
+            (0.0, "other/three.log", b"3"),
+            (0.2, "logs/one.log", b"second\n"),
+        ),
+        output=((0.1, b"wrote\n"),),
+        duration_s=0.2,
+    )
+    await launcher.start([bench.plan(run_id, script)])
+    await wait_for_output(launcher, run_id, b"wrote\n")
+    assert await launcher.read_private(run_id, "logs/one.log", 0, 6) == b"first\n"
+    assert (await wait_for_end(launcher, run_id)).exit_code == 0
+    assert list(await launcher.private_files(run_id, "logs")) == [
+        PrivateFile(path="b/two.log", size_bytes=2),
+        PrivateFile(path="one.log", size_bytes=13),
+    ]
+    assert len(await launcher.private_files(run_id, "")) == 3
+    assert await launcher.read_private(run_id, "logs/one.log", 6, 3) == b"sec"
+    assert await launcher.read_private(run_id, "logs/one.log", 13, 100) == b""
+
+
+async def test_private_files_that_are_not_there_are_empty(
+    bench: Bench, launcher: Launcher, run_id: str
+) -> None:
+    await launcher.start([bench.plan(run_id, Script())])
+    await wait_for_end(launcher, run_id)
+    for asked in (run_id, "5f0c.77.1"):
+        assert list(await launcher.private_files(asked, "logs")) == []
+        assert await launcher.read_private(asked, "logs/one.log", 0, 100) == b""
+
+
+async def test_notes_are_kept_beside_a_run_for_the_next_launcher_and_only_at_their_end(
+    bench: Bench, launcher: Launcher, run_id: str
+) -> None:
+    await launcher.start([bench.plan(run_id, Script())])
+    await wait_for_end(launcher, run_id)
+    assert await launcher.read_kept(run_id, "beside.txt", 2, 100) == b"note\n"
+    assert await launcher.read_kept(run_id, "spool.jsonl", 0, 100) == b""
+    assert await launcher.keep(run_id, "spool.jsonl", 0, b"one\n")
+    assert not await launcher.keep(run_id, "spool.jsonl", 0, b"another\n")
+    assert not await launcher.keep(run_id, "spool.jsonl", 5, b"another\n")
+    assert await launcher.keep(run_id, "spool.jsonl", 4, b"two\n")
+    second = bench.launcher()
+    assert await second.read_kept(run_id, "spool.jsonl", 0, 100) == b"one\ntwo\n"
+    await second.close()
+    assert not await launcher.keep("5f0c.77.1", "spool.jsonl", 0, b"one\n")
 
 
 async def test_times_are_those_of_the_run(bench: Bench, launcher: Launcher, run_id: str) -> None:
