@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     interpreter: str = Field(
         "", description="What `python` in a trial's command means; empty: our own interpreter."
     )
+    templates_dir: str = Field(
+        "",
+        description="Folder with the trial templates that experiments only name, each a file "
+        "<configMapNamespace>/<configMapName>/<templatePath>; empty: `templates` in data_dir.",
+    )
     image_map: dict[str, Path] = Field(
         {},
         description=(
