@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trialbus.contracts import subjects
-from trialbus.contracts.commands import Command
+from trialbus.contracts.commands import NOT_THERE, Command
 from trialbus.contracts.documents import EXPERIMENT
 from trialbus.contracts.envelope import CommandReply
 from trialbus.kernel.experiment import Experiment
@@ -38,10 +38,10 @@ class Asking:
         id_: str,
         verb: str = "apply",
         object_: Mapping[str, Any] | None = None,
-        uid: str | None = None,
+        **more: Any,
     ) -> CommandReply:
         wanted = dict(object_ if object_ is not None else PLAIN) if verb == "apply" else None
-        command = Command(id=id_, object=wanted, uid=uid)
+        command = Command(id=id_, object=wanted, **more)
         subject = subjects.command(NAMESPACE, "plain", verb)
         [reply] = await self.commanding.respond([Request(subject=subject, data=command.to_bytes())])
         return CommandReply.from_bytes(reply)
@@ -155,3 +155,117 @@ async def test_what_has_ended_is_not_written_for_nothing(asking: Asking) -> None
     before = asking.state
     assert (await asking.ask("c2")).accepted
     assert asking.state == before
+
+
+async def test_a_repeated_deletion_spares_the_namesake(asking: Asking) -> None:
+    await asking.ask("c1")
+    await asking.ask("c2", "delete")
+    await asking.ask("c3")
+    reply = await asking.ask("c2", "delete")
+    gone, namesake = asking.states
+    assert (reply.accepted, reply.uid) == (True, gone.id)
+    assert (gone.phase, namesake.phase) == (Phase.DELETING, Phase.CREATED)
+
+
+async def test_a_repeated_creation_or_edit_spares_the_namesake(asking: Asking) -> None:
+    await asking.ask("c1")
+    await asking.ask("c2", object_=changed(maxTrialCount=50))
+    await asking.ask("c3", "delete")
+    await asking.ask("c4")
+    assert (await asking.ask("c1", object_=changed(maxTrialCount=40))).stale
+    assert (await asking.ask("c2", object_=changed(maxTrialCount=50))).accepted
+    assert asking.states[1].spec.max_trial_count == PLAIN["spec"]["maxTrialCount"]
+
+
+# Revisions, dry runs, metadata -----------------------------------------------------------------
+
+
+async def test_an_edit_of_what_somebody_has_edited_since_is_stale(asking: Asking) -> None:
+    await asking.ask("c1")
+    assert asking.state.revision == 1
+    first = await asking.ask("c2", object_=changed(maxTrialCount=50), revision=1)
+    second = await asking.ask("c3", object_=changed(maxTrialCount=60), revision=1)
+    assert (first.accepted, second.accepted, second.stale) == (True, False, True)
+    assert (asking.state.spec.max_trial_count, asking.state.revision) == (50, 2)
+
+
+async def test_only_creating_leaves_what_is_there(asking: Asking) -> None:
+    first = await asking.ask("c1", revision=NOT_THERE)
+    assert (await asking.ask("c1", revision=NOT_THERE)) == first
+    second = await asking.ask("c2", object_=changed(maxTrialCount=50), revision=NOT_THERE)
+    assert (first.accepted, second.stale) == (True, True)
+    assert asking.state.spec.max_trial_count == PLAIN["spec"]["maxTrialCount"]
+
+
+async def test_only_editing_creates_nothing(asking: Asking) -> None:
+    assert not (await asking.ask("c1", revision=3)).accepted
+    assert asking.states == []
+
+
+@pytest.mark.parametrize("verb", ["apply", "suspend", "delete"])
+async def test_a_dry_run_judges_and_writes_nothing(asking: Asking, verb: str) -> None:
+    await asking.ask("c1")
+    before = asking.state
+    reply = await asking.ask("c2", verb, changed(maxTrialCount=50), dry_run=True)
+    assert (reply.accepted, reply.changed, reply.uid) == (True, True, before.id)
+    assert asking.state == before
+    wrong = await asking.ask("c3", object_=changed(maxTrialCount=0), dry_run=True)
+    assert [problem.field for problem in wrong.problems] == ["spec.maxTrialCount"]
+
+
+async def test_a_dry_run_of_a_creation_creates_nothing(asking: Asking) -> None:
+    assert (await asking.ask("c1", dry_run=True)).accepted
+    assert asking.states == []
+
+
+async def test_whether_something_changed_is_said(asking: Asking) -> None:
+    replies = [
+        await asking.ask("c1"),
+        await asking.ask("c2"),
+        await asking.ask("c3", object_=changed(maxTrialCount=50)),
+        await asking.ask("c4", "resume"),
+    ]
+    assert [reply.changed for reply in replies] == [True, False, True, False]
+
+
+async def test_an_unchanged_object_changes_nothing_after_the_suspension_of_what_is_over(
+    asking: Asking,
+) -> None:
+    await asking.ask("c1")
+    await asking.world.put(replace(asking.state, phase=Phase.SUCCEEDED, active=False))
+    assert not (await asking.ask("c2", "suspend")).changed
+    assert not (await asking.ask("c3")).changed
+
+
+def marked(**metadata: Any) -> dict[str, Any]:
+    return {**PLAIN, "metadata": {**PLAIN["metadata"], **metadata}}
+
+
+async def test_a_file_leaves_the_marks_of_others_and_withdraws_its_orders(asking: Asking) -> None:
+    order = {"trialbus.io/at-goal": "drain"}
+    await asking.ask("c1", object_=marked(annotations={**order, "by": "me"}, labels={"a": "1"}))
+    assert asking.state.spec.at_goal.value == "drain"
+    await asking.ask("c2", object_=marked(labels={"b": "2"}))
+    metadata = asking.state.source["metadata"]
+    assert metadata["labels"] == {"a": "1", "b": "2"}
+    assert metadata["annotations"] == {"by": "me"}
+    assert asking.state.spec.at_goal.value == "stop"
+
+
+async def test_an_exact_object_is_all_there_is(asking: Asking) -> None:
+    await asking.ask("c1", object_=marked(labels={"a": "1"}, annotations={"by": "me"}))
+    owners = [{"manager": "kubectl", "fieldsV1": {"f:metadata": {"f:labels": {"f:b.c": {}}}}}]
+    exact = marked(labels={"b.c": "2"})
+    await asking.ask("c2", object_=exact, exact=True, managed_fields=owners)
+    metadata = asking.state.source["metadata"]
+    assert (metadata["labels"], metadata["managedFields"]) == ({"b.c": "2"}, owners)
+    assert "annotations" not in metadata
+    # Who owns what survives those who do not care.
+    await asking.ask("c3", object_=changed(maxTrialCount=50))
+    assert asking.state.source["metadata"]["managedFields"] == owners
+
+
+async def test_a_deletion_may_ask_for_the_history(asking: Asking) -> None:
+    await asking.ask("c1")
+    await asking.ask("c2", "delete", keep_history=True)
+    assert asking.state.keep_history

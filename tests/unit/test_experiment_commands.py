@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from trialbus.kernel.conditions import set_condition
 from trialbus.kernel.errors import Refused
-from trialbus.kernel.experiment import Experiment, OpenState, OpenTrial
+from trialbus.kernel.experiment import (
+    GONE_PHASES,
+    OpenState,
+    OpenTrial,
+)
 from trialbus.kernel.experiment import ExperimentPhase as Phase
 from trialbus.kernel.spec import (
     AlgorithmSpec,
@@ -19,49 +22,30 @@ from trialbus.kernel.spec import (
 )
 from trialbus.testkit.experiment_states import (
     NOW,
+    applied,
     conditions_of,
     experiment,
+    finished,
     objective,
     opened,
     spec,
     with_open,
 )
 from trialbus_experiment.core.commands import (
-    _EDITABLE,
-    _FIXED,
-    Applied,
     create,
     delete,
     edit,
+    expire,
     suspend,
 )
 from trialbus_experiment.core.decide import decide
 from trialbus_experiment.core.draft import Decision
+from trialbus_experiment.core.edit_rules import EDITABLE, FIXED
 from trialbus_experiment.core.observed import Observed
-
-
-def applied(spec_: ExperimentSpec) -> Applied:
-    return Applied(uid="u", namespace="ns", name="exp", spec=spec_, source={"new": True})
 
 
 def events_of(decision: Decision) -> list[str]:
     return [event.type for event in decision.state.outbox]
-
-
-def finished(reason: str, spec_: ExperimentSpec, phase: Phase = Phase.SUCCEEDED) -> Experiment:
-    """Ten trials were opened and are closed."""
-    type_ = "Succeeded" if phase is Phase.SUCCEEDED else "Failed"
-    conditions = set_condition((), "Running", status=False, reason=reason, message="", now=NOW)
-    return experiment(
-        spec_,
-        phase=phase,
-        active=False,
-        next_index=10,
-        finished=10,
-        drawn=10,
-        completed_at=NOW,
-        conditions=set_condition(conditions, type_, reason=reason, message="", now=NOW),
-    )
 
 
 # Creating --------------------------------------------------------------------------------------
@@ -107,7 +91,6 @@ def test_the_same_object_again_changes_nothing() -> None:
         {"max_trial_count": 20},
         {"max_trial_count": None},
         {"max_failed_trial_count": 0},
-        {"at_goal": AtGoal.DRAIN},
         {"objective": objective(goal=0.1)},
     ],
 )
@@ -115,10 +98,31 @@ def test_budgets_and_goals_may_change_while_it_runs(changes: dict[str, Any]) -> 
     state = with_open(0, 1)
     decision = edit(state, applied(spec(**changes)), NOW)
     assert decision.state.spec == spec(**changes)
-    assert (decision.state.version, decision.state.generation) == (6, 2)
-    assert decision.state.source == {"new": True}
+    after = decision.state
+    assert (after.version, after.generation, after.revision) == (6, 2, 2)
+    assert after.source == {"new": True}
     assert events_of(decision) == ["experiment.edited"]
-    assert decision.state.open == state.open
+    assert after.open == state.open
+
+
+LABELLED = {"metadata": {"labels": {"team": "red"}}}
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_labels_and_annotations_change_without_touching_its_life(over: bool) -> None:
+    state = finished("ExperimentGoalReached", spec()) if over else with_open(0)
+    after = edit(state, replace(applied(state.spec), source=LABELLED), NOW).state
+    assert after.source == LABELLED
+    assert (after.generation, after.revision) == (1, 2)
+    told = replace(state, source=LABELLED, revision=2, version=6, outbox=after.outbox)
+    assert after == replace(told, outbox_at=NOW)
+
+
+def test_what_happens_at_the_goal_is_metadata_that_is_obeyed() -> None:
+    state = with_open(0, active=False)
+    after = edit(state, applied(spec(at_goal=AtGoal.DRAIN)), NOW).state
+    assert (after.spec.at_goal, after.active) == (AtGoal.DRAIN, True)
+    assert (after.generation, after.revision) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +156,8 @@ def test_what_was_tuned_may_not_change_and_is_named(
 
 
 def test_each_field_that_may_not_change_has_a_name_for_users() -> None:
-    named = {read.__code__.co_names[0] for read in _FIXED.values()}
-    assert named | set(_EDITABLE) == {field.name for field in fields_of(ExperimentSpec)}
+    named = {read.__code__.co_names[0] for read in FIXED.values()}
+    assert named | set(EDITABLE) == {field.name for field in fields_of(ExperimentSpec)}
 
 
 def test_a_finished_experiment_says_what_would_have_let_it_go_on() -> None:
@@ -221,53 +225,29 @@ def test_suspending_what_has_ended_changes_no_phase() -> None:
     assert (after.phase, after.active) == (Phase.SUCCEEDED, False)
 
 
-# Restarting ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("policy", [ResumePolicy.LONG_RUNNING, ResumePolicy.FROM_VOLUME])
-def test_a_larger_budget_restarts_where_the_policy_keeps_it_alive(policy: ResumePolicy) -> None:
-    state = finished("ExperimentMaxTrialsReached", spec(resume_policy=policy))
-    decision = edit(state, applied(spec(resume_policy=policy, max_trial_count=15)), NOW)
-    after = decision.state
-    assert (after.phase, after.active, after.verdict) == (Phase.RUNNING, True, None)
-    assert (after.completed_at, after.next_index) == (None, 10)
-    assert conditions_of(after) == [("Restarting", True, "ExperimentRestarting")]
-    assert events_of(decision) == ["experiment.restarted", "experiment.edited"]
-
-
-@pytest.mark.parametrize(
-    ("reason", "phase", "policy"),
-    [
-        ("ExperimentMaxTrialsReached", Phase.SUCCEEDED, ResumePolicy.NEVER),
-        ("ExperimentGoalReached", Phase.SUCCEEDED, ResumePolicy.LONG_RUNNING),
-        ("ExperimentFailed", Phase.FAILED, ResumePolicy.LONG_RUNNING),
-    ],
-)
-def test_other_ends_are_final(reason: str, phase: Phase, policy: ResumePolicy) -> None:
-    state = finished(reason, spec(resume_policy=policy), phase)
-    with pytest.raises(Refused, match="can be restarted"):
-        edit(state, applied(spec(resume_policy=policy, max_trial_count=15)), NOW)
-
-
-@pytest.mark.parametrize("trials", [10, 5])
-def test_a_budget_that_is_not_larger_restarts_nothing(trials: int) -> None:
-    policy = ResumePolicy.LONG_RUNNING
-    state = finished("ExperimentMaxTrialsReached", spec(resume_policy=policy, max_trial_count=12))
-    wanted = spec(resume_policy=policy, max_trial_count=trials, parallel_trial_count=2)
-    with pytest.raises(Refused, match="must be greater than"):
-        edit(state, applied(wanted), NOW)
-
-
 # Deleting --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.DELETING, Phase.DELETED}))
+@pytest.mark.parametrize(
+    ("keep_history", "phase"), [(False, Phase.DELETED), (True, Phase.ARCHIVED)]
+)
+def test_a_deletion_may_keep_the_history(keep_history: bool, phase: Phase) -> None:
+    deleting = delete(experiment(), NOW, keep_history=keep_history).state
+    gone = decide(deleting, Observed(), NOW).state
+    assert (gone.phase, gone.alive_name, gone.active) == (phase, None, False)
+    assert decide(gone, Observed(), NOW).state is gone
+    expired = expire(gone, NOW + 5).state
+    assert expired.phase is Phase.DELETED
+    assert expired.completed_at == (NOW + 5 if keep_history else NOW)
+
+
+@pytest.mark.parametrize("phase", sorted(set(Phase) - GONE_PHASES))
 def test_deleting_frees_the_name_at_once(phase: Phase) -> None:
     after = delete(with_open(0, phase=phase, active=False), NOW).state
     assert (after.phase, after.alive_name, after.active) == (Phase.DELETING, None, True)
 
 
-@pytest.mark.parametrize("phase", [Phase.DELETING, Phase.DELETED])
+@pytest.mark.parametrize("phase", sorted(GONE_PHASES))
 def test_deleting_again_changes_nothing(phase: Phase) -> None:
     state = experiment(phase=phase, alive_name=None)
     assert delete(state, NOW).state is state

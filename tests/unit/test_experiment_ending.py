@@ -135,9 +135,12 @@ def test_every_change_that_the_table_does_not_hold_is_a_broken_invariant(
         (Phase.ENDING, "success complete"): Phase.SUCCEEDED,
         (Phase.ENDING, "failure complete"): Phase.FAILED,
         (Phase.SUCCEEDED, "restarted"): Phase.RUNNING,
+        (Phase.ENDING, "restarted"): Phase.RUNNING,
         (Phase.DELETING, "deletion complete"): Phase.DELETED,
+        (Phase.DELETING, "history kept"): Phase.ARCHIVED,
+        (Phase.ARCHIVED, "history expired"): Phase.DELETED,
     }
-    deletable = set(Phase) - {Phase.DELETING, Phase.DELETED}
+    deletable = set(Phase) - {Phase.DELETING, Phase.DELETED, Phase.ARCHIVED}
     legal |= {(it, "delete asked"): Phase.DELETING for it in deletable}
     following = legal.get((phase, happening.value))
     if following is not None:

@@ -29,6 +29,7 @@ EXPERIMENTS = CollectionSpec(
         Index(fields=("active",)),
         Index(fields=("phase", "completed_at")),
         Index(fields=("namespace", "created_at")),
+        Index(fields=("namespace", "name")),
         Index(fields=("created_at",)),
         _UNSENT,
     ),
@@ -48,7 +49,10 @@ RUNS = CollectionSpec(name="runs", owner="trial_launcher")
 CHUNKS = CollectionSpec(
     name="chunks",
     owner="metrics_collector",
-    indexes=(Index(fields=("final_run",), unique=True, sparse=True),),
+    indexes=(
+        Index(fields=("final_run",), unique=True, sparse=True),
+        Index(fields=("push",), unique=True, sparse=True),
+    ),
 )
 EVIDENCE = CollectionSpec(name="evidence", owner="early_stopping")
 

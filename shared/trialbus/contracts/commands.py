@@ -10,6 +10,9 @@ from typing import Any
 
 from trialbus.contracts.envelope import Body
 
+# The revision of a name that nothing has.
+NOT_THERE = 0
+
 
 class Verb(StrEnum):
     APPLY = "apply"
@@ -20,9 +23,18 @@ class Verb(StrEnum):
 
 class Command(Body):
     """object: the Experiment object of an `apply`. working_dir: where its trials run unless
-    their template says otherwise. uid: refuse the command if the experiment is another one."""
+    their template says otherwise. uid: refuse the command if the experiment is another one.
+    revision: refuse it if somebody has edited the experiment since; `NOT_THERE`: only create.
+    exact: labels and annotations that the object lacks go (else they stay).
+    managed_fields: Kubernetes' managedFields, to be kept with an exact object.
+    dry_run: judge it completely and write nothing. keep_history: of a `delete`."""
 
     id: str
     object: dict[str, Any] | None = None
     working_dir: str | None = None
     uid: str | None = None
+    revision: int | None = None
+    exact: bool = False
+    managed_fields: list[dict[str, Any]] | None = None
+    dry_run: bool = False
+    keep_history: bool = False

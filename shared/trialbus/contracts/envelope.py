@@ -75,10 +75,12 @@ class CommandReply(Body):
 
     Accepted: `id` (of the accepted event) and `uid`. Refused: every problem with its field path.
     Stale: words of an older attempt or of a deleted experiment; the sender stops repeating.
+    changed: whether an accepted command found anything to do.
     """
 
     accepted: bool
     stale: bool = False
+    changed: bool = True
     id: str | None = None
     uid: str | None = None
     problems: tuple[FieldProblem, ...] = ()

@@ -14,7 +14,8 @@ from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
 
 class ExperimentPhase(StrEnum):
     """ENDING: the verdict is known, trials still run or wait to be written.
-    DELETED: a tombstone, which keeps late messages from reviving it."""
+    DELETED: a tombstone, which keeps late messages from reviving it. ARCHIVED: deleted, but its
+    trials, metrics and logs stay readable as long as those of finished experiments."""
 
     CREATED = "Created"
     RUNNING = "Running"
@@ -24,10 +25,15 @@ class ExperimentPhase(StrEnum):
     FAILED = "Failed"
     DELETING = "Deleting"
     DELETED = "Deleted"
+    ARCHIVED = "Archived"
 
 
 FINISHED_PHASES = frozenset({ExperimentPhase.SUCCEEDED, ExperimentPhase.FAILED})
 SCHEDULING_PHASES = frozenset({ExperimentPhase.CREATED, ExperimentPhase.RUNNING})
+# Gone for whoever asks by name.
+GONE_PHASES = frozenset(
+    {ExperimentPhase.DELETING, ExperimentPhase.DELETED, ExperimentPhase.ARCHIVED}
+)
 
 
 class OpenState(StrEnum):
@@ -114,9 +120,11 @@ class Experiment:
     """Keys of `open` and `closing` are trial indices as text (a document's keys are text).
 
     alive_name: `<namespace>/<name>` while it is not deleted: unique. active: whether the sweep
-    must look at it. source: the object as the user applied it. next_index: trials opened so
+    must look at it. source: the object as the user applied it. generation: of the spec.
+    revision: of spec and metadata, which is all that users write. next_index: trials opened so
     far. finished: trials closed so far, which is also the newest finish number. commands: ids of
-    the last ones taken, so that a late repeat does not undo what came after it.
+    the last ones taken, so that a late repeat does not undo what came after it. keep_history:
+    whether its deletion archives it.
     """
 
     id: str
@@ -131,6 +139,7 @@ class Experiment:
     alive_name: str | None
     active: bool = True
     generation: int = 1
+    revision: int = 1
     conditions: Conditions = ()
     started_at: float | None = None
     completed_at: float | None = None
@@ -147,6 +156,7 @@ class Experiment:
     exhausted: bool = False
     look_ahead: LookAhead | None = None
     commands: tuple[str, ...] = ()
+    keep_history: bool = False
     outbox: tuple[Event, ...] = ()
     outbox_at: float | None = None
 

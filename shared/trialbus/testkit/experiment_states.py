@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trialbus.kernel.conditions import set_condition
 from trialbus.kernel.experiment import Experiment, ExperimentPhase, OpenState, OpenTrial
 from trialbus.kernel.ids import run_id
 from trialbus.kernel.objective import Objective, ObjectiveType
@@ -11,6 +12,7 @@ from trialbus.kernel.space_rules import Parameter
 from trialbus.kernel.spec import AlgorithmSpec, ExperimentSpec
 from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus.kernel.trial import MetricValues
+from trialbus_experiment.core.commands import Applied
 
 UID = "u"
 NOW = 1000.0
@@ -49,6 +51,29 @@ def experiment(spec_: ExperimentSpec | None = None, **changes: Any) -> Experimen
         **changes,
     }
     return Experiment(**fields)
+
+
+def finished(
+    reason: str, spec_: ExperimentSpec, phase: ExperimentPhase = ExperimentPhase.SUCCEEDED
+) -> Experiment:
+    """Ten trials were opened and are closed."""
+    type_ = "Succeeded" if phase is ExperimentPhase.SUCCEEDED else "Failed"
+    conditions = set_condition((), "Running", status=False, reason=reason, message="", now=NOW)
+    return experiment(
+        spec_,
+        phase=phase,
+        active=False,
+        next_index=10,
+        finished=10,
+        drawn=10,
+        completed_at=NOW,
+        conditions=set_condition(conditions, type_, reason=reason, message="", now=NOW),
+    )
+
+
+def applied(spec_: ExperimentSpec) -> Applied:
+    """What a user wants of it, as the core takes it."""
+    return Applied(uid=UID, namespace="ns", name="exp", spec=spec_, source={"new": True})
 
 
 def opened(*indices: int, at: float = NOW - 10, **changes: Any) -> Mapping[str, OpenTrial]:

@@ -1,25 +1,29 @@
 """Commands: accepted means committed; the answer comes after the commit."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import EXPERIMENTS
-from trialbus.contracts.commands import Command, Verb
+from trialbus.contracts.commands import NOT_THERE, Command, Verb
 from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.contracts.envelope import CommandReply
 from trialbus.contracts.katib.spec import parse_experiment
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Poison, Problem, Refused, Transient
-from trialbus.kernel.experiment import Experiment, ExperimentPhase
+from trialbus.kernel.experiment import GONE_PHASES, Experiment, ExperimentPhase
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_REMEMBERED_COMMANDS
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus_experiment.core.commands import Applied, create, delete, edit, suspend
-
-Change = Callable[[Experiment], Experiment]
+from trialbus_experiment.core.metadata import (
+    MANAGED_FIELDS,
+    with_kept_metadata,
+    with_managed_fields,
+)
 
 # Uids are made from the creating command's id: the same command creates the same experiment.
 _UIDS = uuid.UUID("5b1b8b5e-4d0c-5f7e-9a0f-1a2b3c4d5e6f")
@@ -35,6 +39,15 @@ class _Asked:
     @property
     def alive_name(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """state: what to commit over `base`. changed: whether it is more than the command's id."""
+
+    state: Experiment
+    base: Document | None
+    changed: bool = True
 
 
 class Commanding:
@@ -56,68 +69,82 @@ class Commanding:
             return CommandReply.refused((Problem(field="", message=str(poison)),))
         except Refused as refused:
             return CommandReply.refused(refused.problems)
-        if reply.uid is not None:
+        if reply.uid is not None and not asked.command.dry_run:
             self._parts.nudge([reply.uid])
         return reply
 
     async def _handle(self, asked: _Asked) -> CommandReply:
         for _ in range(MAX_COMMIT_RETRIES):
             document = await self._living(asked)
+            if (earlier := await self._earlier(asked, document)) is not None:
+                return earlier
             write = self._decide(asked, document)
             if isinstance(write, CommandReply):
                 return write
-            state, base = write
-            outcome = await self._commit(base, state)
+            if asked.command.dry_run:
+                return self._accepted(asked, write.state.id, changed=write.changed)
+            outcome = await self._commit(write.base, write.state)
             if outcome is Outcome.DONE:
+                state = write.state
                 self._parts.outbox.offer(EXPERIMENTS.name, state.id, state.outbox, urgent=True)
-                return CommandReply(accepted=True, id=asked.command.id, uid=state.id)
-            if base is None and outcome is Outcome.CONFLICT:
-                return await self._repeated(asked, state.id)
+                return self._accepted(asked, state.id, changed=write.changed)
+            if write.base is None and outcome is Outcome.CONFLICT:
+                return await self._repeated(asked, write.state.id)
         raise Transient(f"{asked.alive_name}: lost every compare-and-set race")
 
-    def _decide(
-        self, asked: _Asked, document: Document | None
-    ) -> CommandReply | tuple[Experiment, Document | None]:
+    def _decide(self, asked: _Asked, document: Document | None) -> CommandReply | _Wanted:
         """What to commit, or the answer when nothing is to be committed."""
         now = self._parts.clock.now()
-        if asked.verb is Verb.APPLY:
-            applied = self._applied(asked)
-            if document is None:
-                return create(applied, now), None
-            return self._changed(asked, document, lambda state: _edit(state, applied, now))
         if document is None:
+            if asked.verb is Verb.APPLY and asked.command.revision in (None, NOT_THERE):
+                applied = self._applied(asked, {})
+                return _Wanted(state=create(applied, now), base=None)
             missing = f"there is no experiment {asked.alive_name}"
             raise Refused([Problem(field="metadata.name", message=missing)])
-        match asked.verb:
-            case Verb.DELETE:
-                return self._changed(asked, document, lambda state: delete(state, now).state)
-            case Verb.SUSPEND | Verb.RESUME:
-                wanted = asked.verb is Verb.SUSPEND
-                return self._changed(
-                    asked, document, lambda state: suspend(state, now, suspended=wanted).state
-                )
-
-    def _changed(
-        self, asked: _Asked, document: Document, change: Change
-    ) -> CommandReply | tuple[Experiment, Document | None]:
         state = EXPERIMENT.decode(document)
-        if asked.command.uid not in (None, state.id):
-            return CommandReply(accepted=False, stale=True, message="another experiment by now")
-        if asked.command.id in state.commands or _uid_made_by(asked.command.id) == state.id:
-            return CommandReply(accepted=True, id=asked.command.id, uid=state.id)
+        if (answer := self._precluded(asked, state)) is not None:
+            return answer
         kept = self._parts.outbox.unsent(EXPERIMENTS.name, state.id, state.outbox)
         lean = replace(state, outbox=kept, outbox_at=state.outbox_at if kept else None)
-        after = change(lean)
+        after = self._changed(asked, lean, now)
         if after is lean and state.ended:
-            return CommandReply(accepted=True, id=asked.command.id, uid=state.id)
+            return self._accepted(asked, state.id, changed=False)
         # Remembered even if it changes nothing: at its late repeat it might.
         taken = (*state.commands, asked.command.id)[-MAX_REMEMBERED_COMMANDS:]
-        return replace(after, version=state.version + 1, commands=taken), document
+        written = replace(after, version=state.version + 1, commands=taken)
+        return _Wanted(state=written, base=document, changed=after is not lean)
 
-    def _applied(self, asked: _Asked) -> Applied:
-        if asked.command.object is None:
+    def _precluded(self, asked: _Asked, state: Experiment) -> CommandReply | None:
+        """The answer to a command that is not for this experiment, or not for it as it is now."""
+        command = asked.command
+        if command.uid not in (None, state.id):
+            return CommandReply(accepted=False, stale=True, message="another experiment by now")
+        if _took(command.id, state.id, state.commands):
+            return self._accepted(asked, state.id)
+        if command.revision not in (None, state.revision):
+            message = "somebody has edited it since" if command.revision else "it exists already"
+            return CommandReply(accepted=False, stale=True, message=message)
+        return None
+
+    def _changed(self, asked: _Asked, state: Experiment, now: float) -> Experiment:
+        match asked.verb:
+            case Verb.APPLY:
+                applied = self._applied(asked, state.source)
+                # The folder of the file is no part of what was tuned: the first one stays.
+                spec = replace(applied.spec, working_dir=state.spec.working_dir)
+                return edit(state, replace(applied, spec=spec), now).state
+            case Verb.DELETE:
+                return delete(state, now, keep_history=asked.command.keep_history).state
+            case Verb.SUSPEND | Verb.RESUME:
+                return suspend(state, now, suspended=asked.verb is Verb.SUSPEND).state
+
+    def _applied(self, asked: _Asked, source: Mapping[str, Any]) -> Applied:
+        """source: the object that is there."""
+        command = asked.command
+        if command.object is None:
             raise Refused([Problem(field="object", message="an Experiment object is needed")])
-        parsed = parse_experiment(asked.command.object, catalogue=self._catalogue)
+        wanted = command.object if command.exact else with_kept_metadata(command.object, source)
+        parsed = parse_experiment(wanted, catalogue=self._catalogue)
         if (parsed.namespace, parsed.name) != (asked.namespace, asked.name):
             raise Refused(
                 [
@@ -128,13 +155,40 @@ class Commanding:
                     )
                 ]
             )
+        fields = command.managed_fields
+        if not command.exact:
+            fields = source.get("metadata", {}).get(MANAGED_FIELDS)
         return Applied(
-            uid=_uid_made_by(asked.command.id),
+            uid=_uid_made_by(command.id),
             namespace=parsed.namespace,
             name=parsed.name,
-            spec=replace(parsed.spec, working_dir=asked.command.working_dir),
-            source=parsed.source,
+            spec=replace(parsed.spec, working_dir=command.working_dir),
+            source=with_managed_fields(parsed.source, fields),
         )
+
+    def _accepted(self, asked: _Asked, uid: str, *, changed: bool = True) -> CommandReply:
+        return CommandReply(accepted=True, id=asked.command.id, uid=uid, changed=changed)
+
+    async def _earlier(self, asked: _Asked, living: Document | None) -> CommandReply | None:
+        """The answer to a command that a namesake took before it was deleted: a late repeat of it
+        must not reach whoever has the name now."""
+        command = asked.command
+        if living is not None and _took(command.id, living["_id"], living["commands"]):
+            return None
+        gone = await self._parts.store.find(
+            EXPERIMENTS.name,
+            Query(
+                equals={"namespace": asked.namespace, "name": asked.name},
+                among={"phase": [phase.value for phase in GONE_PHASES]},
+                fields=("commands",),
+            ),
+        )
+        for namesake in gone:
+            if _uid_made_by(command.id) == namesake["_id"]:
+                return _created_and_deleted()
+            if command.id in namesake["commands"]:
+                return self._accepted(asked, str(namesake["_id"]))
+        return None
 
     async def _living(self, asked: _Asked) -> Document | None:
         found = await self._parts.store.find(
@@ -149,23 +203,21 @@ class Commanding:
     async def _repeated(self, asked: _Asked, uid: str) -> CommandReply:
         """The command came before: its experiment is there, or has been deleted since."""
         documents = await self._parts.store.get_many(EXPERIMENTS.name, [uid])
-        gone = uid not in documents or documents[uid]["phase"] in (
-            ExperimentPhase.DELETED.value,
-            ExperimentPhase.DELETING.value,
-        )
-        if gone:
-            return CommandReply(accepted=False, stale=True, message="created and deleted before")
-        return CommandReply(accepted=True, id=asked.command.id, uid=uid)
+        gone = uid not in documents or ExperimentPhase(documents[uid]["phase"]) in GONE_PHASES
+        return _created_and_deleted() if gone else self._accepted(asked, uid)
 
 
 def _uid_made_by(command_id: str) -> str:
     return str(uuid.uuid5(_UIDS, command_id))
 
 
-def _edit(state: Experiment, applied: Applied, now: float) -> Experiment:
-    """The folder of the file is no part of what was tuned: the first one stays."""
-    spec = replace(applied.spec, working_dir=state.spec.working_dir)
-    return edit(state, replace(applied, spec=spec), now).state
+def _took(command_id: str, uid: str, commands: Collection[str]) -> bool:
+    """Whether this experiment has had the command before."""
+    return command_id in commands or _uid_made_by(command_id) == uid
+
+
+def _created_and_deleted() -> CommandReply:
+    return CommandReply(accepted=False, stale=True, message="created and deleted before")
 
 
 def _parse(request: Request) -> _Asked:

@@ -18,10 +18,11 @@ from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_experiment.app.trial_documents import TrialDocuments
 from trialbus_experiment.app.views import Views
-from trialbus_experiment.core.commands import delete
+from trialbus_experiment.core.commands import expire
 from trialbus_experiment.core.decide import decide
 
 _SWEPT_EXPIRED = 100
+_KEPT_PHASES = (ExperimentPhase.SUCCEEDED, ExperimentPhase.FAILED, ExperimentPhase.ARCHIVED)
 
 
 class ExperimentReactor:
@@ -103,7 +104,8 @@ class ExperimentReactor:
 
     async def _clean_up(self, state: Experiment) -> None:
         """Drop what this process remembers of what is over."""
-        if state.ended or state.phase is ExperimentPhase.DELETED:
+        at_rest = state.ended or state.phase is ExperimentPhase.ARCHIVED
+        if at_rest or state.phase is ExperimentPhase.DELETED:
             self._views.forget(state.id)
             self._trials.forget(state.id)
         if state.phase is ExperimentPhase.DELETED:
@@ -131,7 +133,7 @@ class ExperimentReactor:
         kept_s = self._parts.settings.finished_retention_s
         if kept_s <= 0:
             return
-        for phase in (ExperimentPhase.SUCCEEDED, ExperimentPhase.FAILED):
+        for phase in _KEPT_PHASES:
             expired = await self._parts.store.find(
                 EXPERIMENTS.name,
                 Query(
@@ -142,7 +144,7 @@ class ExperimentReactor:
             )
             states = self._decode({str(it["_id"]): it for it in expired}, {})
             writes = [
-                Write(base=it, document=EXPERIMENT.encode(delete(states[it["_id"]], now).state))
+                Write(base=it, document=EXPERIMENT.encode(expire(states[it["_id"]], now).state))
                 for it in expired
                 if it["_id"] in states
             ]

@@ -1,48 +1,18 @@
 """What people and pipelines may ask of an experiment, decided without touching the world."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trialbus.kernel.conditions import drop_conditions
 from trialbus.kernel.errors import Problem, Refused
-from trialbus.kernel.experiment import Experiment, ExperimentPhase
+from trialbus.kernel.experiment import GONE_PHASES, Experiment, ExperimentPhase
 from trialbus.kernel.ids import seed_of
-from trialbus.kernel.spec import ExperimentSpec, ResumePolicy
+from trialbus.kernel.spec import ExperimentSpec
 from trialbus_experiment.core.draft import Decision, Draft
+from trialbus_experiment.core.edit_rules import budget_differs, check_edit, is_over, restarts
+from trialbus_experiment.core.metadata import same_metadata, same_spec, with_suspend
 from trialbus_experiment.core.states import Happening
-
-# What may change while an experiment lives; everything else is what was tuned.
-_EDITABLE = (
-    "parallel_trial_count",
-    "max_trial_count",
-    "max_failed_trial_count",
-    "suspend",
-    "at_goal",
-)
-_EDITABLE_NAMES = (
-    "spec.parallelTrialCount, spec.maxTrialCount, spec.maxFailedTrialCount, spec.objective.goal "
-    "and spec.suspend"
-)
-# All the others, as a user writes them.
-_FIXED: Mapping[str, Callable[[ExperimentSpec], object]] = {
-    "spec.parameters": lambda spec: spec.parameters,
-    "spec.objective.type": lambda spec: spec.objective.type,
-    "spec.objective.objectiveMetricName": lambda spec: spec.objective.metric,
-    "spec.objective.additionalMetricNames": lambda spec: spec.objective.additional,
-    "spec.objective.metricStrategies": lambda spec: spec.objective.strategies,
-    "spec.algorithm": lambda spec: spec.algorithm,
-    "spec.earlyStopping": lambda spec: spec.early_stopping,
-    "spec.trialTemplate": lambda spec: spec.template,
-    "spec.metricsCollectorSpec": lambda spec: spec.metrics_collector,
-    "spec.resumePolicy": lambda spec: spec.resume_policy,
-    "workingDir": lambda spec: spec.working_dir,
-}
-_KATIBS_RULE = (
-    "Experiment can be restarted if it is in succeeded state by reaching max trials and "
-    "spec.resumePolicy = LongRunning or spec.resumePolicy = FromVolume, when experiment is "
-    "completed"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,20 +52,21 @@ def create(command: Applied, now: float) -> Experiment:
 
 
 def edit(state: Experiment, command: Applied, now: float) -> Decision:
-    """Apply a changed object to a living experiment: budgets, goal, suspend. Raises Refused."""
-    wanted = command.spec
-    if state.phase in (ExperimentPhase.DELETING, ExperimentPhase.DELETED):
+    """Apply a changed object to a living experiment: budgets, goal, suspend, labels and
+    annotations. `generation` grows with the spec, `revision` with both. Raises Refused."""
+    if state.phase in GONE_PHASES:
         raise Refused([Problem(field="metadata.name", message="the experiment is being deleted")])
-    _refuse_other_changes(state.spec, wanted)
+    check_edit(state, command.spec)
+    wanted, source = command.spec, command.source
+    restarting = restarts(state, wanted)
+    if is_over(state) and not restarting:
+        # There is nothing left to suspend.
+        wanted = replace(wanted, suspend=state.spec.suspend)
+        source = _with_suspend_of(source, state)
     draft = Draft(state, now)
-    if wanted != state.spec:
-        if state.ended and not _only_suspend(state.spec, wanted):
-            _restart(draft, wanted)
-        draft.set(spec=wanted, source=command.source, generation=state.generation + 1)
-        if not draft.state.ended:
-            draft.set(active=True)
-        draft.emit("experiment.edited", message="the specification was changed")
-        draft.note("edited")
+    if restarting:
+        _restart(draft)
+    _take_object(draft, wanted, source)
     if wanted.suspend and draft.state.phase in (ExperimentPhase.CREATED, ExperimentPhase.RUNNING):
         _suspend(draft)
     elif not wanted.suspend and draft.state.phase is ExperimentPhase.SUSPENDED:
@@ -104,26 +75,62 @@ def edit(state: Experiment, command: Applied, now: float) -> Decision:
 
 
 def suspend(state: Experiment, now: float, *, suspended: bool) -> Decision:
-    """Suspend or resume without another change."""
-    spec = replace(state.spec, suspend=suspended)
+    """Suspend or resume without another change; what is over stays as it is."""
     command = Applied(
         uid=state.id,
         namespace=state.namespace,
         name=state.name,
-        spec=spec,
-        source=state.source,
+        spec=replace(state.spec, suspend=suspended),
+        source=with_suspend(state.source, suspended),
     )
     return edit(state, command, now)
 
 
-def delete(state: Experiment, now: float) -> Decision:
-    """Stop everything, free the name at once, leave a tombstone."""
+def delete(state: Experiment, now: float, *, keep_history: bool = False) -> Decision:
+    """Stop everything, free the name at once, leave a tombstone or an archive."""
     draft = Draft(state, now)
-    if state.phase not in (ExperimentPhase.DELETING, ExperimentPhase.DELETED):
+    if state.phase not in GONE_PHASES:
         draft.move(Happening.DELETE_ASKED)
-        draft.set(alive_name=None, active=True)
+        draft.set(alive_name=None, active=True, keep_history=keep_history)
         draft.note("delete asked")
     return draft.freeze()
+
+
+def expire(state: Experiment, now: float) -> Decision:
+    """What has been kept long enough becomes a tombstone."""
+    if state.phase is not ExperimentPhase.ARCHIVED:
+        return delete(state, now)
+    draft = Draft(state, now)
+    draft.move(Happening.HISTORY_EXPIRED)
+    draft.set(completed_at=now)
+    draft.note("history expired")
+    return draft.freeze()
+
+
+def _take_object(draft: Draft, wanted: ExperimentSpec, source: Mapping[str, Any]) -> None:
+    """Keep what the user wrote, and go by it."""
+    state = draft.state
+    other_suspend = wanted.suspend != state.spec.suspend
+    other_spec = (
+        budget_differs(state.spec, wanted) or other_suspend or not same_spec(state.source, source)
+    )
+    other_order = wanted.at_goal is not state.spec.at_goal
+    if not (other_spec or other_order or not same_metadata(state.source, source)):
+        return
+    draft.set(spec=wanted, source=source, revision=state.revision + 1)
+    if other_spec:
+        draft.set(generation=state.generation + 1)
+    if (other_spec or other_order) and not state.ended:
+        draft.set(active=True)
+    changed = "the specification was changed" if other_spec else "the metadata was changed"
+    draft.emit("experiment.edited", message=changed)
+    draft.note("edited")
+
+
+def _with_suspend_of(source: Mapping[str, Any], state: Experiment) -> Mapping[str, Any]:
+    if "suspend" not in source.get("spec", {}) and not state.spec.suspend:
+        return source
+    return with_suspend(source, state.spec.suspend)
 
 
 def _suspend(draft: Draft) -> None:
@@ -145,69 +152,19 @@ def _resume(draft: Draft) -> None:
     draft.note("resumed")
 
 
-def _restart(draft: Draft, wanted: ExperimentSpec) -> None:
-    """Katib: only after reaching the number of trials, only where the policy keeps it alive."""
-    state = draft.state
-    reached = any(
-        condition.type == "Succeeded" and condition.reason == "ExperimentMaxTrialsReached"
-        for condition in state.conditions
-    )
-    larger = wanted.max_trial_count is None or wanted.max_trial_count > state.next_index
-    if reached and wanted.resume_policy is not ResumePolicy.NEVER and not larger:
-        message = f"must be greater than status.trials count ({state.next_index})"
-        raise Refused([Problem(field="spec.maxTrialCount", message=message)])
-    if not reached or wanted.resume_policy is ResumePolicy.NEVER:
-        raise Refused([Problem(field="spec.resumePolicy", message=_final(state, reached))])
+def _restart(draft: Draft) -> None:
+    """In Katib's order: what was said of the end goes, `Running` stays False until a trial opens,
+    `Restarting` is the last to change."""
+    reason, message = "ExperimentRestarting", "Experiment is restarted"
     draft.move(Happening.RESTARTED)
     draft.set(
         verdict=None,
         completed_at=None,
         active=True,
-        conditions=drop_conditions(state.conditions, "Succeeded", "Failed", "Running"),
+        conditions=drop_conditions(draft.state.conditions, "Succeeded", "Failed"),
     )
-    draft.condition("Restarting", reason="ExperimentRestarting", message="Experiment is restarted")
-    draft.emit("experiment.restarted", reason="ExperimentRestarting")
-
-
-def _final(state: Experiment, reached: bool) -> str:
-    """Why it cannot go on, then the rule in Katib's words."""
-    if reached:
-        why = (
-            "the experiment has finished, and its resumePolicy is Never; resumePolicy: "
-            "LongRunning, set when it is created, would allow a larger maxTrialCount"
-        )
-    else:
-        last = state.verdict.reason if state.verdict is not None else state.phase.value
-        why = f"the experiment has finished ({last}), not by reaching max trials"
-    return (
-        f"{why}. {_KATIBS_RULE}. To run it again, give it another name, or delete it "
-        "(`trialbus run --anew` deletes it and starts anew)"
-    )
-
-
-def _only_suspend(old: ExperimentSpec, new: ExperimentSpec) -> bool:
-    return replace(old, suspend=new.suspend) == new
-
-
-def _refuse_other_changes(old: ExperimentSpec, new: ExperimentSpec) -> None:
-    same = {name: getattr(new, name) for name in _EDITABLE}
-    goal = replace(old.objective, goal=new.objective.goal)
-    if replace(old, **same, objective=goal) == new:
-        return
-    changed = [field for field, read in _FIXED.items() if read(old) != read(new)]
-    problems = [Problem(field=field, message=_changed(field, old, new)) for field in changed]
-    problems.append(
-        Problem(
-            field="spec",
-            message=f"only {_EDITABLE_NAMES} are editable; "
-            "give the new experiment another name, or delete the one that is there "
-            "(`trialbus run --anew` deletes it and starts anew)",
-        )
-    )
-    raise Refused(problems)
-
-
-def _changed(field: str, old: ExperimentSpec, new: ExperimentSpec) -> str:
-    if field == "workingDir":
-        return f"is {new.working_dir}, but the experiment was created in {old.working_dir}"
-    return "differs from that of the experiment that is there, and is not editable"
+    if any(it.type == "Running" and it.status for it in draft.state.conditions):
+        draft.condition("Running", status=False, reason=reason, message=message)
+    draft.condition("Restarting", reason=reason, message=message)
+    draft.emit("experiment.restarted", reason=reason)
+    draft.note("restarted")

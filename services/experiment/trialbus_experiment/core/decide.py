@@ -19,7 +19,7 @@ from trialbus_experiment.core.stalls import show_stalls
 
 def decide(state: Experiment, observed: Observed, now: float) -> Decision:
     """What the experiment becomes. Terminal states come back unchanged (law 3)."""
-    if state.ended or state.phase is ExperimentPhase.DELETED:
+    if state.ended or state.phase in (ExperimentPhase.DELETED, ExperimentPhase.ARCHIVED):
         return Decision(state=state, reason="nothing to do")
     draft = Draft(state, now)
     for index in observed.settled:

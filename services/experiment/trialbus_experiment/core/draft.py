@@ -60,6 +60,11 @@ class Draft:
             )
         )
 
+    def no_longer_restarting(self, reason: str, message: str) -> None:
+        """Katib leaves `Restarting` as it is; its client asks for it to learn whether it is."""
+        if any(it.type == "Restarting" and it.status for it in self.state.conditions):
+            self.condition("Restarting", status=False, reason=reason, message=message)
+
     def emit(self, type_: str, *, reason: str = "", message: str = "", **data: Any) -> None:
         """One event of each type per commit: the newest wins."""
         self._events[type_] = Event(

@@ -97,7 +97,7 @@ def end_if_complete(draft: Draft) -> None:
     if alive or draft.closing:
         return
     if state.phase is ExperimentPhase.DELETING:
-        draft.move(Happening.DELETION_COMPLETE)
+        draft.move(Happening.HISTORY_KEPT if state.keep_history else Happening.DELETION_COMPLETE)
         draft.set(active=False, requests=(), completed_at=draft.now)
         draft.emit("experiment.deleted", reason="ExperimentDeleted")
         draft.note("deleted")
@@ -112,6 +112,7 @@ def _end(draft: Draft) -> None:
     assert verdict is not None
     succeeded = verdict.phase is ExperimentPhase.SUCCEEDED
     draft.move(Happening.SUCCESS_COMPLETE if succeeded else Happening.FAILURE_COMPLETE)
+    draft.no_longer_restarting(verdict.reason, verdict.message)
     draft.condition("Running", status=False, reason=verdict.reason, message=verdict.message)
     draft.condition(
         "Succeeded" if succeeded else "Failed", reason=verdict.reason, message=verdict.message

@@ -72,7 +72,9 @@ def open_trials(draft: Draft) -> None:
     if state.phase is ExperimentPhase.CREATED:
         draft.emit("experiment.started", message="Experiment is running")
     draft.move(Happening.TRIALS_OPENED)
-    draft.condition("Running", reason="ExperimentRunning", message="Experiment is running")
+    reason, message = "ExperimentRunning", "Experiment is running"
+    draft.no_longer_restarting(reason, message)
+    draft.condition("Running", reason=reason, message=message)
     draft.emit("trials.opened", count=len(opened), indices=opened[:MAX_TOLD_ITEMS])
     draft.note(f"opened {len(opened)}")
 

@@ -2,9 +2,10 @@
 
 Rules
 1. Terminal phases absorb: SUCCEEDED and FAILED leave only by `restarted` (a larger budget, where
-   the resume policy allows it) and `delete_asked`; DELETED never.
+   the resume policy allows it) and `delete_asked`; ARCHIVED only to DELETED; DELETED never.
 2. The verdict comes before the end: ENDING waits until no trial is open and every trial document
-   is written, so that a finished experiment is complete when it says so.
+   is written, so that a finished experiment is complete when it says so. A verdict of the budget
+   alone is taken back by a larger budget.
 3. Only CREATED and RUNNING open trials.
 """
 
@@ -27,6 +28,8 @@ class Happening(Enum):
     RESTARTED = "restarted"
     DELETE_ASKED = "delete asked"
     DELETION_COMPLETE = "deletion complete"
+    HISTORY_KEPT = "history kept"
+    HISTORY_EXPIRED = "history expired"
 
 
 _H = Happening
@@ -51,6 +54,7 @@ TRANSITIONS: Mapping[Phase, Mapping[Happening, Phase]] = {
     Phase.ENDING: {
         _H.SUCCESS_COMPLETE: Phase.SUCCEEDED,
         _H.FAILURE_COMPLETE: Phase.FAILED,
+        _H.RESTARTED: Phase.RUNNING,
         _H.DELETE_ASKED: Phase.DELETING,
     },
     Phase.SUCCEEDED: {
@@ -62,6 +66,10 @@ TRANSITIONS: Mapping[Phase, Mapping[Happening, Phase]] = {
     },
     Phase.DELETING: {
         _H.DELETION_COMPLETE: Phase.DELETED,
+        _H.HISTORY_KEPT: Phase.ARCHIVED,
+    },
+    Phase.ARCHIVED: {
+        _H.HISTORY_EXPIRED: Phase.DELETED,
     },
     Phase.DELETED: {},
 }

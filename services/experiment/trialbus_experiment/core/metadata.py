@@ -1,0 +1,54 @@
+"""The object that an edit leaves: what users wrote, as it stays in the experiment's document."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Object = dict[str, Any]
+
+_OUR_PREFIX = "trialbus.io/"
+_KEPT = ("labels", "annotations")
+MANAGED_FIELDS = "managedFields"
+
+
+def with_kept_metadata(obj: Mapping[str, Any], source: Mapping[str, Any]) -> Object:
+    """A file that is applied says what is to be, not who else may mark the experiment: labels and
+    annotations that it lacks stay. But ours are orders: one that it lacks is withdrawn."""
+    given, old = obj.get("metadata"), source.get("metadata") or {}
+    if not isinstance(given, Mapping):
+        return dict(obj)  # refused later, with the other problems
+    metadata = {**old, **given}
+    for name in _KEPT:
+        new = given.get(name)
+        if new is not None and not isinstance(new, Mapping):
+            continue
+        kept = {key: it for key, it in (old.get(name) or {}).items() if not _is_order(key)}
+        metadata[name] = {**kept, **(new or {})}
+        if not metadata[name]:
+            del metadata[name]
+    return {**obj, "metadata": metadata}
+
+
+def with_managed_fields(source: Mapping[str, Any], fields: list[Object] | None) -> Object:
+    """fields: None or empty: nothing is known of who wrote what."""
+    metadata = {key: it for key, it in source.get("metadata", {}).items() if key != MANAGED_FIELDS}
+    if fields:
+        metadata[MANAGED_FIELDS] = fields
+    return {**source, "metadata": metadata}
+
+
+def with_suspend(source: Mapping[str, Any], suspended: bool) -> Object:
+    spec = {key: it for key, it in source.get("spec", {}).items() if key != "suspend"}
+    return {**source, "spec": {**spec, "suspend": True} if suspended else spec}
+
+
+def same_spec(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether users wrote the same. `suspend` is compared as what it means, elsewhere."""
+    return bool(with_suspend(one, False)["spec"] == with_suspend(other, False)["spec"])
+
+
+def same_metadata(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return bool(one.get("metadata", {}) == other.get("metadata", {}))
+
+
+def _is_order(key: str) -> bool:
+    return key.startswith(_OUR_PREFIX)
