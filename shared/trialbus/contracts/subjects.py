@@ -3,6 +3,7 @@
 events    `trialbus.v1.evt.<namespace>.<experiment>.<aggregate>.<participle>`
 commands  `trialbus.v1.cmd.<namespace>.<experiment>.<verb>`
 metrics   `trialbus.v1.metric.<namespace>.<experiment>.<trial>`
+pushes    `trialbus.v1.push.<namespace>.<experiment>.<trial>`
 logs      `trialbus.v1.log.<host>`             the host percent-encoded: host names hold dots
 
 Publishers, subscribers and people use these *plain* subjects. The event stream stores each event
@@ -25,6 +26,7 @@ DEAD_LETTER_STREAM = "TRIALBUS_DEAD_LETTERS"
 _EVENT = "trialbus.v1.evt"
 _COMMAND = "trialbus.v1.cmd"
 _METRIC = "trialbus.v1.metric"
+_PUSH = "trialbus.v1.push"
 _LOG = "trialbus.v1.log"
 _STORED = "trialbus.v1.part"
 _DEAD = "trialbus.v1.dead"
@@ -78,6 +80,11 @@ def metric(namespace: str, experiment: str, trial: str) -> str:
     return ".".join([_METRIC, _name(namespace), _name(experiment), _name(trial)])
 
 
+def push(namespace: str, experiment: str, trial: str) -> str:
+    """Where metrics are pushed to a trial by who knows its name."""
+    return ".".join([_PUSH, _name(namespace), _name(experiment), _name(trial)])
+
+
 def events(
     *, namespace: str | None = None, experiment: str | None = None, event_type: str | None = None
 ) -> str:
@@ -93,6 +100,10 @@ def commands(verb: str | None = None) -> str:
 
 def metrics() -> str:
     return f"{_METRIC}.*.*.*"
+
+
+def pushes() -> str:
+    return f"{_PUSH}.*.*.*"
 
 
 def log(host: str) -> str:
@@ -119,7 +130,15 @@ def parse_command(subject: str) -> CommandSubject:
 
 
 def parse_metric(subject: str) -> MetricSubject:
-    namespace, experiment, trial = _tokens(subject, _METRIC, 3)
+    return _trial_subject(subject, _METRIC)
+
+
+def parse_push(subject: str) -> MetricSubject:
+    return _trial_subject(subject, _PUSH)
+
+
+def _trial_subject(subject: str, prefix: str) -> MetricSubject:
+    namespace, experiment, trial = _tokens(subject, prefix, 3)
     return MetricSubject(
         namespace=_name(namespace), experiment=_name(experiment), trial=_name(trial)
     )

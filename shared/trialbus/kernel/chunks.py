@@ -1,8 +1,10 @@
 """Metric points as they are stored: an insert-only chain of chunks per run.
 
-A chunk covers the bytes [from_byte, to_byte) of a run's output and is taken only where the chain
-ends, so a repeat is refused and a gap cannot arise. Each carries the summary of the whole run so
-far; the final one is the run's observation.
+A chunk covers the positions [from_byte, to_byte) of its run's chain and is taken only where the
+chain ends, so a repeat is refused and a gap cannot arise. A position is a byte of the run's output
+or a pushed point: what a trial's own code pushes takes its place where the chain ends just then, a
+position for each point. Each chunk carries the summary of the whole run so far; the final one is
+the run's observation.
 """
 
 from dataclasses import dataclass
@@ -33,7 +35,9 @@ class MetricSummary:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """final: the run has ended and nothing follows. final_run: the run's id on the final chunk,
-    None on others (a unique, sparse index finds observations by it)."""
+    None on others (a unique, sparse index finds observations by it). pushed: points that were
+    pushed so far; the chain's output ends at byte to_byte - pushed. push: the key of the push that
+    this chunk holds, None when it is output (a unique, sparse index lets each push in once)."""
 
     id: str
     uid: str
@@ -46,6 +50,8 @@ class Chunk:
     final: bool
     final_run: str | None
     stored_at: float
+    pushed: int = 0
+    push: str | None = None
 
     @property
     def metric_values(self) -> tuple[MetricValues, ...]:

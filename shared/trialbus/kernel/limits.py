@@ -104,6 +104,13 @@ MAX_KNOWN_TAILS = 10_000
 MAX_KNOWN_EXPERIMENTS = 10_000
 # About 40 KB of JSON: well below a message, and one document for many points.
 MAX_CHUNK_POINTS = 1000
+# Names of metrics that a trial may push: every chunk carries a summary of each, about 100 bytes.
+MAX_RUN_METRICS = 256
+# Of a metric: as Katib's database has it.
+MAX_METRIC_NAME_CHARS = 255
+# A push whose commit failed is repeated under its key for this long; then its sender, who waits no
+# longer than for any request, hears of it.
+PUSH_DEADLINE_S = 4.0
 # How often a running trial's output is looked at: a reported line is stored well under 1 s.
 TAIL_INTERVAL_S = 0.2
 # Of a run's output at a time: memory stays small however much is printed.

@@ -89,6 +89,7 @@ async def _connect(
         settings=settings,
         outbox=Outbox(bus, store, clock, telemetry),
         telemetry=telemetry,
+        serves_grpc=True,
     )
 
 

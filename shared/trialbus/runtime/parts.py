@@ -30,7 +30,8 @@ class Nudge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The world of a service, behind ports."""
+    """The world of a service, behind ports. serves_grpc: whether it opens its gRPC port, which it
+    does in a process of its own only."""
 
     bus: Bus
     store: Store
@@ -40,6 +41,7 @@ class Parts:
     outbox: Outbox
     telemetry: Telemetry
     nudge: Nudge = field(default_factory=Nudge)
+    serves_grpc: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

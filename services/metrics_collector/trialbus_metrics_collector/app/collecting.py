@@ -1,20 +1,17 @@
 """Answering reports: fence, extend the chains, commit, and only then say what is stored."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trialbus.contracts.chunks import ChunkReply
-from trialbus.contracts.collections import CHUNKS
-from trialbus.contracts.documents import CHUNK
 from trialbus.kernel.errors import Poison
 from trialbus.kernel.ids import RunKey
+from trialbus.kernel.limits import MAX_COMMIT_RETRIES
 from trialbus.ports.bus import Request
-from trialbus.ports.store import Outcome, Unstorable, Write
 from trialbus.runtime.parts import Parts
+from trialbus_metrics_collector.app.chains import Chains
 from trialbus_metrics_collector.app.experiments import Experiments, Seen
-from trialbus_metrics_collector.app.notices import Notices, notices_of
 from trialbus_metrics_collector.app.reports import RunReport, parse, refused
-from trialbus_metrics_collector.app.tails import Tails
 from trialbus_metrics_collector.core.chain import Accepted, Report, Tail, extend
 from trialbus_metrics_collector.core.fencing import refusal
 
@@ -31,13 +28,11 @@ class Collector:
     """One group of reports at a time. Raises Transient when the store is away: no answer is
     given then, and the senders repeat."""
 
-    def __init__(
-        self, parts: Parts, experiments: Experiments, tails: Tails, notices: Notices
-    ) -> None:
+    def __init__(self, parts: Parts, experiments: Experiments, chains: Chains) -> None:
         self._parts = parts
         self._experiments = experiments
-        self._tails = tails
-        self._notices = notices
+        self._chains = chains
+        self._tails = chains.tails
 
     async def respond(self, requests: Sequence[Request]) -> list[bytes]:
         """The answers, in order."""
@@ -86,21 +81,28 @@ class Collector:
         by_run: dict[RunKey, list[Report]] = {}
         for said in taken.values():
             by_run.setdefault(said.run, []).append(said.report)
-        now = self._parts.clock.now()
         tails = await self._ends(by_run)
-        growths = {
-            str(run): growth
-            for run, reports in by_run.items()
-            if (growth := _first_growth(tails[str(run)], run, reports, now)) is not None
-        }
-        stored, unstorable = await self._commit(growths)
-        for run in stored:
-            self._tails.remember(run, growths[run].tail)
-            tails[run] = growths[run].tail
-        lost = growths.keys() - stored - unstorable.keys()
-        tails |= await self._tails.read(sorted(lost))
-        self._tell([growths[run] for run in stored], seen)
+        unstorable: dict[str, str] = {}
+        for _ in range(MAX_COMMIT_RETRIES):
+            growths = self._growths(by_run, tails)
+            if not growths:
+                break
+            grown = await self._chains.grow(growths, seen)
+            tails |= grown.tails
+            unstorable |= grown.unstorable
+            # Where a push was faster, the report still fits behind it.
+            by_run = {run: reports for run, reports in by_run.items() if str(run) in grown.lost}
         return _Stored(tails=tails, unstorable=unstorable)
+
+    def _growths(
+        self, by_run: Mapping[RunKey, Sequence[Report]], tails: Mapping[str, Tail]
+    ) -> dict[str, Accepted]:
+        now = self._parts.clock.now()
+        found = {
+            str(run): _first_growth(tails[str(run)], run, reports, now)
+            for run, reports in by_run.items()
+        }
+        return {run: growth for run, growth in found.items() if growth is not None}
 
     async def _ends(self, by_run: Mapping[RunKey, Sequence[Report]]) -> dict[str, Tail]:
         """Where the chains end, so far as that matters: the commit has the last word, so a chain
@@ -118,40 +120,12 @@ class Collector:
                 ends[run] = known
         return ends | await self._tails.read(unknown)
 
-    async def _commit(self, growths: Mapping[str, Accepted]) -> tuple[list[str], dict[str, str]]:
-        """Runs whose chunk is stored, in order; and why others can never be."""
-        writes = [
-            Write(base=None, document=CHUNK.encode(growth.chunk)) for growth in growths.values()
-        ]
-        if not writes:
-            return [], {}
-        outcomes: Sequence[Outcome | None]
-        unstorable: dict[str, str] = {}
-        try:
-            outcomes = await self._parts.store.commit(CHUNKS.name, writes)
-        except Unstorable as error:
-            outcomes = error.outcomes
-            unstorable = {
-                run: error.reasons[growth.chunk.id]
-                for run, growth in growths.items()
-                if growth.chunk.id in error.reasons
-            }
-        pairs = zip(growths, outcomes, strict=True)
-        stored = [run for run, outcome in pairs if outcome is Outcome.DONE]
-        self._parts.telemetry.conflicts.inc(len(growths) - len(stored) - len(unstorable))
-        return stored, unstorable
-
-    def _tell(self, stored: Iterable[Accepted], seen: Mapping[str, Seen]) -> None:
-        abouts = {uid: it.about for uid, it in seen.items()}
-        chunks = [growth.chunk for growth in stored]
-        self._notices.add(notices_of(chunks, abouts, self._parts.clock.now()))
-
 
 def _shows_that_it_is_behind(known: Tail, reports: Sequence[Report]) -> bool:
     """A sender that is ahead was told so by another replica; one that asks wants the truth."""
     if any(not report.extends for report in reports):
         return True
-    return not known.final and all(report.from_byte > known.to_byte for report in reports)
+    return not known.final and all(report.from_byte > known.output_byte for report in reports)
 
 
 def _first_growth(
@@ -171,4 +145,4 @@ def _answer(stored: _Stored, run: str) -> bytes:
     if why is not None:
         return refused(why)
     tail = stored.tails[run]
-    return ChunkReply(stored_to=tail.to_byte, final=tail.final).to_bytes()
+    return ChunkReply(stored_to=tail.output_byte, final=tail.final).to_bytes()

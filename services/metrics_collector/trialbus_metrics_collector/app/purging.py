@@ -37,8 +37,9 @@ class Purge:
         return await self._purging.due()
 
     async def _remove(self, uid: str) -> bool:
-        removed = await self._parts.store.delete(CHUNKS.name, Query(prefix=f"{uid}."))
+        prefix = f"{uid}."
+        removed = await self._parts.store.delete(CHUNKS.name, Query(prefix=prefix))
         self._experiments.forget(uid)
-        self._tails.forget(uid)
+        self._tails.forget(prefix)
         self._parts.telemetry.log.debug("purged", uid=uid, chunks=removed)
         return True

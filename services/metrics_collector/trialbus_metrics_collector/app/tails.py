@@ -34,9 +34,9 @@ class Tails:
         if len(self._known) > self._capacity:
             self._known.popitem(last=False)
 
-    def forget(self, uid: str) -> None:
-        """The experiment is gone."""
-        for run in [run for run in self._known if run.startswith(f"{uid}.")]:
+    def forget(self, prefix: str) -> None:
+        """The runs whose ids begin so are gone."""
+        for run in [run for run in self._known if run.startswith(prefix)]:
             del self._known[run]
 
     async def read(self, runs: Iterable[str]) -> dict[str, Tail]:
@@ -55,7 +55,7 @@ class Tails:
                 prefix=f"{run}@",
                 order="-_id",
                 limit=1,
-                fields=("to_byte", "final", "summaries"),
+                fields=("to_byte", "pushed", "final", "summaries"),
             ),
         )
         if not newest:
@@ -63,6 +63,8 @@ class Tails:
         [chunk] = newest
         return Tail(
             to_byte=chunk["to_byte"],
+            # What was stored before there were pushes does not say so.
+            pushed=chunk.get("pushed", 0),
             final=chunk["final"],
             summaries={
                 it.metric: it.summary for it in _SUMMARIES.validate_python(chunk["summaries"])

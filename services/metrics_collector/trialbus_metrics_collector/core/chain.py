@@ -1,10 +1,12 @@
-"""One run's chain of chunks: what a report adds to its end.
+"""One run's chain of chunks: what a report of its output, or a push, adds to its end.
 
-A report is taken only where the chain ends, so repeats and other splits of the same output are
-refused and a gap cannot arise. A sender goes on from the end that it is told.
+A report is taken only where the output ends that is in the chain, so repeats and other splits of
+the same output are refused and a gap cannot arise. A sender goes on from the end that it is told.
+A push is taken wherever the chain ends; its key lets it in once.
 
 Law (property-tested): however a run's output is split, repeated and sent again from the answered
-end, by however many senders and collectors, its points are stored once and in order.
+end, by however many senders and collectors, and whatever is pushed between, its points and those of
+every push are stored once and in order.
 """
 
 import math
@@ -44,12 +46,32 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """Points that came beside the output, at least one. key: the same push has the same."""
+
+    key: str
+    series: tuple[ReportedPoints, ...]
+
+    @property
+    def count(self) -> int:
+        """Positions of the chain that it takes: one for each point."""
+        return sum(len(points.values) for points in self.series)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """The end of a chain. summaries: by metric, of the whole run so far."""
+    """The end of a chain. to_byte: its position. pushed: how many positions before it are pushed
+    points. summaries: by metric, of the whole run so far."""
 
     to_byte: int = 0
+    pushed: int = 0
     final: bool = False
     summaries: Mapping[str, Summary] = field(default_factory=dict)
+
+    @property
+    def output_byte(self) -> int:
+        """The output is in the chain up to here."""
+        return self.to_byte - self.pushed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +84,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlreadyStored:
-    """Nothing to store: the chain is at least this far, or complete, or it was only asked."""
+    """Nothing to store: the output is known this far, or complete, or it was only asked."""
 
     to_byte: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """What lies between the chain's end and the report is missing."""
+    """The output between here and the report is missing."""
 
     to_byte: int
 
@@ -90,26 +112,54 @@ def problem_of(report: Report) -> str | None:
 
 def extend(tail: Tail, run: RunKey, report: Report, now: float) -> Accepted | AlreadyStored | Gap:
     """What becomes of a report without a problem."""
-    if tail.final or report.from_byte < tail.to_byte or not report.extends:
-        return AlreadyStored(to_byte=tail.to_byte)
-    if report.from_byte > tail.to_byte:
-        return Gap(to_byte=tail.to_byte)
+    if tail.final or report.from_byte < tail.output_byte or not report.extends:
+        return AlreadyStored(to_byte=tail.output_byte)
+    if report.from_byte > tail.output_byte:
+        return Gap(to_byte=tail.output_byte)
+    length = report.to_byte - report.from_byte
+    return _grow(tail, run, report.series, now, length=length, final=report.final)
+
+
+def append(tail: Tail, run: RunKey, push: Push, now: float) -> Accepted | None:
+    """What becomes of a push; None: the run has ended, nothing follows."""
+    if tail.final:
+        return None
+    return _grow(tail, run, push.series, now, length=push.count, push=push.key)
+
+
+def _grow(
+    tail: Tail,
+    run: RunKey,
+    reported: Sequence[ReportedPoints],
+    now: float,
+    *,
+    length: int,
+    final: bool = False,
+    push: str | None = None,
+) -> Accepted:
     summaries = dict(tail.summaries)
-    series = tuple(_add(summaries, points) for points in report.series if points.values)
+    series = tuple(_add(summaries, points) for points in reported if points.values)
+    after = Tail(
+        to_byte=tail.to_byte + length,
+        pushed=tail.pushed + (0 if push is None else length),
+        final=final,
+        summaries=summaries,
+    )
     chunk = Chunk(
-        id=chunk_id(str(run), report.from_byte),
+        id=chunk_id(str(run), tail.to_byte),
         uid=run.uid,
         run=str(run),
         version=1,
-        from_byte=report.from_byte,
-        to_byte=report.to_byte,
+        from_byte=tail.to_byte,
+        to_byte=after.to_byte,
         series=series,
         summaries=tuple(MetricSummary(metric=it, summary=summaries[it]) for it in summaries),
-        final=report.final,
-        final_run=str(run) if report.final else None,
+        final=final,
+        final_run=str(run) if final else None,
         stored_at=now,
+        pushed=after.pushed,
+        push=push,
     )
-    after = Tail(to_byte=report.to_byte, final=report.final, summaries=summaries)
     return Accepted(chunk=chunk, tail=after)
 
 

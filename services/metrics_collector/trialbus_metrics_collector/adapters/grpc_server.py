@@ -1,0 +1,30 @@
+"""The gRPC port of the metrics collector."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from trialbus.adapters.grpc import full_name, serve_announced
+from trialbus_metrics_collector.adapters.db_manager import DBManager
+from trialbus_metrics_collector.app.observation_logs import ObservationLogs
+from trialbus_metrics_collector.app.pushes import Pushes
+
+
+async def serve(
+    pushes: Pushes,
+    logs: ObservationLogs,
+    *,
+    ready: Callable[[], bool],
+    host: str,
+    port: int,
+    data_dir: Path,
+) -> None:
+    """For ever. Raises OSError when the address cannot be had."""
+    await serve_announced(
+        "metrics_collector",
+        [DBManager(pushes, logs).handlers()],
+        ready=ready,
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        names=[full_name("DBManager")],
+    )

@@ -1,0 +1,130 @@
+"""What a trial's own code pushes: the trial is found by its name, and its run's chain grows."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trialbus.kernel.errors import NotNow, NotThere, Problem, Refused, TooLarge, Transient
+from trialbus.kernel.limits import (
+    MAX_CHUNK_POINTS,
+    MAX_METRIC_NAME_CHARS,
+    MAX_PROBLEMS,
+    MAX_RUN_METRICS,
+    PUSH_DEADLINE_S,
+)
+from trialbus.runtime.parts import Parts
+from trialbus_metrics_collector.app.appending import Appending, has_ended
+from trialbus_metrics_collector.app.trials import NamedTrial, Trials
+from trialbus_metrics_collector.core.chain import Push, ReportedPoints
+
+_RETRY_DELAY_S = 0.2
+_TIME_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One value of one metric. at: seconds since the epoch; None: now."""
+
+    metric: str
+    value: float
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addressed:
+    """Whom a push is for. namespace and experiment: if given, the trial must be theirs. attempt:
+    which one; None: the newest."""
+
+    trial: str
+    namespace: str | None = None
+    experiment: str | None = None
+    attempt: int | None = None
+
+
+class Pushes:
+    """Answered means stored. Raises NotThere: no such trial. NotNow: its run has ended, or another
+    attempt runs. Refused: a point is wrong, then none is stored. TooLarge: more metrics than a run
+    may have. Transient: the store is away; whether the points are stored is not known then."""
+
+    def __init__(self, parts: Parts, appending: Appending) -> None:
+        self._parts = parts
+        self._appending = appending
+        self._trials = Trials(parts.store)
+
+    async def push(
+        self, addressed: Addressed, points: Sequence[Point], *, push_id: str | None = None
+    ) -> None:
+        """push_id: a repeat under it has no effect, if it is for the same attempt."""
+        _check(points)
+        trial = await self._find(addressed)
+        now = self._parts.clock.now()
+        own = push_id or (self._parts.ids.new_id() if points else "")
+        for number, start in enumerate(range(0, len(points), MAX_CHUNK_POINTS)):
+            key = f"{trial.run}#{own}/{number}"
+            piece = Push(key=key, series=_series(points[start : start + MAX_CHUNK_POINTS], now))
+            await self._patiently(trial, piece)
+
+    async def _find(self, addressed: Addressed) -> NamedTrial:
+        trial = await self._trials.find(addressed.trial)
+        wanted = (addressed.namespace, addressed.experiment)
+        if any(
+            want not in (None, has)
+            for want, has in zip(wanted, (trial.namespace, trial.experiment), strict=True)
+        ):
+            raise NotThere(f"{'/'.join(map(str, wanted))} has no trial {trial.name!r}")
+        if trial.ended:
+            raise has_ended(trial.name)
+        if addressed.attempt not in (None, trial.attempt):
+            why = f"it is at attempt {trial.attempt}, not {addressed.attempt}"
+            raise NotNow([Problem(field=trial.name, message=why)])
+        return trial
+
+    async def _patiently(self, trial: NamedTrial, piece: Push) -> None:
+        """A commit whose result is unknown is repeated: the key lets the push in once."""
+        began = self._parts.clock.monotonic()
+        while True:
+            try:
+                return await self._appending.append(trial.name, trial.run, piece)
+            except Transient:
+                if self._parts.clock.monotonic() - began > PUSH_DEADLINE_S:
+                    raise
+            await self._parts.clock.sleep(_RETRY_DELAY_S)
+
+
+def _check(points: Sequence[Point]) -> None:
+    """Raises Refused with every problem, TooLarge."""
+    if len({point.metric for point in points}) > MAX_RUN_METRICS:
+        raise TooLarge(f"a run has at most {MAX_RUN_METRICS} metrics")
+    problems = [
+        Problem(field=f"points[{number}]", message=message)
+        for number, point in enumerate(points)
+        if (message := _problem(point)) is not None
+    ]
+    if problems:
+        raise Refused(problems[:MAX_PROBLEMS])
+
+
+def _problem(point: Point) -> str | None:
+    if not 0 < len(point.metric) <= MAX_METRIC_NAME_CHARS:
+        return f"a metric's name has 1 to {MAX_METRIC_NAME_CHARS} characters"
+    if "\0" in point.metric:
+        return "a metric's name holds no NUL"
+    if point.at is not None and not math.isfinite(point.at):
+        return "a time must be finite"
+    return None
+
+
+def _series(points: Sequence[Point], now: float) -> tuple[ReportedPoints, ...]:
+    by_metric: dict[str, list[Point]] = {}
+    for point in points:
+        by_metric.setdefault(point.metric, []).append(point)
+    return tuple(
+        ReportedPoints(
+            metric=metric,
+            values=tuple(point.value for point in own),
+            times=tuple(
+                round(now if point.at is None else point.at, _TIME_DIGITS) for point in own
+            ),
+        )
+        for metric, own in by_metric.items()
+    )

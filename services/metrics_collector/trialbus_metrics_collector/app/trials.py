@@ -1,0 +1,78 @@
+"""Trials by name: which run of theirs is meant, and whether it still takes metrics."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from trialbus.contracts.collections import EXPERIMENTS, TRIALS
+from trialbus.contracts.documents import Document
+from trialbus.kernel.errors import NotThere
+from trialbus.kernel.experiment import ExperimentPhase
+from trialbus.kernel.ids import RunKey
+from trialbus.kernel.trial import TrialPhase
+from trialbus.ports.store import Query, Store
+
+_TRIAL_FIELDS = ("uid", "index", "attempt", "phase", "created_at")
+_EXPERIMENT_FIELDS = ("phase", "namespace", "name", "open", "closing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedTrial:
+    """A trial of an experiment that is not deleted. attempt: its newest. ended: counted, so nothing
+    of it is taken any more. written: how it ended stands in its own document."""
+
+    name: str
+    namespace: str
+    experiment: str
+    uid: str
+    index: int
+    attempt: int
+    ended: bool
+    written: bool
+
+    @property
+    def run(self) -> RunKey:
+        return RunKey(self.uid, self.index, self.attempt)
+
+
+class Trials:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def find(self, name: str) -> NamedTrial:
+        """The newest living trial of this name. Raises NotThere."""
+        for document in await self._of_this_name(name):
+            found = await self._store.get_many(
+                EXPERIMENTS.name, [document["uid"]], fields=_EXPERIMENT_FIELDS
+            )
+            experiment = found.get(document["uid"])
+            if experiment is None or experiment["phase"] == ExperimentPhase.DELETED.value:
+                continue
+            return _named(name, document, experiment)
+        raise NotThere(f"there is no trial {name!r}")
+
+    async def _of_this_name(self, name: str) -> list[Document]:
+        """Nearly always one: names are made from ids. The living and the newest come first."""
+        found = await self._store.find(
+            TRIALS.name, Query(equals={"name": name}, fields=_TRIAL_FIELDS)
+        )
+        return sorted(found, key=lambda it: (_is_written(it), -it["created_at"]))
+
+
+def _named(name: str, trial: Document, experiment: Document) -> NamedTrial:
+    key = str(trial["index"])
+    open_trial: dict[str, Any] | None = experiment["open"].get(key)
+    newest = open_trial or experiment["closing"].get(key) or trial
+    return NamedTrial(
+        name=name,
+        namespace=experiment["namespace"],
+        experiment=experiment["name"],
+        uid=trial["uid"],
+        index=trial["index"],
+        attempt=newest["attempt"],
+        ended=open_trial is None,
+        written=_is_written(trial),
+    )
+
+
+def _is_written(trial: Document) -> bool:
+    return bool(trial["phase"] != TrialPhase.CREATED.value)
