@@ -1,4 +1,5 @@
-"""Makes the reference pages out of what the code says of itself: `make generate`.
+"""Makes the reference pages out of what the code says of itself: `make generate`. Also the custom
+resource definitions, out of the models, and the stubs of proto/katib.
 
 Kept by hand: the schema, `id` and `about` in proto/events/<event>.json, and the sentences in
 docs/reference/texts.yaml. The rest of those files and pages follows from the code.
@@ -11,17 +12,21 @@ import inspect
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
+from grpc_tools import protoc  # type: ignore[import-untyped]
 from prometheus_client import Counter, Gauge, Histogram
 from pydantic_core import PydanticUndefined
 
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
+from trialbus.contracts.katib.schemas import KINDS
+from trialbus.contracts.katib.schemas_crd import custom_resource_definition
 from trialbus.kernel import limits
 from trialbus.kernel.catalogue import AlgorithmDescription, StoppingRuleDescription
 from trialbus.kernel.chunks import Chunk
@@ -40,6 +45,9 @@ from trialbus_suggestion.core.catalogue import BUILT_IN
 REPOSITORY = Path(__file__).resolve().parents[1]
 EVENTS = REPOSITORY / "proto/events"
 REFERENCE = REPOSITORY / "docs/reference"
+DEFINITIONS = REPOSITORY / "deploy/crds"
+KATIB_PROTO = REPOSITORY / "proto/katib/api.proto"
+STUBS = REPOSITORY / "shared/trialbus/contracts/katib/stubs"
 LIFE_CYCLE = REPOSITORY / "docs/explanation/experiment-life-cycle.md"
 NOTE = "<!-- Made by docs/generate.py; `make generate` makes it again. -->\n"
 BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
@@ -248,6 +256,45 @@ def life_cycle_diagram() -> str:
     return "".join([*lines, "```\n"])
 
 
+class _PlainDumper(yaml.SafeDumper):
+    """YAML for people: no anchors, lists indented under their names."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+        super().increase_indent(flow, False)
+
+
+def definitions() -> dict[Path, str]:
+    """The custom resource definitions of Katib's kinds, which a cluster takes as they are."""
+    note = NOTE.replace("<!--", "#").replace(" -->", "")
+    return {
+        DEFINITIONS / f"{kind.singular}.yaml": note
+        + yaml.dump(
+            custom_resource_definition(kind), Dumper=_PlainDumper, sort_keys=False, width=100
+        )
+        for kind in KINDS
+    }
+
+
+def stubs() -> dict[Path, str]:
+    """What protoc makes of Katib's gRPC interface: messages and their types, no services."""
+    with tempfile.TemporaryDirectory() as folder:
+        code = protoc.main(
+            [
+                "protoc",
+                f"--proto_path={KATIB_PROTO.parent}",
+                f"--python_out={folder}",
+                f"--pyi_out={folder}",
+                KATIB_PROTO.name,
+            ]
+        )
+        if code:
+            raise ValueError(f"protoc refuses {KATIB_PROTO}: exit code {code}")
+        return {STUBS / made.name: made.read_text() for made in Path(folder).iterdir()}
+
+
 def between_marks(page: str, made: str) -> str:
     """The page with the part between the marks made anew."""
     before, _, rest = page.partition(BEGIN)
@@ -279,7 +326,7 @@ def generated() -> dict[Path, str]:
         head = f"{NOTE}# {title}\n\n{texts['introductions'][name]}\n"
         files[REFERENCE / f"{name}.md"] = head + body
     files[LIFE_CYCLE] = between_marks(LIFE_CYCLE.read_text(), life_cycle_diagram())
-    return files
+    return files | definitions() | stubs()
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from copy import deepcopy
 from functools import cache
 from typing import Any
 
+from trialbus.contracts.katib.models import API_VERSION
 from trialbus.contracts.katib.openapi_meta import META, meta_schemas, reference, type_fields
 from trialbus.contracts.katib.openapi_operations import (
     discovery_path,
@@ -40,11 +41,17 @@ def openapi_v3() -> Document:
 
 
 def _object_schema(kind: Kind) -> Json:
+    """Beside the structural schema: what a client must send, as no definition of custom resources
+    may say it."""
     schema = deepcopy(structural_schema(kind))
-    schema["properties"]["metadata"] = reference(
-        f"{META}ObjectMeta", "Name, namespace, labels and annotations."
-    )
-    return schema | {"x-kubernetes-group-version-kind": [group_version_kind(kind.name)]}
+    fields = schema["properties"]
+    fields["apiVersion"]["enum"] = [API_VERSION]
+    fields["kind"]["enum"] = [kind.name]
+    fields["metadata"] = reference(f"{META}ObjectMeta", "Name, namespace, labels and annotations.")
+    return schema | {
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "x-kubernetes-group-version-kind": [group_version_kind(kind.name)],
+    }
 
 
 def _list_schema(kind: Kind) -> Json:
