@@ -40,6 +40,22 @@ Namespace = Annotated[
         "--namespace", "-n", help="Without it: default, or the only one that has the name."
     ),
 ]
+MapImage = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-image",
+        metavar="IMAGE=DIR",
+        help="Folder that stands for a container image. May be given again.",
+    ),
+]
+MapPath = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-path",
+        metavar="IMAGE_PATH=LOCAL_PATH",
+        help="Where a path of container images lies here. May be given again.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT")]
 
@@ -59,12 +75,15 @@ def run(
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="Where the file names none.")
     ] = None,
+    map_image: MapImage = None,
+    map_path: MapPath = None,
     data_dir: DataDir = None,
     url: Url = None,
 ) -> None:
     """Run an experiment to its end, with all that it needs."""
-    from trialbus.cli import running
+    from trialbus.cli import mappings, running
 
+    mappings.take_mappings(map_image or (), map_path or (), url=url)
     code = running.run(
         file,
         data_dir=data_dir,
@@ -78,10 +97,13 @@ def run(
 
 
 @app.command()
-def up(data_dir: DataDir = None, url: Url = None) -> None:
+def up(
+    map_image: MapImage = None, map_path: MapPath = None, data_dir: DataDir = None, url: Url = None
+) -> None:
     """Start a stack that stays; does nothing if it runs already."""
-    from trialbus.cli import stack_commands
+    from trialbus.cli import mappings, stack_commands
 
+    mappings.take_mappings(map_image or (), map_path or (), url=url)
     stack_commands.up(data_dir, url)
 
 

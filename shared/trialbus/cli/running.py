@@ -15,6 +15,7 @@ from typing import NoReturn, TextIO
 from trialbus.cli.api import Api, experiment_path
 from trialbus.cli.failures import FAILED, INTERRUPTED, OK, NotFound, StackGone
 from trialbus.cli.invocation import command_line, this_command
+from trialbus.cli.mappings import notes_on_mappings
 from trialbus.cli.progress import Progress, summary
 from trialbus.cli.reading import ExperimentFile, read_experiment
 from trialbus.cli.stacks import api_of, connect, data_folder, going_up, on_stack
@@ -70,6 +71,7 @@ def _stack(data_dir: Path | None, url: str | None, out: TextIO, *, keep_up: bool
     if not stack_file.is_held(folder):
         _say(out, f"starting nats-server, mongod and the services on {folder}")
     with using_stack(folder, keep_up=keep_up) as status:
+        _say(sys.stderr, *notes_on_mappings(status, folder))
         yield api_of(status, folder)
 
 

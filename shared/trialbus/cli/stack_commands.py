@@ -10,6 +10,7 @@ import typer
 from trialbus.cli import starting
 from trialbus.cli.api import path_of
 from trialbus.cli.failures import FAILED, OK, CommandFailed
+from trialbus.cli.mappings import notes_on_mappings
 from trialbus.cli.stacks import (
     api_of,
     connect,
@@ -29,6 +30,8 @@ def up(data_dir: Path | None, url: str | None) -> None:
     folder = data_folder(data_dir)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = starting.keep_up(folder)
+    for line in notes_on_mappings(found, folder):
+        typer.echo(line, err=True)
     typer.echo(f"the stack on {folder} is up: {found.http}")
 
 

@@ -1,6 +1,6 @@
 """A container's process as one machine runs it: with its folders, programs and paths there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,7 +63,7 @@ def localised(process: JobProcess, env: Mapping[str, str], around: Surroundings)
     )
 
 
-def command_problems(template: TrialTemplate, images: LocalImages) -> Sequence[Problem]:
+def command_problems(template: TrialTemplate, images: LocalImages) -> tuple[Problem, ...]:
     """What a Job lacks to be run here with these images. For a template that keeps all rules."""
     process = read_job(template)
     if process.command:

@@ -43,6 +43,8 @@ class Stack:
     ) -> None:
         self._folder = folder
         self._owned = owned
+        self._image_map = stack_file.mapping_in(os.environ, stack_file.IMAGE_MAP)
+        self._path_map = stack_file.mapping_in(os.environ, stack_file.PATH_MAP)
         self._fork_server = fork_server
         self._names = tuple(services)
         self._servers: dict[str, Kept] = {}
@@ -145,6 +147,8 @@ class Stack:
             pid=os.getpid(),
             data_dir=str(self._folder),
             owned=self._owned,
+            image_map=self._image_map,
+            path_map=self._path_map,
             services={name: service.status for name, service in self._services.items()},
             servers={
                 name: ProcessStatus(pid=kept.pid, state=kept.state.value, restarts=kept.restarts)

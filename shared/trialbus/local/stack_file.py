@@ -9,7 +9,7 @@ last.
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +19,9 @@ LOCK = "stack.lock"
 USERS = "stack.users"
 EXCLUSIVE = fcntl.LOCK_EX
 SHARED = fcntl.LOCK_SH
+# Settings of the services that a stack keeps from its start to its end.
+IMAGE_MAP = "TRIALBUS_IMAGE_MAP"
+PATH_MAP = "TRIALBUS_PATH_MAP"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,8 @@ class ProcessStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackStatus:
-    """Addresses are URLs but `grpc`, which is host:port. owned: it ends with the last `run`."""
+    """Addresses are URLs but `grpc`, which is host:port. owned: it ends with the last `run`.
+    image_map, path_map: what stands for images and their paths."""
 
     http: str
     grpc: str
@@ -44,10 +48,20 @@ class StackStatus:
     owned: bool = False
     services: dict[str, ProcessStatus] = field(default_factory=dict)
     servers: dict[str, ProcessStatus] = field(default_factory=dict)
+    image_map: dict[str, str] = field(default_factory=dict)
+    path_map: dict[str, str] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
         return all(each.state == "ready" for each in self.services.values())
+
+
+def mapping_in(environ: Mapping[str, str], variable: str) -> dict[str, str]:
+    """A setting with names and values. Raises ValueError."""
+    found = json.loads(environ.get(variable) or "{}")
+    if not isinstance(found, dict):
+        raise ValueError("must be a JSON object")  # noqa: TRY004 - a wrong text, not a wrong type
+    return {str(name): str(value) for name, value in found.items()}
 
 
 def write(folder: Path, status: StackStatus) -> None:

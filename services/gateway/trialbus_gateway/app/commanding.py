@@ -12,8 +12,11 @@ from trialbus.contracts.katib.spec import parse_experiment
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Poison, Problem, Refused, Transient
 from trialbus.kernel.limits import REQUEST_TIMEOUT_S
+from trialbus.kernel.local_processes import command_problems
+from trialbus.kernel.spec import TrialTemplate
 from trialbus.ports.bus import Request
 from trialbus.runtime.parts import Parts
+from trialbus.runtime.templates import local_images
 from trialbus_gateway.app.documents import Documents, check_name
 from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
 
@@ -45,6 +48,7 @@ class Commanding:
     ) -> None:
         self._parts = parts
         self._catalogue = catalogue
+        self._images = local_images(parts.settings)
         self._documents = Documents(parts.store)
         self._deadline_s = deadline_s
         self._attempt_s = attempt_s
@@ -66,6 +70,8 @@ class Commanding:
         if (parsed.namespace, parsed.name) != (namespace, name):
             message = f"the object is {parsed.namespace}/{parsed.name}, not {namespace}/{name}"
             raise Refused([Problem(field="metadata.name", message=message)])
+        if problems := self._unstartable(parsed.spec.template):
+            raise Refused(problems)
         before = await self._living_uid(namespace, name)
         command = Command(
             id=command_id or self._parts.ids.new_id(),
@@ -75,6 +81,12 @@ class Commanding:
         )
         accepted = await self._send(namespace, name, Verb.APPLY, command)
         return Accepted(id=accepted.id, uid=accepted.uid, created=accepted.uid != before)
+
+    def _unstartable(self, template: TrialTemplate | None) -> tuple[Problem, ...]:
+        """Of a Job that would run here: a file alone does not say what images are."""
+        if template is None or template.trial_spec.get("kind") != "Job":
+            return ()
+        return command_problems(template, self._images)
 
     async def tell(
         self,

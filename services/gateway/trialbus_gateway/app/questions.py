@@ -6,6 +6,7 @@ from typing import Any
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.templates import DefaultTemplate
 from trialbus.runtime.parts import Parts
+from trialbus.runtime.templates import local_images
 from trialbus_gateway.app.answers import (
     metrics_answer,
     progress_answer,
@@ -34,6 +35,7 @@ class Questions:
         self._parts = parts
         self._default = default
         self._interpreter = interpreter
+        self._images = local_images(parts.settings)
         self._following = following
         self._documents = Documents(parts.store)
         self._listing = Listing(parts.store)
@@ -78,7 +80,11 @@ class Questions:
         process = None
         if state.best is not None:
             process = process_of(
-                state, state.best, default=self._default, interpreter=self._interpreter
+                state,
+                state.best,
+                default=self._default,
+                interpreter=self._interpreter,
+                images=self._images,
             )
         return progress_answer(state, count_trials(state, len(running[state.id])), process)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import BestTrial, Experiment, OpenState
+from trialbus.kernel.images import NO_IMAGES, LocalImages
 from trialbus.kernel.templates import DefaultTemplate, TrialIdentity, render_command
 
 
@@ -49,7 +50,12 @@ def count_trials(state: Experiment, running: int) -> TrialCounts:
 
 
 def process_of(
-    state: Experiment, best: BestTrial, *, default: DefaultTemplate, interpreter: str
+    state: Experiment,
+    best: BestTrial,
+    *,
+    default: DefaultTemplate,
+    interpreter: str,
+    images: LocalImages = NO_IMAGES,
 ) -> Process | None:
     """None for a template that is no process (an object of a cluster)."""
     identity = TrialIdentity(namespace=state.namespace, experiment=state.name, name=best.name)
@@ -60,6 +66,7 @@ def process_of(
             best.assignments,
             interpreter=interpreter,
             working_dir=state.spec.working_dir,
+            images=images,
         )
     except Refused:
         return None
