@@ -82,6 +82,17 @@ class JsonMetricReader(JsonLineReader):
                 yield name, number_of(value), at
 
 
+def json_names_in(data: bytes) -> list[str]:
+    """The keys of all numbers in these lines, each once, in order."""
+    names: dict[str, None] = {}
+    for line in data.split(b"\n"):
+        for name, value in (json_object(line) or {}).items():
+            is_number = isinstance(value, float | str) and number_of(value) is not None
+            if is_number and name != TIMESTAMP:
+                names[name] = None
+    return list(names)
+
+
 def json_object(line: bytes) -> dict[str, Json] | None:
     """None: the line is no JSON object. Numbers are floats."""
     try:

@@ -113,6 +113,22 @@ MAX_METRIC_NAME_CHARS = 255
 PUSH_DEADLINE_S = 4.0
 # How often a running trial's output is looked at: a reported line is stored well under 1 s.
 TAIL_INTERVAL_S = 0.2
+# How often a running trial's endpoint is asked for its metrics.
+SCRAPE_INTERVAL_S = 2.0
+# It serves nobody else, so a longer answer means that it hangs.
+SCRAPE_TIMEOUT_S = 5.0
+# One answer of such an endpoint: parsing more would keep other trials waiting.
+MAX_SCRAPE_BYTES = 1024 * 1024
+# Of an event file at a time: about 1,000 events.
+EVENT_BLOCK_BYTES = 64 * 1024
+# A longer record of an event file is passed over: scalars need a hundred bytes.
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+# Names of other metrics that are told when the objective is missing.
+MAX_NAMES_SEEN = 10
+# How much of a trial's output or file is looked through for such names.
+NAMES_LOOK_BYTES = 256 * 1024
+# After its trial a custom collector has this long to report and to end; then it is stopped.
+CUSTOM_COLLECTOR_DEADLINE_S = 60.0
 # Of a run's output at a time: memory stays small however much is printed.
 READ_BLOCK_BYTES = 1024 * 1024
 

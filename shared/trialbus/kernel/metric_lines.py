@@ -28,6 +28,7 @@ _NUMBER = (
     r"|(?:[Nn][Aa][Nn]|[Ii][Nn][Ff](?:[Ii][Nn][Ii][Tt][Yy])?)(?!\w))"
 )
 _WHOLE_NUMBER = re.compile(_NUMBER, re.ASCII)
+_ANY_METRIC = re.compile(rf"(?<![\w|-])([\w|-]++)\s*+=\s*+{_NUMBER}", re.ASCII)
 _COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
 # Cursor movements, erasures, window titles: they part words, so a space takes their place.
 _CONTROL = re.compile(
@@ -75,6 +76,31 @@ def _two_groups(text: str) -> GoRegexp:
     if len(expression.top_groups) < 2:
         raise GoRegexpError("a metrics format must have two top subexpressions, name and value")
     return expression
+
+
+def described(formats: Sequence[str], metric: str) -> str:
+    """What is looked for in a line, for people."""
+    return " or ".join(
+        f"lines like {metric}=0.9"
+        if text == DEFAULT_METRIC_FORMAT
+        else f"what matches the filter {text}"
+        for text in formats or (DEFAULT_METRIC_FORMAT,)
+    )
+
+
+def names_in(data: bytes, metric_filter: MetricFilter) -> list[str]:
+    """The names of all metrics in these lines, each once, in order."""
+    names: dict[str, None] = {}
+    for line in data.replace(b"\r", b"\n").split(b"\n"):
+        text = line[:MAX_LINE_BYTES].decode("utf-8", "replace")
+        if metric_filter.default:
+            names |= dict.fromkeys(match[1] for match in _ANY_METRIC.finditer(text))
+        for expression in metric_filter.expressions:
+            name_group, value_group = expression.top_groups[:2]
+            for match in islice(expression.matches(text), MAX_LINE_MATCHES):
+                if _WHOLE_NUMBER.fullmatch((match[value_group] or "").strip()):
+                    names[(match[name_group] or "").strip()] = None
+    return list(names)
 
 
 class LineParser(LineReader):

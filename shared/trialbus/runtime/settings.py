@@ -67,6 +67,11 @@ class Settings(BaseSettings):
         limits.SWEEP_INTERVAL_S,
         description="How often a service looks for what a lost hint would have started, seconds.",
     )
+    scrape_interval_s: float = Field(
+        limits.SCRAPE_INTERVAL_S,
+        description="How often the endpoint of a trial is asked for its metrics, seconds "
+        "(PrometheusMetric).",
+    )
     kill_grace_s: float = Field(
         limits.KILL_GRACE_S, description="From SIGTERM to SIGKILL of a stopped trial, seconds."
     )
