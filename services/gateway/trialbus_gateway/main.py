@@ -1,13 +1,16 @@
 """Composition root of the gateway."""
 
 import asyncio
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 from trialbus.adapters.http import health_routes, serving
 from trialbus.runtime.catalogue import load_catalogue
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
+from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter
 from trialbus_gateway.adapters.addresses import announce
-from trialbus_gateway.adapters.grpc_health import serving_grpc
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
@@ -43,9 +46,17 @@ async def build(parts: Parts) -> Behaviour:
     )
 
     async def listen() -> None:
+        # Loaded here, in the gateway's own process: gRPC does not survive a fork.
+        forwarding: Any = import_module("trialbus_gateway.adapters.grpc_forwarding")
         async with (
             serving(app, host=settings.host, port=settings.http_port) as http_port,
-            serving_grpc(ready, host=settings.host, port=settings.grpc_port) as grpc_port,
+            forwarding.serving_katib(
+                ready,
+                host=settings.host,
+                port=settings.grpc_port,
+                data_dir=settings.data_dir,
+                given=grpc_addresses(settings),
+            ) as grpc_port,
         ):
             announce(
                 settings.data_dir, host=settings.host, http_port=http_port, grpc_port=grpc_port
@@ -58,6 +69,15 @@ async def build(parts: Parts) -> Behaviour:
                 await changes.close()
 
     return Behaviour(tasks=(listen,))
+
+
+def grpc_addresses(settings: Settings) -> Mapping[str, str]:
+    """By service, "" where it announces itself."""
+    return {
+        "metrics_collector": settings.metrics_collector_grpc,
+        "suggestion": settings.suggestion_grpc,
+        "early_stopping": settings.early_stopping_grpc,
+    }
 
 
 service = ServiceDefinition(name="gateway", owns=(), build=build)

@@ -23,6 +23,10 @@ KILL_GRACE_S = 10.0
 ORPHAN_KILL_DEADLINE_S = 10.0
 # One command or metric chunk over the bus; the sender repeats with the same id.
 REQUEST_TIMEOUT_S = 5.0
+# A gRPC call whose client sets no deadline.
+GRPC_DEADLINE_S = 120.0
+# The gateway waits so long for the service that a gRPC call is for: it may be starting again.
+GRPC_REACH_DEADLINE_S = 10.0
 # A message whose handler died is given out again after this long.
 ACK_WAIT_S = 30.0
 # Draining at SIGTERM: finish what is in hand, then leave.

@@ -1,7 +1,7 @@
 """A gRPC server with the standard health service, which says whether the service can work now."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -34,9 +34,11 @@ async def serving_grpc(
     host: str,
     port: int,
     names: Collection[str] = (),
+    parts: Mapping[str, Callable[[], bool]] | None = None,
 ) -> AsyncIterator[int]:
     """Serves while the context is open; gives the port (a free one for port 0). names: what the
-    health service is asked about, beside "" and Katib's name of the health service itself.
+    health service is asked about, beside "" and Katib's name of the health service itself. parts:
+    names of what may be ready or not by itself.
 
     Raises OSError when the address cannot be had.
     """
@@ -45,10 +47,10 @@ async def serving_grpc(
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     server.add_generic_rpc_handlers(tuple(handlers))
     bound = _bind(server, host, port)
-    told = ("", _KATIB_HEALTH_NAME, *names)
-    await _say(servicer, told, ready())
+    told = dict.fromkeys(("", _KATIB_HEALTH_NAME, *names), ready) | dict(parts or {})
+    said = await _say(servicer, told, {})
     await server.start()
-    watching = asyncio.create_task(_watch(servicer, told, ready), name="grpc health")
+    watching = asyncio.create_task(_watch(servicer, told, said), name="grpc health")
     try:
         yield bound
     finally:
@@ -85,17 +87,24 @@ def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
 
 
 async def _watch(
-    servicer: health.HealthServicer, names: Collection[str], ready: Callable[[], bool]
+    servicer: health.HealthServicer,
+    told: Mapping[str, Callable[[], bool]],
+    said: Mapping[str, bool],
 ) -> None:
-    said = ready()
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        if ready() != said:
-            said = not said
-            await _say(servicer, names, said)
+        said = await _say(servicer, told, said)
 
 
-async def _say(servicer: health.HealthServicer, names: Collection[str], is_ready: bool) -> None:
+async def _say(
+    servicer: health.HealthServicer,
+    told: Mapping[str, Callable[[], bool]],
+    said: Mapping[str, bool],
+) -> dict[str, bool]:
+    """Tell what is not as it was said before; what is said now."""
     status = health_pb2.HealthCheckResponse
-    for name in names:
-        await servicer.set(name, status.SERVING if is_ready else status.NOT_SERVING)
+    now = {name: is_ready() for name, is_ready in told.items()}
+    for name, is_ready in now.items():
+        if said.get(name) != is_ready:
+            await servicer.set(name, status.SERVING if is_ready else status.NOT_SERVING)
+    return now

@@ -1,0 +1,167 @@
+"""The gRPC port: every call of Katib's API goes, as the bytes that came, to the service that owns
+what it is about; the health service says who can work now."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+from trialbus.adapters.grpc import announced, full_name, open_channel, serving_grpc
+from trialbus.kernel.errors import Transient
+from trialbus.kernel.limits import GRPC_DEADLINE_S, GRPC_REACH_DEADLINE_S
+
+# Who answers for what.
+OWNERS: Mapping[str, str] = {
+    "DBManager": "metrics_collector",
+    "Suggestion": "suggestion",
+    "EarlyStopping": "early_stopping",
+}
+# What the probes of Katib's own images ask for.
+_PROBED_SUGGESTION = "manager.v1beta1.Suggestion"
+_LOOK_EVERY_S = 0.1
+# Calls under way on a connection that is given up.
+_CLOSE_GRACE_S = 60.0
+
+
+class Owner:
+    """A way to one service. given: its address from the settings, "" if it announces itself."""
+
+    def __init__(self, service: str, *, given: str, data_dir: Path) -> None:
+        self.service = service
+        self._given = given
+        self._data_dir = data_dir
+        self._address: str | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str | None:
+        """Where it listens now; None: it has not said so, or has gone."""
+        return self._given or announced(self._data_dir, self.service)
+
+    async def reach(self, within_s: float) -> grpc.aio.Channel:
+        """A connection that stands: nothing is sent before, so that nothing is sent twice. Raises
+        Transient when there is none in time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s
+        while True:
+            channel = self._current()
+            if channel is None:
+                await asyncio.sleep(_LOOK_EVERY_S)
+            elif await _stands(channel):
+                return channel
+            if loop.time() >= deadline:
+                where = f"at {self._address}" if self._address else "anywhere"
+                raise Transient(f"the service {self.service} does not listen {where}")
+
+    def _current(self) -> grpc.aio.Channel | None:
+        address = self.address
+        if address != self._address:
+            self._leave()
+            self._address = address
+            self._channel = None if address is None else open_channel(address)
+        return self._channel
+
+    def _leave(self) -> None:
+        if self._channel is not None:
+            closing = asyncio.ensure_future(self._channel.close(_CLOSE_GRACE_S))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        for task in self._closing:
+            task.cancel()
+        if self._channel is not None:
+            await self._channel.close()
+
+
+async def _stands(channel: grpc.aio.Channel) -> bool:
+    """Whether it is connected, or gets so in the time of one look."""
+    ready = grpc.ChannelConnectivity.READY
+    state = channel.get_state(try_to_connect=True)
+    if state is not ready:
+        try:
+            async with asyncio.timeout(_LOOK_EVERY_S):
+                await channel.wait_for_state_change(state)
+        except TimeoutError:
+            return False
+    return channel.get_state() is ready
+
+
+class Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Knows the services, not their methods: an owner answers for what it does not have."""
+
+    def __init__(self, owners: Mapping[str, Owner]) -> None:
+        self._owners = {full_name(name): owner for name, owner in owners.items()}
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler | None:
+        method = handler_call_details.method
+        owner = self._owners.get(method.rpartition("/")[0].removeprefix("/"))
+        if owner is None:
+            return None
+
+        async def forward(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            return await _forward(owner, method, request, context)
+
+        return grpc.unary_unary_rpc_method_handler(forward)
+
+
+async def _forward(
+    owner: Owner, method: str, request: bytes, context: grpc.aio.ServicerContext
+) -> bytes:
+    """The client's deadline holds for all of it."""
+    left = context.time_remaining()
+    within_s = GRPC_DEADLINE_S if left is None or math.isinf(left) else left
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    try:
+        channel = await owner.reach(min(within_s, GRPC_REACH_DEADLINE_S))
+        ask = channel.unary_unary(method)
+        return bytes(await ask(request, timeout=max(deadline - loop.time(), 0.0)))
+    except Transient as error:
+        code, details = grpc.StatusCode.UNAVAILABLE, f"a server is away, try again: {error}"
+    except grpc.aio.AioRpcError as error:
+        code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNAVAILABLE and "try again" not in details:
+            details = f"the service {owner.service} went away, try again: {details}"
+    await context.abort(code, details)
+    raise AssertionError("abort raises")
+
+
+@asynccontextmanager
+async def serving_katib(
+    ready: Callable[[], bool],
+    *,
+    host: str,
+    port: int,
+    data_dir: Path,
+    given: Mapping[str, str],
+) -> AsyncIterator[int]:
+    """Serves while the context is open; gives the port (a free one for port 0). given: addresses
+    of services from the settings.
+
+    Raises OSError when the address cannot be had.
+    """
+    owners = {
+        name: Owner(service, given=given.get(service, ""), data_dir=data_dir)
+        for name, service in OWNERS.items()
+    }
+
+    def reaches(owner: Owner) -> Callable[[], bool]:
+        return lambda: ready() and owner.address is not None
+
+    parts = {full_name(name): reaches(owner) for name, owner in owners.items()}
+    parts[_PROBED_SUGGESTION] = parts[full_name("Suggestion")]
+    serving = serving_grpc([Forwarding(owners)], ready=ready, host=host, port=port, parts=parts)
+    try:
+        async with serving as bound:
+            yield bound
+    finally:
+        for owner in owners.values():
+            await owner.close()
