@@ -2,7 +2,7 @@
 
 from trialbus.kernel.errors import NotThere, TooLarge
 
-__all__ = ["AnotherByNow", "NotThere", "TooLarge", "Unreadable"]
+__all__ = ["AnotherByNow", "Expired", "NotThere", "TooLarge", "Unreadable"]
 
 
 class Unreadable(Exception):
@@ -11,3 +11,7 @@ class Unreadable(Exception):
 
 class AnotherByNow(Exception):
     """The command was meant for an experiment that has been deleted since."""
+
+
+class Expired(Exception):
+    """What is asked for was known once: ask for the present state."""

@@ -24,13 +24,18 @@ class Objects:
     async def experiment(self, state: Experiment) -> Object:
         """With the names of its trials, as far as Katib's status lists go."""
         running = await self._documents.running([state])
+        names = await self.names_by_phase(state)
+        return experiment_view(state, running=running[state.id], trials_by_phase=names)
+
+    async def names_by_phase(self, state: Experiment) -> dict[TrialPhase, list[str]]:
+        """Of its newest trials, oldest first."""
         found = await self._documents.newest_trials(
             state, MAX_STATUS_NAMES, fields=("name", "phase")
         )
         names: dict[TrialPhase, list[str]] = {}
         for document in found:
             names.setdefault(TrialPhase(document["phase"]), []).append(str(document["name"]))
-        return experiment_view(state, running=running[state.id], trials_by_phase=names)
+        return names
 
     async def experiments(self, states: Sequence[Experiment]) -> list[Object]:
         """Without the names of ended trials."""

@@ -21,7 +21,7 @@ from trialbus.kernel.experiment import (
 from trialbus.kernel.ids import trial_name
 from trialbus.kernel.limits import MAX_STATUS_NAMES
 from trialbus.kernel.measurements import format_value
-from trialbus.kernel.run import Run
+from trialbus.kernel.run import Run, RunPhase, StopReason
 from trialbus.kernel.spec import ResumePolicy
 from trialbus.kernel.templates import TrialIdentity, render_object
 from trialbus.kernel.trial import Assignment, MetricValues, Trial, TrialPhase
@@ -124,6 +124,15 @@ def trial_view(trial: Trial, experiment: Experiment, run: Run | None = None) -> 
         "spec": _trial_spec(trial, experiment),
         "status": {name: value for name, value in status.items() if value is not None},
     }
+
+
+def shows_running(trial: Trial, run: Run) -> bool:
+    """Whether a Trial is told to be running. It still is when its run is over and what it observed
+    is not counted yet; it is not when the run was suspended or lost, and comes again."""
+    if trial.ended or run.started_at is None:
+        return False
+    over = run.phase is RunPhase.FINISHED and run.stop_reason != StopReason.SUSPENDED
+    return over or run.phase is RunPhase.RUNNING
 
 
 def _experiment_metadata(experiment: Experiment) -> Object:
@@ -258,7 +267,7 @@ def _conditions(conditions: Conditions) -> list[Object]:
 
 def _trial_conditions(trial: Trial, run: Run | None) -> Conditions:
     """An open trial's document does not say that it runs: its run does."""
-    if trial.ended or run is None or run.ended or run.started_at is None:
+    if run is None or run.started_at is None or not shows_running(trial, run):
         return trial.conditions
     return set_condition(
         trial.conditions,

@@ -1,0 +1,78 @@
+"""What a look at experiments reads: their open trials, how those run, and what ended lately."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trialbus.contracts.collections import RUNS, TRIALS
+from trialbus.contracts.documents import RUN, TRIAL
+from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.ids import run_id, trial_id
+from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.trial import Trial
+from trialbus.ports.store import Query, Store
+
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """open, runs: by trial id, of open trials. ended: by uid, since the watermark."""
+
+    open: Mapping[str, Trial]
+    runs: Mapping[str, Run]
+    ended: Mapping[str, Sequence[Trial]]
+
+    def trials(self, state: Experiment) -> list[Trial]:
+        """The open ones that have documents, and those that ended."""
+        ids = (trial_id(state.id, int(key)) for key in state.open)
+        found = [self.open[key] for key in ids if key in self.open]
+        return [*self.ended.get(state.id, ()), *found]
+
+    def running(self, state: Experiment) -> frozenset[int]:
+        """Indices of the open trials that run."""
+        runs = ((int(key), self.runs.get(trial_id(state.id, int(key)))) for key in state.open)
+        return frozenset(
+            index for index, run in runs if run is not None and run.phase is RunPhase.RUNNING
+        )
+
+
+async def read_facts(
+    store: Store, states: Sequence[Experiment], watermarks: Mapping[str, int]
+) -> Facts:
+    """watermarks: by uid, the finish number up to which nothing is news."""
+    keys = {
+        trial_id(state.id, int(key)): run_id(state.id, int(key), open_.attempt)
+        for state in states
+        for key, open_ in state.open.items()
+    }
+    runs = await store.get_many(RUNS.name, list(keys.values()))
+    trials = await store.get_many(TRIALS.name, list(keys))
+    # After the open ones: a trial that ends in between is found here.
+    ended = {
+        state.id: await _ended(store, state.id, watermarks[state.id])
+        for state in states
+        if state.finished > watermarks[state.id]
+    }
+    return Facts(
+        open={key: TRIAL.decode(document) for key, document in trials.items()},
+        runs={key: RUN.decode(runs[run]) for key, run in keys.items() if run in runs},
+        ended=ended,
+    )
+
+
+async def _ended(store: Store, uid: str, watermark: int) -> list[Trial]:
+    trials: list[Trial] = []
+    while True:
+        query = Query(
+            equals={"uid": uid}, above={"finished": watermark}, order="finished", limit=_PAGE
+        )
+        found = [TRIAL.decode(document) for document in await store.find(TRIALS.name, query)]
+        trials += found
+        if len(found) < _PAGE:
+            return trials
+        watermark = found[-1].finished or watermark
+
+
+def watermark_of(state: Experiment) -> int:
+    """Up to here the documents of ended trials are written."""
+    return min((it.finished for it in state.closing.values()), default=state.finished + 1) - 1

@@ -1,0 +1,78 @@
+"""What changed lately, in order: bounded, so that who lags too far behind must read anew."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+Object = dict[str, Any]
+Labels = Mapping[str, str]
+
+
+class Kind(StrEnum):
+    """Katib's kinds, by their names in paths."""
+
+    EXPERIMENTS = "experiments"
+    SUGGESTIONS = "suggestions"
+    TRIALS = "trials"
+
+
+class ChangeType(StrEnum):
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """view: the object with its new resourceVersion; of a deleted one its last state, as far as it
+    is known. before: its labels before the change, None when it was not there."""
+
+    tick: int
+    type: ChangeType
+    kind: Kind
+    view: Object
+    before: Labels | None
+
+
+class Forgotten(Exception):
+    """The log does not reach back to this tick, or never gave it out."""
+
+
+class ChangeLog:
+    """start: the tick at which nothing had changed yet."""
+
+    def __init__(self, start: int, capacity: int) -> None:
+        self._capacity = capacity
+        # All changes after this tick are here.
+        self._floor = start
+        self._changes: list[Change] = []
+
+    @property
+    def newest(self) -> int:
+        return self._changes[-1].tick if self._changes else self._floor
+
+    def append(self, change: Change) -> None:
+        self._changes.append(change)
+        if len(self._changes) > 2 * self._capacity:
+            # Now and then, so that an append costs little.
+            self._floor = self._changes[self._capacity - 1].tick
+            del self._changes[: self._capacity]
+
+    def knows(self, tick: int) -> bool:
+        if tick == self._floor:
+            return True
+        place = bisect_right(self._changes, tick, key=_tick)
+        return place > 0 and self._changes[place - 1].tick == tick
+
+    def after(self, tick: int, limit: int) -> Sequence[Change]:
+        """The next ones, oldest first. Raises Forgotten."""
+        if not self.knows(tick):
+            raise Forgotten
+        place = bisect_right(self._changes, tick, key=_tick)
+        return self._changes[place : place + limit]
+
+
+def _tick(change: Change) -> int:
+    return change.tick
