@@ -35,7 +35,7 @@ class Place:
         """What the collector reads of a run, which is the run's own; None: no file."""
         if collector.path is None:
             return None
-        inside = _inside(collector.path)
+        inside = inside(collector.path)
         return MetricsFile(
             path=collector.path.path, local=f"{self.runs_folder}/{run}/{PRIVATE_FOLDER}/{inside}"
         )
@@ -83,10 +83,10 @@ def _folders(collector: MetricsCollectorSpec) -> tuple[str, ...]:
     """Those that a container would find: the collector's own, or that of its file."""
     if collector.path is None:
         return ()
-    inside = _inside(collector.path)
+    inside = inside(collector.path)
     return (inside if collector.path.kind is PathKind.DIRECTORY else posixpath.dirname(inside),)
 
 
-def _inside(path: MetricsPath) -> str:
+def inside(path: MetricsPath) -> str:
     """Relative to the private folder, which no `..` leaves."""
     return posixpath.normpath("/" + path.path.lstrip("/")).lstrip("/")
