@@ -35,10 +35,8 @@ class Place:
         """What the collector reads of a run, which is the run's own; None: no file."""
         if collector.path is None:
             return None
-        inside = inside(collector.path)
-        return MetricsFile(
-            path=collector.path.path, local=f"{self.runs_folder}/{run}/{PRIVATE_FOLDER}/{inside}"
-        )
+        private = f"{self.runs_folder}/{run}/{PRIVATE_FOLDER}"
+        return MetricsFile(path=collector.path.path, local=f"{private}/{inside(collector.path)}")
 
 
 def plan_of(
@@ -83,8 +81,8 @@ def _folders(collector: MetricsCollectorSpec) -> tuple[str, ...]:
     """Those that a container would find: the collector's own, or that of its file."""
     if collector.path is None:
         return ()
-    inside = inside(collector.path)
-    return (inside if collector.path.kind is PathKind.DIRECTORY else posixpath.dirname(inside),)
+    path = inside(collector.path)
+    return (path if collector.path.kind is PathKind.DIRECTORY else posixpath.dirname(path),)
 
 
 def inside(path: MetricsPath) -> str:
