@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 # Characters of file names: a path begins after and ends before none of them.
-_NAME = r"\w.+~@%-"
+_NAME = r"\w.+~@%\-"
 # Nor does it begin inside a longer path, or after a variable or pattern of a shell.
 _BEFORE = rf"(?<![{_NAME}/\}})\]*?])"
 _AFTER = rf"(?![{_NAME}])"
