@@ -1,10 +1,9 @@
 """An Experiment of Katib becomes a specification, or is refused with every problem at once.
 
-The table of rules, by their numbers in Katib's validation webhook, is tests/data/katib.
+The rules one by one, by their numbers in Katib's validation webhook: test_katib_rules_table.py.
 """
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,53 +12,25 @@ import yaml
 
 from trialbus.contracts.katib.spec import ParsedExperiment, parse_experiment
 from trialbus.contracts.yaml_input import load_document
-from trialbus.kernel.catalogue import (
-    AlgorithmDescription,
-    Catalogue,
-    Setting,
-    StoppingRuleDescription,
-)
+from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.objective import ObjectiveType, Strategy
 from trialbus.kernel.space_rules import Parameter
 from trialbus.kernel.spec import AtGoal, CollectorKind, ResumePolicy
 from trialbus.runtime import catalogue as runtime_catalogue
+from trialbus.testkit.katib_cases import CATALOGUE, Object, put
 from trialbus_early_stopping.core.catalogue import MEDIAN_STOP
 from trialbus_suggestion.core.catalogue import BAYESIAN_OPTIMIZATION, RANDOM
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TYPES = frozenset({"double", "int", "discrete", "categorical"})
-SEED = Setting(name="random_state", kind="int", check=lambda v: v >= 0, message="must be >= 0")
-CATALOGUE = Catalogue(
-    algorithms={
-        "random": AlgorithmDescription(
-            name="random",
-            settings=(SEED,),
-            parameter_types=TYPES,
-            distributions=frozenset({"uniform", "logUniform", "normal", "logNormal"}),
-        ),
-        "bayesianoptimization": AlgorithmDescription(
-            name="bayesianoptimization",
-            parameter_types=TYPES - {"discrete"},
-            distributions=frozenset({"uniform"}),
-        ),
-    },
-    stopping_rules={
-        "medianstop": StoppingRuleDescription(
-            name="medianstop", settings=(Setting(name="start_step", kind="int"),)
-        )
-    },
-)
+# Katib's own have a test of their own.
+OUR_EXAMPLES = [path for path in sorted(EXAMPLES.rglob("*.yaml")) if path.parent.name != "katib"]
 BUILT_IN = Catalogue(
     algorithms={"random": RANDOM, "bayesianoptimization": BAYESIAN_OPTIMIZATION},
     stopping_rules={"medianstop": MEDIAN_STOP},
 )
-Object = dict[str, Any]
 DATA = Path(__file__).parents[1] / "data" / "katib"
 VALID = (DATA / "valid.yaml").read_text()
-RULES: list[Object] = yaml.safe_load((DATA / "broken-rules.yaml").read_text())
-JOB_SUCCESS = 'status.conditions.#(type=="Complete")#|#(status=="True")#'
-JOB_FAILURE = 'status.conditions.#(type=="Failed")#|#(status=="True")#'
 
 
 def valid() -> Object:
@@ -77,47 +48,7 @@ def problems(obj: object, **options: Any) -> dict[str, str]:
     return {problem.field: problem.message for problem in caught.value.problems}
 
 
-def at(obj: Object, path: str) -> Any:
-    node: Any = obj
-    for part in filter(None, path.replace("[", ".").replace("]", "").split(".")):
-        node = node[int(part)] if part.isdigit() else node[part]
-    return node
-
-
-def put(path: str, value: Any) -> Callable[[Object], None]:
-    """Set a field; the value `DELETE` removes it."""
-    parent, _, last = path.rpartition(".")
-
-    def change(obj: Object) -> None:
-        node = at(obj, parent)
-        if value is DELETE:
-            del node[last]
-        else:
-            node[last] = value
-
-    return change
-
-
-DELETE = object()
 SPACE = "spec.parameters[0].feasibleSpace"
-
-
-def change(obj: Object, case: Object) -> None:
-    """Apply what a case says about the valid object."""
-    for path, value in case.get("set", {}).items():
-        put(path, value)(obj)
-    for path in case.get("remove", ()):
-        put(path, DELETE)(obj)
-    for path, value in case.get("append", {}).items():
-        at(obj, path).append(value)
-
-
-@pytest.mark.parametrize("case", RULES, ids=lambda case: f"{case['rule']} {case['field']}")
-def test_a_broken_rule_is_named_by_its_field(case: Object) -> None:
-    obj = valid()
-    change(obj, case)
-    found = problems_list(obj)
-    assert any(field == case["field"] and case["words"] in words for field, words in found), found
 
 
 MAIN = "spec.trialTemplate.trialSpec.spec.template.spec.containers[0]"
@@ -144,7 +75,7 @@ def test_what_is_too_long_is_named_by_its_field(
 ) -> None:
     obj = valid()
     obj["spec"]["metricsCollectorSpec"] = {"source": {"filter": {}}}
-    put(path, value)(obj)
+    put(obj, path, value)
     assert words in problems(obj)[field]
 
 
@@ -181,15 +112,8 @@ def test_a_mistake_is_shown_with_what_would_be_right(
     path: str, value: object, field: str, message: str
 ) -> None:
     obj = valid()
-    put(path, value)(obj)
+    put(obj, path, value)
     assert problems(obj)[field] == message
-
-
-def test_rule_18_a_template_is_required_only_without_a_default_one() -> None:
-    obj = valid()
-    del obj["spec"]["trialTemplate"]
-    assert parse(obj).spec.template is None
-    assert list(problems(obj, default_template_allowed=False)) == ["spec.trialTemplate"]
 
 
 def test_rule_13_and_the_others_are_reported_together_with_those_of_shape() -> None:
@@ -286,42 +210,6 @@ def test_a_valid_experiment_is_taken_in() -> None:
     }
 
 
-# default, change, path in `source`, value
-DEFAULTS: list[tuple[Callable[[Object], None], str, Any]] = [
-    (put("spec.parallelTrialCount", DELETE), "spec.parallelTrialCount", 3),
-    (put("metadata.namespace", DELETE), "metadata.namespace", "default"),
-    (put("spec.suspend", False), "spec.resumePolicy", "Never"),
-    (
-        put("spec.objective.type", "maximize"),
-        "spec.objective.metricStrategies",
-        [{"name": "loss", "value": "max"}, {"name": "accuracy", "value": "max"}],
-    ),
-    (
-        put("spec.objective.metricStrategies", [{"name": "accuracy", "value": "latest"}]),
-        "spec.objective.metricStrategies",
-        [{"name": "accuracy", "value": "latest"}, {"name": "loss", "value": "min"}],
-    ),
-    (put("spec.suspend", False), "spec.trialTemplate.successCondition", JOB_SUCCESS),
-    (put("spec.suspend", False), "spec.trialTemplate.failureCondition", JOB_FAILURE),
-    (put("spec.suspend", False), "spec.metricsCollectorSpec", {"collector": {"kind": "StdOut"}}),
-    (put("spec.suspend", False), f"{SPACE}.distribution", "uniform"),
-    (
-        put("spec.parameters[1].feasibleSpace.distribution", ""),
-        "spec.parameters[1].feasibleSpace.distribution",
-        "uniform",
-    ),
-]
-
-
-@pytest.mark.parametrize(("change", "path", "value"), DEFAULTS)
-def test_what_is_left_out_is_filled_in_as_katib_does(
-    change: Callable[[Object], None], path: str, value: Any
-) -> None:
-    obj = valid()
-    change(obj)
-    assert at(parse(obj).source, path) == value
-
-
 def test_no_limit_and_no_goal_have_no_default() -> None:
     obj = valid()
     for field in ("maxTrialCount", "maxFailedTrialCount"):
@@ -338,7 +226,7 @@ def test_the_result_parses_to_itself() -> None:
     assert again == first
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OUR_EXAMPLES, ids=lambda path: path.stem)
 def test_the_examples_are_valid(path: Path) -> None:
     document = load_document(path.read_bytes())
     parsed = parse_experiment(document, catalogue=BUILT_IN, base_dir=path.parent)
