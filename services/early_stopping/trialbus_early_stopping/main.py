@@ -1,18 +1,38 @@
 """Composition root of the stopping service."""
 
+from functools import partial
+from importlib import import_module
+from typing import Any
+
 from trialbus.contracts.collections import EVIDENCE
 from trialbus.kernel.events import heard_by
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, ServiceDefinition
+from trialbus_early_stopping.app.asked_stops import AskedStops
+from trialbus_early_stopping.app.fixed_rules import FixedRules
 from trialbus_early_stopping.app.reacting import StoppingReactor
 
 _NAME = "early_stopping"
 
 
 async def build(parts: Parts) -> Behaviour:
-    """Judges running trials at each of their reports."""
+    """Judges running trials at each of their reports, and stops those that others have judged."""
     reactor = StoppingReactor(parts)
     return Behaviour(
-        reactor=Reactor(listens=heard_by(_NAME), react=reactor.react, sweep=reactor.sweep)
+        reactor=Reactor(listens=heard_by(_NAME), react=reactor.react, sweep=reactor.sweep),
+        tasks=(partial(_serve_grpc, parts),) if parts.serves_grpc else (),
+    )
+
+
+async def _serve_grpc(parts: Parts) -> None:
+    """Loaded here, in the service's own process: gRPC does not survive a fork."""
+    server: Any = import_module("trialbus_early_stopping.adapters.early_stopping")
+    await server.serve(
+        FixedRules(parts.store),
+        AskedStops(parts),
+        ready=lambda: parts.bus.connected and parts.store.connected,
+        host=parts.settings.host,
+        port=parts.settings.grpc_port,
+        data_dir=parts.settings.data_dir,
     )
 
 

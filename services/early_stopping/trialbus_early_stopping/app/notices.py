@@ -8,7 +8,6 @@ from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus.kernel.run import StopReason
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
 from trialbus_early_stopping.app.views import WatchedExperiment
-from trialbus_early_stopping.core.catalogue import MEDIAN_STOP
 
 # About 500 bytes each, so that a notice is far smaller than a message may be.
 _VERDICTS_PER_NOTICE = 100
@@ -37,8 +36,13 @@ def _notice(experiment: WatchedExperiment, group: Sequence[RunEvidence], now: fl
         at=now,
         reason=StopReason.EARLY_STOPPED.value,
         message="; ".join(messages)[:MAX_MESSAGE_CHARS],
-        data={"rule": MEDIAN_STOP.name, "trials": [_told(it) for it in group]},
+        data={"rule": _rule(experiment), "trials": [_told(it) for it in group]},
     )
+
+
+def _rule(experiment: WatchedExperiment) -> str:
+    rule = experiment.spec.early_stopping
+    return "" if rule is None else rule.name
 
 
 def _told(run: RunEvidence) -> dict[str, Any]:

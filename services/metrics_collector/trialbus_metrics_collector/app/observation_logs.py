@@ -9,9 +9,9 @@ from trialbus.contracts.documents import Document
 from trialbus.kernel.errors import NotNow, NotThere, Problem
 from trialbus.kernel.ids import chunk_id, trial_id
 from trialbus.ports.store import Query, Store
+from trialbus.runtime.named_trials import NamedTrials
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.tails import Tails
-from trialbus_metrics_collector.app.trials import Trials
 
 _FIELDS = ("from_byte", "to_byte", "series")
 _PAGE_CHUNKS = 64
@@ -43,7 +43,7 @@ class ObservationLogs:
     def __init__(self, parts: Parts, tails: Tails) -> None:
         self._store: Store = parts.store
         self._tails = tails
-        self._trials = Trials(parts.store)
+        self._trials = NamedTrials(parts.store)
 
     async def read(self, trial: str, wanted: Wanted) -> list[Row]:
         """All rows that are wanted, by time; of one time as they were reported. Raises NotThere,

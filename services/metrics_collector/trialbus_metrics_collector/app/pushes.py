@@ -12,9 +12,9 @@ from trialbus.kernel.limits import (
     MAX_RUN_METRICS,
     PUSH_DEADLINE_S,
 )
+from trialbus.runtime.named_trials import NamedTrial, NamedTrials
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.appending import Appending, has_ended
-from trialbus_metrics_collector.app.trials import NamedTrial, Trials
 from trialbus_metrics_collector.core.chain import Push, ReportedPoints
 
 _RETRY_DELAY_S = 0.2
@@ -49,7 +49,7 @@ class Pushes:
     def __init__(self, parts: Parts, appending: Appending) -> None:
         self._parts = parts
         self._appending = appending
-        self._trials = Trials(parts.store)
+        self._trials = NamedTrials(parts.store)
 
     async def push(
         self, addressed: Addressed, points: Sequence[Point], *, push_id: str | None = None

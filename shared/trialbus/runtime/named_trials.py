@@ -1,4 +1,4 @@
-"""Trials by name: which run of theirs is meant, and whether it still takes metrics."""
+"""Trials by name, for those who know nothing else of them: Katib's gRPC API has no namespaces."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,8 @@ _EXPERIMENT_FIELDS = ("phase", "namespace", "name", "open", "closing")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedTrial:
-    """A trial of an experiment that is not deleted. attempt: its newest. ended: counted, so nothing
-    of it is taken any more. written: how it ended stands in its own document."""
+    """A trial of an experiment that is not deleted. attempt: its newest. phase: CREATED until it is
+    counted. written: that it has ended stands in its own document too."""
 
     name: str
     namespace: str
@@ -26,20 +26,24 @@ class NamedTrial:
     uid: str
     index: int
     attempt: int
-    ended: bool
+    phase: TrialPhase
     written: bool
 
     @property
     def run(self) -> RunKey:
         return RunKey(self.uid, self.index, self.attempt)
 
+    @property
+    def ended(self) -> bool:
+        return self.phase is not TrialPhase.CREATED
 
-class Trials:
+
+class NamedTrials:
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def find(self, name: str) -> NamedTrial:
-        """The newest living trial of this name. Raises NotThere."""
+        """The newest living trial of this name. Raises NotThere, Transient."""
         for document in await self._of_this_name(name):
             found = await self._store.get_many(
                 EXPERIMENTS.name, [document["uid"]], fields=_EXPERIMENT_FIELDS
@@ -60,16 +64,17 @@ class Trials:
 
 def _named(name: str, trial: Document, experiment: Document) -> NamedTrial:
     key = str(trial["index"])
-    open_trial: dict[str, Any] | None = experiment["open"].get(key)
-    newest = open_trial or experiment["closing"].get(key) or trial
+    is_open: dict[str, Any] | None = experiment["open"].get(key)
+    closing: dict[str, Any] | None = experiment["closing"].get(key)
+    phase = TrialPhase.CREATED.value if is_open else (closing or trial)["phase"]
     return NamedTrial(
         name=name,
         namespace=experiment["namespace"],
         experiment=experiment["name"],
         uid=trial["uid"],
         index=trial["index"],
-        attempt=newest["attempt"],
-        ended=open_trial is None,
+        attempt=(is_open or closing or trial)["attempt"],
+        phase=TrialPhase(phase),
         written=_is_written(trial),
     )
 
