@@ -7,6 +7,7 @@ from typing import Any
 
 from trialbus.cli.failures import REFUSED, CommandFailed
 from trialbus.contracts.katib.spec import parse_experiment
+from trialbus.contracts.katib.template_sources import TemplatesElsewhere
 from trialbus.contracts.yaml_input import load_document
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.limits import MAX_YAML_BYTES
@@ -36,7 +37,12 @@ def read_experiment(file: str, namespace: str | None = None) -> ExperimentFile:
         document = load_document(_read(path))
         if namespace is not None:
             document = _placed(document, namespace)
-        parsed = parse_experiment(document, catalogue=load_catalogue(), base_dir=folder)
+        parsed = parse_experiment(
+            document,
+            catalogue=load_catalogue(),
+            base_dir=folder,
+            templates=TemplatesElsewhere(),
+        )
     except Refused as refusal:
         lines = [f"  {problem}" for problem in refusal.problems]
         raise CommandFailed([f"{shown} is refused:", *lines], REFUSED) from refusal

@@ -11,6 +11,7 @@ from trialbus.contracts.commands import NOT_THERE, Command, Verb
 from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.contracts.envelope import CommandReply
 from trialbus.contracts.katib.spec import parse_experiment
+from trialbus.contracts.katib.template_sources import KeptTemplates
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Poison, Problem, Refused, Transient
 from trialbus.kernel.experiment import GONE_PHASES, Experiment, ExperimentPhase
@@ -18,6 +19,7 @@ from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_REMEMBERED_COMMANDS
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
+from trialbus.runtime.template_folder import template_folder
 from trialbus_experiment.core.commands import Applied, create, delete, edit, suspend
 from trialbus_experiment.core.metadata import (
     MANAGED_FIELDS,
@@ -56,6 +58,7 @@ class Commanding:
     def __init__(self, parts: Parts, catalogue: Catalogue) -> None:
         self._parts = parts
         self._catalogue = catalogue
+        self._templates = template_folder(parts.settings)
 
     async def respond(self, requests: Sequence[Request]) -> Sequence[bytes]:
         """One `CommandReply` for each, in order."""
@@ -97,7 +100,7 @@ class Commanding:
         now = self._parts.clock.now()
         if document is None:
             if asked.verb is Verb.APPLY and asked.command.revision in (None, NOT_THERE):
-                applied = self._applied(asked, {})
+                applied = self._applied(asked, None)
                 return _Wanted(state=create(applied, now), base=None)
             missing = f"there is no experiment {asked.alive_name}"
             raise Refused([Problem(field="metadata.name", message=missing)])
@@ -129,7 +132,7 @@ class Commanding:
     def _changed(self, asked: _Asked, state: Experiment, now: float) -> Experiment:
         match asked.verb:
             case Verb.APPLY:
-                applied = self._applied(asked, state.source)
+                applied = self._applied(asked, state)
                 # The folder of the file is no part of what was tuned: the first one stays.
                 spec = replace(applied.spec, working_dir=state.spec.working_dir)
                 return edit(state, replace(applied, spec=spec), now).state
@@ -138,13 +141,17 @@ class Commanding:
             case Verb.SUSPEND | Verb.RESUME:
                 return suspend(state, now, suspended=asked.verb is Verb.SUSPEND).state
 
-    def _applied(self, asked: _Asked, source: Mapping[str, Any]) -> Applied:
-        """source: the object that is there."""
+    def _applied(self, asked: _Asked, there: Experiment | None) -> Applied:
+        source: Mapping[str, Any] = {} if there is None else there.source
         command = asked.command
         if command.object is None:
             raise Refused([Problem(field="object", message="an Experiment object is needed")])
         wanted = command.object if command.exact else with_kept_metadata(command.object, source)
-        parsed = parse_experiment(wanted, catalogue=self._catalogue)
+        parsed = parse_experiment(
+            wanted,
+            catalogue=self._catalogue,
+            templates=KeptTemplates(there, self._templates),
+        )
         if (parsed.namespace, parsed.name) != (asked.namespace, asked.name):
             raise Refused(
                 [

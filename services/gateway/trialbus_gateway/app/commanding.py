@@ -1,6 +1,6 @@
 """Commands over the bus: repeated under one id until they are answered."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic_core import PydanticSerializationError
@@ -8,14 +8,17 @@ from pydantic_core import PydanticSerializationError
 from trialbus.contracts import subjects
 from trialbus.contracts.commands import Command, Verb
 from trialbus.contracts.envelope import CommandReply
-from trialbus.contracts.katib.spec import parse_experiment
+from trialbus.contracts.katib.spec import ParsedExperiment, parse_experiment
+from trialbus.contracts.katib.template_sources import KeptTemplates
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Poison, Problem, Refused, Transient
+from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.limits import REQUEST_TIMEOUT_S
 from trialbus.kernel.local_processes import command_problems
 from trialbus.kernel.spec import TrialTemplate
 from trialbus.ports.bus import Request
 from trialbus.runtime.parts import Parts
+from trialbus.runtime.template_folder import template_folder
 from trialbus.runtime.templates import local_images
 from trialbus_gateway.app.documents import Documents, check_name
 from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
@@ -28,11 +31,28 @@ _LAST_PAUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """created: the experiment was not there before."""
+    """created: the experiment was not there before. changed: there was anything to do."""
 
     id: str
     uid: str
     created: bool = False
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Under which a command is obeyed, and how.
+
+    uid: only this experiment. revision: only if nobody has edited it since. exact: labels and
+    annotations that the object lacks go. managed_fields: Kubernetes', to be kept with it.
+    dry_run: it is judged completely, and nothing is written.
+    """
+
+    uid: str | None = None
+    revision: int | None = None
+    exact: bool = False
+    managed_fields: list[dict[str, Any]] | None = None
+    dry_run: bool = False
 
 
 class Commanding:
@@ -49,6 +69,7 @@ class Commanding:
         self._parts = parts
         self._catalogue = catalogue
         self._images = local_images(parts.settings)
+        self._templates = template_folder(parts.settings)
         self._documents = Documents(parts.store)
         self._deadline_s = deadline_s
         self._attempt_s = attempt_s
@@ -66,13 +87,17 @@ class Commanding:
         """Raises Refused with every problem; the experiment service judges again."""
         check_name("namespace", namespace)
         check_name("name", name)
-        parsed = parse_experiment(experiment, catalogue=self._catalogue)
+        before = await self._living(namespace, name)
+        parsed = parse_experiment(
+            experiment,
+            catalogue=self._catalogue,
+            templates=KeptTemplates(before, self._templates),
+        )
         if (parsed.namespace, parsed.name) != (namespace, name):
             message = f"the object is {parsed.namespace}/{parsed.name}, not {namespace}/{name}"
             raise Refused([Problem(field="metadata.name", message=message)])
         if problems := self._unstartable(parsed.spec.template):
             raise Refused(problems)
-        before = await self._living_uid(namespace, name)
         command = Command(
             id=command_id or self._parts.ids.new_id(),
             object=experiment,
@@ -80,7 +105,9 @@ class Commanding:
             uid=uid,
         )
         accepted = await self._send(namespace, name, Verb.APPLY, command)
-        return Accepted(id=accepted.id, uid=accepted.uid, created=accepted.uid != before)
+        return Accepted(
+            id=accepted.id, uid=accepted.uid, created=before is None or accepted.uid != before.id
+        )
 
     def _unstartable(self, template: TrialTemplate | None) -> tuple[Problem, ...]:
         """Of a Job that would run here: a file alone does not say what images are."""
@@ -95,19 +122,26 @@ class Commanding:
         verb: Verb,
         *,
         command_id: str | None = None,
-        uid: str | None = None,
+        only: Conditions = Conditions(),
+        keep_history: bool = False,
     ) -> Accepted:
         """Any command without an object, to the experiment that has the name now."""
         state = await self._documents.living(namespace, name)
-        if uid not in (None, state.id):
+        if only.uid not in (None, state.id):
             raise AnotherByNow(f"{namespace}/{name} is another experiment by now")
-        # Bound to this one, so that a repeat never reaches a namesake.
-        command = Command(id=command_id or self._parts.ids.new_id(), uid=state.id)
+        command = Command(
+            id=command_id or self._parts.ids.new_id(),
+            # Bound to this one, so that a repeat never reaches a namesake.
+            uid=state.id,
+            revision=only.revision,
+            dry_run=only.dry_run,
+            keep_history=keep_history,
+        )
         return await self._send(namespace, name, verb, command)
 
-    async def _living_uid(self, namespace: str, name: str) -> str | None:
+    async def _living(self, namespace: str, name: str) -> Experiment | None:
         try:
-            return (await self._documents.living(namespace, name)).id
+            return await self._documents.living(namespace, name)
         except NotThere:
             return None
 
@@ -121,7 +155,7 @@ class Commanding:
         if not reply.accepted:
             problems = [Problem(field=it.field, message=it.message) for it in reply.problems]
             raise Refused(problems or [Problem(field="", message=reply.message)])
-        return Accepted(id=reply.id or command.id, uid=reply.uid or "")
+        return Accepted(id=reply.id or command.id, uid=reply.uid or "", changed=reply.changed)
 
     async def _answered(self, request: Request) -> CommandReply:
         """Raises Transient when the deadline comes first: what became of it is not known."""

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from trialbus.contracts.yaml_input import load_document
 from trialbus.kernel.errors import Problem, Refused
+from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import is_name
 from trialbus.kernel.job_templates import TEMPLATE_FIELD, TRIAL_SPEC_FIELD
-from trialbus.kernel.spec import ExperimentSpec
+from trialbus.kernel.spec import TrialTemplate
 
 Json = Any
 # Its text, YAML or JSON, or the object. None: it cannot be seen from here; who runs the experiment
@@ -56,18 +57,17 @@ class TemplatesElsewhere:
 
 
 class KeptTemplates:
-    """The template that a living experiment was created with; any other comes from `others`."""
+    """The template that the living experiment was created with, if there is one; any other comes
+    from `others`."""
 
-    def __init__(
-        self,
-        source: Mapping[str, Json],
-        spec: ExperimentSpec,
-        others: TemplateSource | None,
-    ) -> None:
-        written = (source.get("spec") or {}).get("trialTemplate") or {}
-        self._reference = _reference(written.get("configMap") or {})
-        self._template = spec.template
+    def __init__(self, experiment: Experiment | None, others: TemplateSource | None) -> None:
+        self._reference: TemplateReference | None = None
+        self._template: TrialTemplate | None = None
         self._others = others
+        if experiment is not None:
+            written = (experiment.source.get("spec") or {}).get("trialTemplate") or {}
+            self._reference = _reference(written.get("configMap") or {})
+            self._template = experiment.spec.template
 
     def find(self, reference: TemplateReference) -> Template:
         if reference == self._reference and self._template is not None:
