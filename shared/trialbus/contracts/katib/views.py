@@ -1,33 +1,45 @@
 """What the store holds -> Katib's v1beta1 objects, as people and clients see them.
 
 Lists of names are complete up to `MAX_STATUS_NAMES`, then the newest; counters are always exact.
-Like Katib's they leave out what is empty or zero. A view shares parts with the document that it is
-of: read it, do not change it.
+Like Katib's they leave out what is empty or zero, but for a completionTime that is yet to come,
+which is null (a Suggestion never has one). They keep to the models in models.py. A view shares
+parts with the document that it is of: read it, do not change it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from trialbus.contracts.katib.models import API_VERSION
+from trialbus.contracts.katib.suggestion_views import suggested, suggestion_view
 from trialbus.contracts.katib.times import rfc3339, rfc3339_or_none
-from trialbus.kernel.conditions import Condition, Conditions, set_condition
-from trialbus.kernel.errors import Refused
-from trialbus.kernel.experiment import (
-    SCHEDULING_PHASES,
-    BestTrial,
-    Experiment,
-    ExperimentPhase,
+from trialbus.contracts.katib.view_parts import (
+    Object,
+    copied_metadata,
+    owner_of,
+    shown_assignments,
+    shown_conditions,
+    spec_of,
+    without_empty,
 )
+from trialbus.kernel.conditions import Conditions, set_condition
+from trialbus.kernel.errors import Refused
+from trialbus.kernel.experiment import BestTrial, Experiment
 from trialbus.kernel.ids import trial_name
 from trialbus.kernel.limits import MAX_STATUS_NAMES
 from trialbus.kernel.measurements import format_value
 from trialbus.kernel.run import Run, RunPhase, StopReason
-from trialbus.kernel.spec import ResumePolicy
 from trialbus.kernel.templates import TrialIdentity, render_object
-from trialbus.kernel.trial import Assignment, MetricValues, Trial, TrialPhase
+from trialbus.kernel.trial import MetricValues, Trial, TrialPhase
 
-Json = Any
-Object = dict[str, Json]
+__all__ = [
+    "EXPERIMENT_LABEL",
+    "UNAVAILABLE",
+    "ended_lists",
+    "experiment_view",
+    "shows_running",
+    "suggested",
+    "suggestion_view",
+    "trial_view",
+]
 
 EXPERIMENT_LABEL = "katib.kubeflow.org/experiment"
 UNAVAILABLE = "unavailable"
@@ -59,43 +71,8 @@ def experiment_view(
         "apiVersion": API_VERSION,
         "kind": "Experiment",
         "metadata": _experiment_metadata(experiment),
-        "spec": _spec(experiment),
+        "spec": spec_of(experiment),
         "status": _experiment_status(experiment, running, trials_by_phase or {}),
-    }
-
-
-def suggestion_view(experiment: Experiment, trials: Sequence[Trial] = ()) -> Object:
-    """The Suggestion of an experiment. trials: the newest ones, oldest first."""
-    spec = _spec(experiment)
-    status: Object = {
-        "startTime": rfc3339_or_none(experiment.started_at),
-        "conditions": _conditions(_suggestion_conditions(experiment)),
-        "suggestionCount": experiment.next_index,
-        "suggestions": [
-            {"name": trial.name, "parameterAssignments": _assignments(trial.assignments)}
-            for trial in trials[-MAX_STATUS_NAMES:]
-        ],
-    }
-    wanted: Object = {
-        "algorithm": spec.get("algorithm"),
-        "earlyStopping": spec.get("earlyStopping"),
-        "requests": _requests(experiment),
-        "resumePolicy": experiment.spec.resume_policy.value,
-    }
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Suggestion",
-        "metadata": {
-            **_copied_metadata(experiment),
-            "name": experiment.name,
-            "namespace": experiment.namespace,
-            "uid": f"{experiment.id}.suggestion",
-            "resourceVersion": str(experiment.version),
-            "creationTimestamp": rfc3339(experiment.created_at),
-            "ownerReferences": [_owner(experiment)],
-        },
-        "spec": _without_empty(wanted),
-        "status": _without_empty(status),
     }
 
 
@@ -105,10 +82,11 @@ def trial_view(trial: Trial, experiment: Experiment, run: Run | None = None) -> 
     status: Object = {
         "startTime": rfc3339(trial.created_at if started_at is None else started_at),
         "completionTime": rfc3339_or_none(trial.completed_at),
-        "conditions": _conditions(_trial_conditions(trial, run)),
-        "observation": _observation(trial, experiment),
+        "conditions": shown_conditions(_trial_conditions(trial, run)),
     }
-    labels = {**_copied_metadata(experiment).get("labels", {}), EXPERIMENT_LABEL: experiment.name}
+    if (observation := _observation(trial, experiment)) is not None:
+        status["observation"] = observation
+    labels = {**copied_metadata(experiment).get("labels", {}), EXPERIMENT_LABEL: experiment.name}
     return {
         "apiVersion": API_VERSION,
         "kind": "Trial",
@@ -119,10 +97,10 @@ def trial_view(trial: Trial, experiment: Experiment, run: Run | None = None) -> 
             "resourceVersion": str(trial.version),
             "creationTimestamp": rfc3339(trial.created_at),
             "labels": labels,
-            "ownerReferences": [_owner(experiment)],
+            "ownerReferences": [owner_of(experiment)],
         },
         "spec": _trial_spec(trial, experiment),
-        "status": {name: value for name, value in status.items() if value is not None},
+        "status": status,
     }
 
 
@@ -147,31 +125,6 @@ def _experiment_metadata(experiment: Experiment) -> Object:
     }
 
 
-def _copied_metadata(experiment: Experiment) -> Object:
-    """Labels and annotations go from an experiment to its Suggestion and trials."""
-    metadata = experiment.source.get("metadata", {})
-    return {name: metadata[name] for name in ("labels", "annotations") if metadata.get(name)}
-
-
-def _owner(experiment: Experiment) -> Object:
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Experiment",
-        "name": experiment.name,
-        "uid": experiment.id,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
-def _spec(experiment: Experiment) -> Object:
-    """As applied, with defaults; it may have been suspended and resumed by command since."""
-    spec = dict(experiment.source.get("spec", {}))
-    if experiment.spec.suspend or "suspend" in spec:
-        spec["suspend"] = experiment.spec.suspend
-    return spec
-
-
 def _experiment_status(
     experiment: Experiment,
     running: Collection[int],
@@ -182,7 +135,7 @@ def _experiment_status(
     waiting = [name for index, name in names.items() if index not in running]
     status: Object = {
         "startTime": rfc3339_or_none(experiment.started_at),
-        "conditions": _conditions(experiment.conditions),
+        "conditions": shown_conditions(experiment.conditions),
         "currentOptimalTrial": _optimal_trial(experiment.best, experiment),
         "runningTrialList": run_now[-MAX_STATUS_NAMES:],
         "pendingTrialList": waiting[-MAX_STATUS_NAMES:],
@@ -190,22 +143,26 @@ def _experiment_status(
         "trialsRunning": len(run_now),
         "trialsPending": len(waiting),
     }
-    for phase, list_name, counter, attribute in _CLOSED:
-        status[list_name] = list(trials_by_phase.get(phase, ()))[-MAX_STATUS_NAMES:]
+    for _, _, counter, attribute in _CLOSED:
         status[counter] = getattr(experiment.counts, attribute)
     return {
-        **_without_empty(status),
+        **without_empty(status),
+        **ended_lists(trials_by_phase),
         "completionTime": rfc3339_or_none(experiment.completed_at),
     }
 
 
+def ended_lists(trials_by_phase: Mapping[TrialPhase, Sequence[str]]) -> Object:
+    """What the status of an Experiment holds of the names of ended trials, oldest first."""
+    lists = {
+        list_name: list(trials_by_phase.get(phase, ()))[-MAX_STATUS_NAMES:]
+        for phase, list_name, _, _ in _CLOSED
+    }
+    return without_empty(lists)
+
+
 def _name(experiment: Experiment, index: int) -> str:
     return trial_name(experiment.name, experiment.id, index)
-
-
-def _without_empty(fields: Object) -> Object:
-    """Go's omitempty."""
-    return {name: value for name, value in fields.items() if value not in (None, [], 0, "")}
 
 
 def _optimal_trial(best: BestTrial | None, experiment: Experiment) -> Object:
@@ -214,13 +171,9 @@ def _optimal_trial(best: BestTrial | None, experiment: Experiment) -> Object:
         return {"observation": {}}
     return {
         "bestTrialName": best.name,
-        "parameterAssignments": _assignments(best.assignments),
+        "parameterAssignments": shown_assignments(best.assignments),
         "observation": {"metrics": _metrics(best.observation, experiment)},
     }
-
-
-def _assignments(assignments: Sequence[Assignment]) -> list[Object]:
-    return [{"name": item.name, "value": item.value} for item in assignments]
 
 
 def _metrics(values: Sequence[MetricValues], experiment: Experiment) -> list[Object]:
@@ -251,20 +204,6 @@ def _observation(trial: Trial, experiment: Experiment) -> Object | None:
     return None
 
 
-def _conditions(conditions: Conditions) -> list[Object]:
-    return [
-        {
-            "type": condition.type,
-            "status": "True" if condition.status else "False",
-            "reason": condition.reason,
-            "message": condition.message,
-            "lastUpdateTime": rfc3339(condition.updated_at),
-            "lastTransitionTime": rfc3339(condition.transitioned_at),
-        }
-        for condition in conditions
-    ]
-
-
 def _trial_conditions(trial: Trial, run: Run | None) -> Conditions:
     """An open trial's document does not say that it runs: its run does."""
     if run is None or run.started_at is None or not shows_running(trial, run):
@@ -283,7 +222,7 @@ def _trial_spec(trial: Trial, experiment: Experiment) -> Object:
     template = experiment.spec.template
     spec: Object = {
         "objective": source.get("objective"),
-        "parameterAssignments": _assignments(trial.assignments),
+        "parameterAssignments": shown_assignments(trial.assignments),
         "metricsCollector": source.get("metricsCollectorSpec"),
     }
     if template is not None:
@@ -295,7 +234,7 @@ def _trial_spec(trial: Trial, experiment: Experiment) -> Object:
             "successCondition": template.success_condition,
             "failureCondition": template.failure_condition,
         }
-    return _without_empty(spec)
+    return without_empty(spec)
 
 
 def _run_spec(trial: Trial, experiment: Experiment) -> Object | None:
@@ -310,56 +249,3 @@ def _run_spec(trial: Trial, experiment: Experiment) -> Object | None:
         return render_object(template, identity, trial.assignments)
     except Refused:
         return None
-
-
-def _requests(experiment: Experiment) -> int:
-    """How many points are wanted so far: those that became trials, and those that would now."""
-    spec, opened = experiment.spec, experiment.next_index
-    if experiment.phase not in SCHEDULING_PHASES or experiment.exhausted:
-        return opened
-    free = max(spec.parallel_trial_count - len(experiment.open), 0)
-    if spec.max_trial_count is not None:
-        free = min(free, max(spec.max_trial_count - opened, 0))
-    return opened + free
-
-
-def _suggestion_conditions(experiment: Experiment) -> Conditions:
-    """Katib's life of a Suggestion, told from the experiment's: nothing is deployed for it here,
-    so it is ready at once."""
-    at = experiment.created_at
-    told: Conditions = (_true("Created", "SuggestionCreated", "Suggestion is created", at),)
-    told += (_true("DeploymentReady", "DeploymentReady", "Deployment is ready", at),)
-    failed = _of_type(experiment.conditions, "Failed")
-    if failed is not None and failed.message.startswith("Suggestion has failed"):
-        return (*told, _true("Failed", "SuggestionFailed", failed.message, failed.updated_at))
-    if experiment.look_ahead is not None or experiment.next_index:
-        told += (_true("Running", "SuggestionRunning", "Suggestion is running", at),)
-    if experiment.completed_at is None or experiment.phase is ExperimentPhase.DELETED:
-        return told
-    if experiment.spec.resume_policy is ResumePolicy.LONG_RUNNING:
-        return told
-    return _succeeded(told, experiment)
-
-
-def _succeeded(told: Conditions, experiment: Experiment) -> Conditions:
-    at = experiment.completed_at or 0.0
-    reason = "Suggestion is succeeded"
-    for type_, message in (
-        ("Running", "Suggestion is not running"),
-        ("DeploymentReady", "Deployment is not ready"),
-    ):
-        told = set_condition(told, type_, status=False, reason=reason, message=message, now=at)
-    kept = experiment.spec.resume_policy is ResumePolicy.FROM_VOLUME
-    ending = "suggestion volume is not deleted, can be restarted" if kept else "can't be restarted"
-    message = f"Suggestion is succeeded, {ending}"
-    return (*told, _true("Succeeded", "Experiment is succeeded", message, at))
-
-
-def _true(type_: str, reason: str, message: str, at: float) -> Condition:
-    return Condition(
-        type=type_, status=True, reason=reason, message=message, updated_at=at, transitioned_at=at
-    )
-
-
-def _of_type(conditions: Conditions, type_: str) -> Condition | None:
-    return next((c for c in conditions if c.type == type_ and c.status), None)
