@@ -15,7 +15,7 @@ from trialbus_gateway.adapters.bodies import apply_body, command_names, count, f
 from trialbus_gateway.adapters.failures import HANDLERS
 from trialbus_gateway.adapters.origins import OriginGuard
 from trialbus_gateway.adapters.streams import event_stream, text_stream
-from trialbus_gateway.app.commanding import Accepted, Commanding
+from trialbus_gateway.app.commanding import Accepted, Commanding, Conditions
 from trialbus_gateway.app.listing import PageRequest
 from trialbus_gateway.app.questions import Questions
 
@@ -132,9 +132,13 @@ class _Writing:
             body.object,
             working_dir=body.working_dir,
             command_id=body.id,
-            uid=body.uid,
+            only=Conditions(uid=body.uid),
         )
-        content = {**_accepted(accepted), "created": accepted.created}
+        content = {
+            **_accepted(accepted),
+            "created": accepted.created,
+            "changed": accepted.created or accepted.changed,
+        }
         return JsonAnswer(content, status_code=201 if accepted.created else 200)
 
     def _telling(self, verb: Verb) -> Endpoint:
@@ -142,7 +146,12 @@ class _Writing:
             namespace, name = _experiment(request)
             names = command_names(request)
             accepted = await self._commanding.tell(
-                namespace, name, verb, command_id=names.id, uid=names.uid
+                namespace,
+                name,
+                verb,
+                command_id=names.id,
+                only=Conditions(uid=names.uid),
+                keep_history=flag(request, "keepHistory"),
             )
             return JsonAnswer(_accepted(accepted), status_code=202)
 

@@ -82,32 +82,40 @@ class Commanding:
         *,
         working_dir: str | None = None,
         command_id: str | None = None,
-        uid: str | None = None,
+        only: Conditions = Conditions(),
     ) -> Accepted:
         """Raises Refused with every problem; the experiment service judges again."""
         check_name("namespace", namespace)
         check_name("name", name)
         before = await self._living(namespace, name)
-        parsed = parse_experiment(
-            experiment,
-            catalogue=self._catalogue,
-            templates=KeptTemplates(before, self._templates),
-        )
+        parsed = self.judge(experiment, before)
         if (parsed.namespace, parsed.name) != (namespace, name):
             message = f"the object is {parsed.namespace}/{parsed.name}, not {namespace}/{name}"
             raise Refused([Problem(field="metadata.name", message=message)])
-        if problems := self._unstartable(parsed.spec.template):
-            raise Refused(problems)
         command = Command(
             id=command_id or self._parts.ids.new_id(),
             object=experiment,
             working_dir=working_dir,
-            uid=uid,
+            uid=only.uid,
+            revision=only.revision,
+            exact=only.exact,
+            managed_fields=only.managed_fields,
+            dry_run=only.dry_run,
         )
         accepted = await self._send(namespace, name, Verb.APPLY, command)
-        return Accepted(
-            id=accepted.id, uid=accepted.uid, created=before is None or accepted.uid != before.id
+        return replace(accepted, created=before is None or accepted.uid != before.id)
+
+    def judge(self, experiment: dict[str, Any], there: Experiment | None) -> ParsedExperiment:
+        """there: the experiment that has the name now. Raises Refused with every problem that
+        the object has by itself."""
+        parsed = parse_experiment(
+            experiment,
+            catalogue=self._catalogue,
+            templates=KeptTemplates(there, self._templates),
         )
+        if problems := self._unstartable(parsed.spec.template):
+            raise Refused(problems)
+        return parsed
 
     def _unstartable(self, template: TrialTemplate | None) -> tuple[Problem, ...]:
         """Of a Job that would run here: a file alone does not say what images are."""
