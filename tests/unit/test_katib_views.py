@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from trialbus.contracts.katib import models
 from trialbus.contracts.katib.times import rfc3339
 from trialbus.contracts.katib.views import experiment_view, suggestion_view, trial_view
 from trialbus.kernel.conditions import Condition, Conditions
@@ -21,7 +22,7 @@ from trialbus.kernel.experiment import (
 )
 from trialbus.kernel.ids import trial_id, trial_name
 from trialbus.kernel.objective import Objective, ObjectiveType
-from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.run import Run, RunPhase, StopReason
 from trialbus.kernel.space_rules import Parameter
 from trialbus.kernel.spec import (
     AlgorithmSpec,
@@ -162,6 +163,7 @@ PHASES: dict[ExperimentPhase, dict[str, Any]] = {
         "alive_name": None,
     },
     ExperimentPhase.DELETED: {"alive_name": None, "completed_at": T0 + 9},
+    ExperimentPhase.ARCHIVED: {"alive_name": None, "completed_at": T0 + 9},
 }
 
 
@@ -189,6 +191,23 @@ def test_an_experiment_in_each_phase(phase: ExperimentPhase) -> None:
         "spec": SOURCE_SPEC,
         "status": {"startTime": AT[0], **GOLDEN["status"][phase.value]},
     }
+
+
+def assert_keeps_to(model: type[models.Wire], view: dict[str, Any]) -> None:
+    """Nothing unknown, nothing of another type, and nothing that the model would not show."""
+    assert model.model_validate(view).model_dump(by_alias=True, exclude_unset=True) == view
+
+
+@pytest.mark.parametrize("phase", ExperimentPhase)
+def test_views_keep_to_the_models(phase: ExperimentPhase) -> None:
+    state = experiment(phase, **PHASES[phase])
+    lists = {TrialPhase.SUCCEEDED: NAMES}
+    assert_keeps_to(models.Experiment, experiment_view(state, running={3}, trials_by_phase=lists))
+    trials = [trial(phase, observation=LOSS) for phase in TrialPhase]
+    assert_keeps_to(models.Suggestion, suggestion_view(state, trials))
+    for it in trials:
+        view = trial_view(it, with_template(), run(RunPhase.RUNNING, T0))
+        assert_keeps_to(models.Trial, view)
 
 
 def test_conditions_keep_their_order_because_the_last_one_is_the_state() -> None:
@@ -276,11 +295,22 @@ def test_an_open_trial_runs_when_its_run_does() -> None:
         "lastTransitionTime": AT[3],
     }
     assert view["status"]["startTime"] == AT[3]
-    assert "completionTime" not in view["status"]
+    assert view["status"]["completionTime"] is None
+
+
+def test_an_open_trial_still_runs_while_what_its_run_observed_is_not_counted() -> None:
+    view = trial_view(trial(TrialPhase.CREATED), with_template(), run(RunPhase.FINISHED, T0))
+    assert view["status"]["conditions"][-1]["type"] == "Running"
 
 
 @pytest.mark.parametrize(
-    "of", [None, run(RunPhase.RUNNING, None), run(RunPhase.LOST, T0), run(RunPhase.FINISHED, T0)]
+    "of",
+    [
+        None,
+        run(RunPhase.RUNNING, None),
+        run(RunPhase.LOST, T0),
+        replace(run(RunPhase.FINISHED, T0), stop_reason=StopReason.SUSPENDED.value),
+    ],
 )
 def test_an_open_trial_does_not_run_without_a_living_run(of: Run | None) -> None:
     view = trial_view(trial(TrialPhase.CREATED), with_template(), of)
@@ -379,6 +409,8 @@ def test_the_life_of_a_suggestion() -> None:
     )
     failed = experiment(ExperimentPhase.FAILED, conditions=(failure,), completed_at=T0)
     assert suggestion_status(failed) == [*created, ("Failed", "True")]
+    failed_later = replace(failed, next_index=1)
+    assert suggestion_status(failed_later) == [*created, ("Running", "False"), ("Failed", "True")]
 
 
 @pytest.mark.parametrize(
