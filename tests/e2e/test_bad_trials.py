@@ -81,7 +81,7 @@ CASES = [
         program="echo nothing was measured",
         ends="MetricsUnavailable",
         reason="MetricsUnavailable",
-        words=("it printed no value of 'loss'",),
+        words=("it reported no value of 'loss'",),
         log_tail="nothing was measured\n",
     ),
     Case(
@@ -89,7 +89,7 @@ CASES = [
         program="echo before; exec 1>&- 2>&-; echo loss=1; exit 0",
         ends="MetricsUnavailable",
         reason="MetricsUnavailable",
-        words=("it printed no value of 'loss'",),
+        words=("it reported no value of 'loss'",),
         log_tail="before\n",
     ),
     Case(

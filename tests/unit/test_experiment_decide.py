@@ -99,7 +99,7 @@ def unavailable(why: str) -> Ended:
             0,
             "",
             NOW,
-            unavailable("it printed no value of 'loss'; looked for lines like loss=0.9"),
+            unavailable("it reported no value of 'loss'; looked for lines like loss=0.9"),
         ),
         # It took our signal and ended with 0: it may not have done its work.
         (run(0, stop_reason="GoalReached"), SEEN, 0, "GoalReached", NOW, killed("GoalReached")),
@@ -186,7 +186,20 @@ def test_a_missing_objective_says_what_was_there_and_what_was_looked_for(
         now=NOW,
         filters=filters,
     )
-    assert judged == unavailable(f"it printed no value of 'loss'{words}")
+    assert judged == unavailable(f"it reported no value of 'loss'{words}")
+
+
+def test_a_missing_objective_says_where_the_launcher_has_looked() -> None:
+    judged = judge(
+        replace(run(0), looked="looked in the file /m.log for x; found 'y'"),
+        SeenObservation(metrics=()),
+        objective=objective(),
+        lost_before=0,
+        stop_wanted="",
+        now=NOW,
+    )
+    words = "it reported no value of 'loss'; looked in the file /m.log for x; found 'y'"
+    assert judged == unavailable(words)
 
 
 def test_a_nan_is_a_value_but_never_the_best_and_never_the_goal() -> None:

@@ -1,6 +1,8 @@
 """Composition root of the trial launcher."""
 
 import uuid
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from trialbus.contracts import subjects
@@ -9,23 +11,44 @@ from trialbus.kernel.events import heard_by
 from trialbus.ports.launcher import Launcher
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus.runtime.templates import default_template, interpreter, local_images
-from trialbus_trial_launcher.adapters.local_process import LocalProcessLauncher, boot_id
+from trialbus_trial_launcher.adapters.gateway_address import gateway_grpc
+from trialbus_trial_launcher.adapters.local_process import (
+    FreePorts,
+    LocalProcessLauncher,
+    boot_id,
+)
+from trialbus_trial_launcher.adapters.scraper import Scraper
 from trialbus_trial_launcher.app.following import Following
 from trialbus_trial_launcher.app.judging import Judging
 from trialbus_trial_launcher.app.launching import Launching
 from trialbus_trial_launcher.app.logs import Logs
 from trialbus_trial_launcher.app.plans import Place
 from trialbus_trial_launcher.app.recording import Recording
+from trialbus_trial_launcher.app.sources.means import Means
 
 
 async def build(parts: Parts) -> Behaviour:
     folder = _runs_folder(parts)
     folder.mkdir(parents=True, exist_ok=True)
     launcher = LocalProcessLauncher(folder, images=local_images(parts.settings))
-    return compose(parts, launcher, host=_host_of(folder), boot=boot_id())
+    scraper = Scraper()
+    means = Means(
+        get=scraper.get,
+        free_port=FreePorts().take,
+        grpc_address=partial(gateway_grpc, parts.settings.data_dir),
+    )
+    composed = compose(parts, launcher, host=_host_of(folder), boot=boot_id(), means=means)
+
+    async def close() -> None:
+        await composed.close()
+        await scraper.close()
+
+    return replace(composed, close=close)
 
 
-def compose(parts: Parts, launcher: Launcher, *, host: str, boot: str) -> Behaviour:
+def compose(
+    parts: Parts, launcher: Launcher, *, host: str, boot: str, means: Means | None = None
+) -> Behaviour:
     """The service over any place where runs execute."""
     place = Place(
         host=host,
@@ -44,7 +67,7 @@ def compose(parts: Parts, launcher: Launcher, *, host: str, boot: str) -> Behavi
         judging.ended(run_id)
 
     recording.committed = committed
-    launching = Launching(parts, launcher, following, place)
+    launching = Launching(parts, launcher, following, place, means or Means())
 
     async def close() -> None:
         await following.close()

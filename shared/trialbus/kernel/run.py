@@ -40,7 +40,8 @@ class Run:
     """exit_code: 0..255, None when a signal ended it. output_bytes: length of its whole output;
     its metrics are complete when they are stored up to there. log_tail: the last lines. verdict:
     None where the conditions are the usual ones of a Job, which the exit code answers. job_reason,
-    job_message: of what matched."""
+    job_message: of what matched. looked: where its metrics were looked for and what was there, told
+    where its launcher saw no value of the objective."""
 
     id: str
     uid: str
@@ -65,6 +66,7 @@ class Run:
     verdict: RunVerdict | None = None
     job_reason: str = ""
     job_message: str = ""
+    looked: str = ""
 
     @property
     def ended(self) -> bool:

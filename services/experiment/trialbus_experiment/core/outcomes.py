@@ -8,7 +8,7 @@ from trialbus.kernel.limits import (
     MAX_MESSAGE_CHARS,
     OBSERVATION_DEADLINE_S,
 )
-from trialbus.kernel.metric_lines import DEFAULT_METRIC_FORMAT
+from trialbus.kernel.metric_lines import described
 from trialbus.kernel.objective import Objective
 from trialbus.kernel.run import Run, RunPhase, RunVerdict, StopReason
 from trialbus.kernel.trial import TrialPhase
@@ -124,7 +124,7 @@ def _succeeded(
     why = (
         f"its metrics were not stored within {OBSERVATION_DEADLINE_S:g} s"
         if observation is None
-        else _not_printed(observation, objective, filters)
+        else _missing(run.looked, observation, objective, filters)
     )
     return _of_job(
         run,
@@ -158,23 +158,16 @@ def _of_job(run: Run, ended: Ended) -> Ended:
     )
 
 
-def _not_printed(observation: SeenObservation, objective: Objective, filters: Sequence[str]) -> str:
-    """What was missed, what was there of the other metrics, and what was looked for."""
-    missed = f"it printed no value of {objective.metric!r}"
-    printed = [repr(values.name) for values in observation.metrics]
-    seen = f", only of {', '.join(printed)}" if printed else ""
+def _missing(
+    looked: str, observation: SeenObservation, objective: Objective, filters: Sequence[str]
+) -> str:
+    """What was missed, what was there of the other metrics, and where it was looked for."""
+    missed = f"it reported no value of {objective.metric!r}"
+    reported = [repr(values.name) for values in observation.metrics]
+    seen = f", only of {', '.join(reported)}" if reported else ""
     if not seen and objective.additional:
         seen = f", nor of {', '.join(map(repr, objective.additional))}"
-    wanted = " or ".join(
-        _looks_like(text, objective.metric) for text in filters or (DEFAULT_METRIC_FORMAT,)
-    )
-    return f"{missed}{seen}; looked for {wanted}"
-
-
-def _looks_like(metric_format: str, metric: str) -> str:
-    if metric_format == DEFAULT_METRIC_FORMAT:
-        return f"lines like {metric}=0.9"
-    return f"what matches the filter {metric_format}"
+    return f"{missed}{seen}; {looked or f'looked for {described(filters, objective.metric)}'}"
 
 
 def _lost(run: Run, lost_before: int, stop_wanted: str) -> RunOutcome:

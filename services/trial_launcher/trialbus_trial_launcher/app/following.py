@@ -1,4 +1,4 @@
-"""Runs that this process follows: their output is shipped while they run and when they end."""
+"""Runs that this process follows: their metrics are shipped while they run and when they end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +19,8 @@ from trialbus.kernel.run import Run, RunPhase
 from trialbus.ports.bus import Request
 from trialbus.ports.launcher import Launcher, RunState, RunStatus
 from trialbus.runtime.parts import Parts
-from trialbus_trial_launcher.app.tail import OutputTail
+from trialbus_trial_launcher.app.sources.source import Source
+from trialbus_trial_launcher.app.tail import StreamTail
 
 _RETRY_DELAY_S = 0.2
 _ENDED_WAIT_S = 5.0
@@ -29,12 +30,15 @@ _SURVEY_INTERVAL_S = 2.0
 
 @dataclass(slots=True)
 class Followed:
-    """One live run. run: as committed. stop_asked: the reason that was passed on. refused:
-    the collector wants nothing more of it. complete: the collector has all of it. recorded: its
-    end waits for its commit. unsendable: why its metrics cannot travel."""
+    """One live run. run: as committed. objective: the metric that must not miss. stop_asked: the
+    reason that was passed on. refused: the collector wants nothing more of it. complete: the
+    collector has all of it. recorded: its end waits for its commit. unsendable: why its metrics
+    cannot travel."""
 
     run: Run
-    tail: OutputTail
+    source: Source
+    objective: str
+    tail: StreamTail
     stop_asked: str = ""
     refused: bool = False
     unsendable: str = ""
@@ -67,9 +71,11 @@ class Following:
         """Followed runs of one experiment."""
         return frozenset(key for key, run in self._runs.items() if run.run.uid == uid)
 
-    def add(self, run: Run, tail: OutputTail) -> None:
+    def add(self, run: Run, source: Source, objective: str) -> None:
         """Follow a run that has been started; it may be over by now."""
-        self._runs.setdefault(run.id, Followed(run=run, tail=tail))
+        if run.id not in self._runs:
+            tail = StreamTail(run.id, source.reader)
+            self._runs[run.id] = Followed(run=run, source=source, objective=objective, tail=tail)
         if run.id in self._early:
             self._early.discard(run.id)
             self.end([run.id])
@@ -158,6 +164,7 @@ class Following:
             async with followed.shipping:
                 if followed.refused:
                     return
+                await followed.source.gather()
                 await self._read_more(followed)
                 while await self._send_next(followed):
                     pass
@@ -167,7 +174,7 @@ class Following:
             self._shipping.pop(followed.run.id, None)
 
     async def _read_more(self, followed: Followed) -> bool:
-        data = await self._launcher.read(followed.run.id, followed.tail.read_to, READ_BLOCK_BYTES)
+        data = await followed.source.read(followed.tail.read_to, READ_BLOCK_BYTES)
         if data:
             followed.tail.feed(data, self._parts.clock.now())
         return bool(data)
@@ -205,24 +212,32 @@ class Following:
             status = (await self._launcher.status([run_id]))[run_id]
             if status.state is RunState.RUNNING:
                 return
-            unstored = ""
+            unstored = looked = ""
             if status.state is RunState.FINISHED:
-                unstored = await self._ship_rest(followed, status.output_bytes)
-            after = await self._judge(await self._ended(followed.run, status, unstored))
+                unstored = await self._ship_rest(followed, status)
+                looked = await self._looked(followed, status)
+            else:
+                await followed.source.abandon()
+            ended = await self._ended(followed.run, status, unstored)
+            after = await self._judge(replace(ended, looked=looked))
             followed.recorded = True
             self._record(followed.run, after)
         finally:
             self._ending.pop(followed.run.id, None)
 
-    async def _ship_rest(self, followed: Followed, output_bytes: int) -> str:
-        """Block by block, so that a long output needs little memory. Returns why not all of it
+    async def _ship_rest(self, followed: Followed, status: RunStatus) -> str:
+        """Block by block, so that a long stream needs little memory. Returns why not all of it
         could be stored, "" if it was. The deadline counts from the last progress."""
         async with followed.shipping:
             progress_at = self._parts.clock.monotonic()
+            length = None
             while not (followed.complete or followed.refused):
                 before = followed.tail.stored_to
                 try:
-                    await self._ship_block(followed, output_bytes)
+                    if length is None:
+                        length = await followed.source.finish(status)
+                        progress_at = self._parts.clock.monotonic()
+                    await self._ship_block(followed, length)
                 except Transient as error:
                     self._parts.telemetry.log.debug("end waits", error=str(error))
                 now = self._parts.clock.monotonic()
@@ -234,17 +249,23 @@ class Following:
                     await self._parts.clock.sleep(_RETRY_DELAY_S)
         return followed.unsendable
 
-    async def _ship_block(self, followed: Followed, output_bytes: int) -> None:
-        """Read one block of an ended run and send what it holds; the last one makes the final
-        chunk, so a short output is one chunk."""
+    async def _ship_block(self, followed: Followed, length: int) -> None:
+        """Read one block of an ended run's stream and send what it holds; the last one makes the
+        final chunk, so a short output is one chunk."""
         while await self._send_next(followed):
             pass
         while not (followed.complete or followed.refused):
             more = await self._read_more(followed)
-            if not more or followed.tail.read_to >= output_bytes:
+            if not more or followed.tail.read_to >= length:
                 followed.tail.end(self._parts.clock.now())
             while await self._send_next(followed):
                 pass
+
+    async def _looked(self, followed: Followed, status: RunStatus) -> str:
+        """Told where the objective may be missed: this process saw none."""
+        if status.stop_reason or followed.objective in followed.tail.metrics:
+            return ""
+        return (await followed.source.looked())[:MAX_MESSAGE_CHARS]
 
     async def _ended(self, run: Run, status: RunStatus, unstored: str) -> Run:
         start = max(0, status.output_bytes - LOG_TAIL_BYTES)

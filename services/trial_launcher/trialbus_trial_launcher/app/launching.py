@@ -12,16 +12,19 @@ from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import run_id, trial_id
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS, MAX_TOLD_ITEMS
-from trialbus.kernel.metric_lines import MetricFilter
-from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.run import Run, RunPhase, StopReason
+from trialbus.kernel.spec import CollectorKind
 from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import Launcher, RunPlan, RunState
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_trial_launcher.app.following import Following
-from trialbus_trial_launcher.app.plans import Place, plan_of
-from trialbus_trial_launcher.app.tail import OutputTail
+from trialbus_trial_launcher.app.plans import Place
+from trialbus_trial_launcher.app.sources.choosing import source_of
+from trialbus_trial_launcher.app.sources.custom import collector_id
+from trialbus_trial_launcher.app.sources.means import Means
+from trialbus_trial_launcher.app.starting import plans_of
 from trialbus_trial_launcher.core.actions import (
     Intend,
     NeverStart,
@@ -40,12 +43,18 @@ class Launching:
     """The trial launcher's reaction."""
 
     def __init__(
-        self, parts: Parts, launcher: Launcher, following: Following, place: Place
+        self,
+        parts: Parts,
+        launcher: Launcher,
+        following: Following,
+        place: Place,
+        means: Means,
     ) -> None:
         self._parts = parts
         self._launcher = launcher
         self._following = following
         self._place = place
+        self._means = means
         self._purging = Purging(parts.store, parts.clock, self._remove)
         # Runs of wanted attempts that this process found claimed: ended, or of other hosts.
         self._recorded: dict[str, dict[str, Run]] = {}
@@ -127,7 +136,8 @@ class Launching:
         if not begins:
             return []
         trials = await self._trials(begins)
-        claims, plans = [], {}
+        claims: list[tuple[Experiment, Run]] = []
+        plans: dict[str, Sequence[RunPlan]] = {}
         for state, action in begins:
             trial = trials.get(trial_id(state.id, action.index))
             if trial is None:
@@ -135,7 +145,7 @@ class Launching:
             run = self._claim(state, trial, action)
             if isinstance(action, Intend):
                 try:
-                    plans[run.id] = plan_of(state, trial, action.attempt, self._place)
+                    plans[run.id] = self._plans(state, trial, action.attempt)
                 except Refused as refused:
                     run = _unstartable(run, str(refused))
             claims.append((state, run))
@@ -154,30 +164,40 @@ class Launching:
         return {key: TRIAL.decode(document) for key, document in documents.items()}
 
     async def _start(
-        self, mine: Sequence[tuple[Experiment, Run]], plans: Mapping[str, RunPlan]
+        self, mine: Sequence[tuple[Experiment, Run]], plans: Mapping[str, Sequence[RunPlan]]
     ) -> None:
         begun = [(state, run) for state, run in mine if run.id in plans]
-        await self._launcher.start([plans[run.id] for _, run in begun])
+        await self._launcher.start([plan for _, run in begun for plan in plans[run.id]])
         for state, run in begun:
-            self._following.add(run, _tail(state, run))
+            self._follow(state, run)
+
+    def _plans(self, state: Experiment, trial: Trial, attempt: int) -> Sequence[RunPlan]:
+        return plans_of(state, trial, attempt, self._place, self._means)
+
+    def _follow(self, state: Experiment, run: Run) -> None:
+        source = source_of(state, run.id, self._launcher, self._parts, self._means)
+        self._following.add(run, source, state.spec.objective.metric)
 
     async def _take_over(self, state: Experiment, run: Run) -> None:
         """A run that another process of this host began: it may live, be over, or never have
         been spawned."""
         status = (await self._launcher.status([run.id]))[run.id]
-        same_boot = run.boot_id == self._place.boot_id
-        if status.state is RunState.ABSENT and same_boot:
+        unspawned = status.state is RunState.ABSENT and run.boot_id == self._place.boot_id
+        # The last process may have died between the start of a trial and of its collector.
+        beside = state.spec.metrics_collector.kind is CollectorKind.CUSTOM
+        if unspawned or (beside and status.state in (RunState.RUNNING, RunState.FINISHED)):
             again = Intend(index=run.index, attempt=run.attempt)
             trial = (await self._trials([(state, again)]))[trial_id(state.id, run.index)]
             try:
-                plan = plan_of(state, trial, run.attempt, self._place)
+                plans = self._plans(state, trial, run.attempt)
             except Refused as refused:
                 after = replace(_unstartable(run, str(refused)), version=run.version + 1)
                 self._following.record(run, after)
                 return
-            await self._launcher.start([plan])
+            # What has been started is left alone.
+            await self._launcher.start(plans)
             status = (await self._launcher.status([run.id]))[run.id]
-        self._following.add(run, _tail(state, run))
+        self._follow(state, run)
         if status.state is not RunState.RUNNING:
             self._following.end([run.id])
 
@@ -209,13 +229,22 @@ class Launching:
         documents = await self._parts.store.find(RUNS.name, query)
         local = [str(it["_id"]) for it in documents if it["host"] == self._place.host]
         try:
-            await self._launcher.forget(local)
+            await self._launcher.forget([*local, *await self._collectors(local)])
         except Refused as refused:
             # Something of it still lives: it is being stopped, the sweep comes again.
             self._parts.telemetry.log.warning("cannot forget runs yet", reason=str(refused))
             return False
         await self._parts.store.delete(RUNS.name, query)
         return True
+
+    async def _collectors(self, run_ids: Sequence[str]) -> list[str]:
+        """Of these runs those that were started beside them; what lives of them is stopped."""
+        grace_s = self._parts.settings.kill_grace_s
+        looks = await self._launcher.status([collector_id(run_id) for run_id in run_ids])
+        for key, status in looks.items():
+            if status.state is RunState.RUNNING:
+                await self._launcher.stop(key, reason=StopReason.DELETED.value, grace_s=grace_s)
+        return [key for key, status in looks.items() if status.state is not RunState.ABSENT]
 
     async def sweep(self) -> Sequence[str]:
         """Active experiments, and deleted ones of which something may be left."""
@@ -231,14 +260,6 @@ def _unstartable(run: Run, why: str) -> Run:
         finished_at=run.created_at,
         exit_code=_CANNOT_EXECUTE,
         message=why[:MAX_MESSAGE_CHARS],
-    )
-
-
-def _tail(state: Experiment, run: Run) -> OutputTail:
-    return OutputTail(
-        run.id,
-        MetricFilter.compile(state.spec.metrics_collector.filters),
-        state.spec.objective.metric_names,
     )
 
 

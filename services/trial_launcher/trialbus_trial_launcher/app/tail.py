@@ -1,13 +1,12 @@
-"""Following one run's output: bytes in, chunks of metric points out, resumable at any byte."""
+"""Following one run's stream of lines: bytes in, chunks of points out, resumable at any byte."""
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trialbus.contracts.chunks import ChunkReport, ReportedSeries
 from trialbus.kernel.limits import MAX_CHUNK_POINTS
-from trialbus.kernel.line_streams import Point
-from trialbus.kernel.metric_lines import LineParser, MetricFilter
+from trialbus.kernel.line_streams import LineReader, Point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,31 +17,32 @@ class Piece:
     to_byte: int
 
 
-class OutputTail:
-    """Position in one run's output. `read_to`: next byte to read; `stored_to`: the collector has
-    everything before it."""
+class StreamTail:
+    """Position in the stream of one run. `read_to`: next byte to read; `stored_to`: the collector
+    has everything before it. `metrics`: of which points were seen. reader: finds points in the
+    bytes from a place on."""
 
-    def __init__(self, run: str, metric_filter: MetricFilter, wanted: Collection[str]) -> None:
+    def __init__(self, run: str, reader: Callable[[int], LineReader]) -> None:
         self._run = run
-        self._filter = metric_filter
-        self._wanted = wanted
+        self._new_reader = reader
         self.stored_to = 0
         self.read_to = 0
+        self.metrics: set[str] = set()
         self._ended = False
         self._points: list[Point] = []
         # Of the newest line: where it ends, and how many points it gave.
         self._line_end = -1
         self._line_points = 0
-        self._parser = LineParser(metric_filter, wanted)
+        self._reader = reader(0)
 
     def feed(self, data: bytes, now: float) -> None:
         self.read_to += len(data)
-        self._take(self._parser.feed(data, now))
+        self._take(self._reader.feed(data, now))
 
     def end(self, now: float) -> None:
         """The run has ended and everything is read."""
         if not self._ended:
-            self._take(self._parser.finish(now))
+            self._take(self._reader.finish(now))
             self._ended = True
 
     def _take(self, points: Sequence[Point]) -> None:
@@ -51,12 +51,13 @@ class OutputTail:
             if point.end_byte != self._line_end:
                 self._line_end, self._line_points = point.end_byte, 0
             self._line_points += 1
+            self.metrics.add(point.metric)
             if self._line_points <= MAX_CHUNK_POINTS:
                 self._points.append(point)
 
     def resume_at(self, stored_to: int) -> None:
         """The collector's word on where the chain ends: read again from there if we differ."""
-        if stored_to <= self._parser.consumed and stored_to >= self.stored_to:
+        if stored_to <= self._reader.consumed and stored_to >= self.stored_to:
             del self._points[: bisect_right(self._points, stored_to, key=_end_of)]
             self.stored_to = stored_to
             return
@@ -64,7 +65,7 @@ class OutputTail:
         self._ended = False
         self._points = []
         self._line_end = -1
-        self._parser = LineParser(self._filter, self._wanted, start=stored_to)
+        self._reader = self._new_reader(stored_to)
 
     def next_report(self) -> ChunkReport | None:
         """What to send next; None when there is nothing to say. The last one is final."""
@@ -84,7 +85,7 @@ class OutputTail:
     def _next_piece(self) -> Piece:
         """A whole number of lines, at most MAX_CHUNK_POINTS points."""
         if len(self._points) <= MAX_CHUNK_POINTS:
-            return Piece(points=tuple(self._points), to_byte=self._parser.consumed)
+            return Piece(points=tuple(self._points), to_byte=self._reader.consumed)
         count = MAX_CHUNK_POINTS
         while count > 1 and self._points[count - 1].end_byte == self._points[count].end_byte:
             count -= 1

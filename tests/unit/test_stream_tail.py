@@ -1,15 +1,20 @@
-"""From bytes of output to reports: whole lines, resumable, complete at the end."""
+"""From bytes of a stream to reports: whole lines, resumable, complete at the end."""
 
 import pytest
 
 from trialbus.contracts.chunks import ChunkReport
 from trialbus.kernel.limits import MAX_CHUNK_POINTS
-from trialbus.kernel.metric_lines import MetricFilter
-from trialbus_trial_launcher.app.tail import OutputTail
+from trialbus.kernel.line_streams import LineReader
+from trialbus.kernel.metric_lines import LineParser, MetricFilter
+from trialbus_trial_launcher.app.tail import StreamTail
 
 
-def tail() -> OutputTail:
-    return OutputTail("u.0.1", MetricFilter.compile(()), ("loss", "accuracy"))
+def reader(start: int) -> LineReader:
+    return LineParser(MetricFilter.compile(()), ("loss", "accuracy"), start=start)
+
+
+def tail() -> StreamTail:
+    return StreamTail("u.0.1", reader)
 
 
 def said(report: ChunkReport | None) -> tuple[int, int, dict[str, list[float]], bool]:

@@ -1,0 +1,56 @@
+"""Asking trials' endpoints for their metrics over HTTP."""
+
+import asyncio
+import ssl
+from typing import Any
+
+from trialbus.kernel.errors import Transient
+from trialbus.kernel.limits import MAX_SCRAPE_BYTES, SCRAPE_TIMEOUT_S
+
+_HEADERS = {"Accept": "text/plain;version=0.0.4;q=1,*/*;q=0.1"}
+
+
+class Scraper:
+    """Certificates are not checked, as Kubernetes does not where it asks a container: they are the
+    trial's own."""
+
+    def __init__(self) -> None:
+        self._client: Any = None
+
+    async def get(self, url: str) -> bytes:
+        """The body. Raises Transient, saying why there is none."""
+        # It loads slowly, and only few experiments need it.
+        import httpx  # noqa: PLC0415
+
+        if self._client is None:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            self._client = httpx.AsyncClient(
+                headers=_HEADERS, timeout=SCRAPE_TIMEOUT_S, trust_env=False, verify=context
+            )
+        try:
+            async with (
+                asyncio.timeout(SCRAPE_TIMEOUT_S),
+                self._client.stream("GET", url) as answer,
+            ):
+                if answer.status_code != httpx.codes.OK:
+                    raise Transient(f"it answered with status {answer.status_code}")
+                return await _body(answer)
+        except TimeoutError:
+            raise Transient(f"no answer in {SCRAPE_TIMEOUT_S:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Transient(f"no answer: {str(error) or type(error).__name__}") from error
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+
+async def _body(answer: Any) -> bytes:
+    body = bytearray()
+    async for piece in answer.aiter_bytes():
+        body += piece
+        if len(body) > MAX_SCRAPE_BYTES:
+            raise Transient(f"its answer is longer than {MAX_SCRAPE_BYTES} bytes")
+    return bytes(body)
