@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import run_id
 from trialbus.kernel.images import NO_IMAGES, LocalImages
@@ -16,6 +17,9 @@ from trialbus.kernel.templates import (
 )
 from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import PRIVATE_FOLDER, RunPlan
+
+# Linux takes 4096 bytes for a whole path; the run's own folder needs some of them.
+_MAX_NAME_BYTES, _MAX_PATH_BYTES = 255, 3000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +82,15 @@ def plan_of(
 
 
 def _folders(collector: MetricsCollectorSpec) -> tuple[str, ...]:
-    """Those that a container would find: the collector's own, or that of its file."""
+    """Those that a container would find: the collector's own, or that of its file. Raises
+    Refused."""
     if collector.path is None:
         return ()
     path = inside(collector.path)
+    longest = max(len(part.encode()) for part in path.split("/"))
+    if "\0" in path or longest > _MAX_NAME_BYTES or len(path.encode()) > _MAX_PATH_BYTES:
+        where = "spec.metricsCollectorSpec.source.fileSystemPath.path"
+        raise Refused([Problem(field=where, message="is no path that this system takes")])
     return (path if collector.path.kind is PathKind.DIRECTORY else posixpath.dirname(path),)
 
 

@@ -1,0 +1,70 @@
+"""What a launcher starts for a trial: its private files, and what the system cannot take."""
+
+import pytest
+
+from trialbus.kernel.errors import Refused
+from trialbus.kernel.images import ImageFolder, LocalImages
+from trialbus.kernel.spec import CollectorKind, MetricsCollectorSpec, MetricsPath, PathKind
+from trialbus.kernel.templates import DefaultTemplate
+from trialbus.kernel.trial import Trial, TrialPhase
+from trialbus.ports.launcher import RunPlan
+from trialbus.testkit.experiment_states import NOW, UID, experiment, spec
+from trialbus_trial_launcher.app.plans import Place, plan_of
+
+PLACE = Place(
+    host="here",
+    boot_id="boot",
+    runs_folder="/data/runs",
+    interpreter="/py",
+    default_template=DefaultTemplate(command=("python", "-m", "trainer")),
+    images=LocalImages(images={"img": ImageFolder(folder="/img")}, paths={}),
+)
+TRIAL = Trial(
+    id=f"{UID}.0",
+    uid=UID,
+    version=1,
+    namespace="ns",
+    experiment="exp",
+    index=0,
+    name="exp-0",
+    phase=TrialPhase.CREATED,
+    assignments=(),
+    conditions=(),
+    created_at=NOW,
+)
+
+
+def planned(path: str | None, kind: PathKind = PathKind.FILE) -> RunPlan:
+    metrics = None if path is None else MetricsPath(path=path, kind=kind)
+    collector = MetricsCollectorSpec(kind=CollectorKind.FILE, path=metrics)
+    return plan_of(experiment(spec(metrics_collector=collector)), TRIAL, 2, PLACE)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "folder", "local"),
+    [
+        ("/katib/m.json", PathKind.FILE, "katib", "katib/m.json"),
+        ("/m.json", PathKind.FILE, "", "m.json"),
+        ("/var/log/tfevent/", PathKind.DIRECTORY, "var/log/tfevent", "var/log/tfevent"),
+        ("/../a/../../etc/m", PathKind.FILE, "etc", "etc/m"),
+        ("//double/m", PathKind.FILE, "double", "double/m"),
+    ],
+)
+def test_the_collectors_file_is_private_to_the_attempt(
+    path: str, kind: PathKind, folder: str, local: str
+) -> None:
+    plan = planned(path, kind)
+    assert plan.folders == (folder,)
+    assert plan.env["TRIALBUS_METRICS_PATH"] == f"/data/runs/u.0.2/private/{local}"
+
+
+def test_without_a_file_nothing_is_private() -> None:
+    plan = planned(None)
+    assert plan.folders == ()
+    assert "TRIALBUS_METRICS_PATH" not in plan.env
+
+
+@pytest.mark.parametrize("path", ["/a\0b", "/" + "x" * 256 + "/m", "/" + "x/" * 1600 + "m"])
+def test_a_path_that_cannot_be_is_refused_instead_of_tried_for_ever(path: str) -> None:
+    with pytest.raises(Refused, match=r"fileSystemPath\.path: is no path"):
+        planned(path)
