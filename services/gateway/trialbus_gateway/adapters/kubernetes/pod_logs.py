@@ -1,0 +1,91 @@
+"""`kubectl logs`: the output of a trial's newest attempt, or of the one before.
+
+The process is one, so its containers have the same output: that of the trial.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from trialbus.kernel.timestamps import rfc3339_seconds
+from trialbus.runtime.parts import Parts
+from trialbus_gateway.adapters.bodies import count, flag
+from trialbus_gateway.adapters.kubernetes.pod_objects import containers_of, primary_of
+from trialbus_gateway.adapters.kubernetes.status_objects import Target, bad_request, not_found
+from trialbus_gateway.adapters.streams import text_stream
+from trialbus_gateway.app.attempts import Attempt, Attempts
+from trialbus_gateway.app.failures import NotThere, Unreadable
+from trialbus_gateway.app.logs import Logs
+from trialbus_gateway.core.log_lines import LineOptions, LogLines
+
+_PATH = "/api/v1/namespaces/{namespace}/pods/{name}/log"
+_MAX_TAIL_LINES = 100_000_000
+_MAX_LIMIT_BYTES = 999_999_999
+_MAX_SINCE_S = 999_999_999
+
+
+class PodLogs:
+    def __init__(self, parts: Parts) -> None:
+        self._clock = parts.clock
+        self._attempts = Attempts(parts.store)
+        self._logs = Logs(parts)
+
+    def routes(self) -> list[Route]:
+        return [Route(_PATH, self._log, methods=["GET"])]
+
+    async def _log(self, request: Request) -> Response:
+        namespace, name = request.path_params["namespace"], request.path_params["name"]
+        try:
+            attempt = await self._attempts.named(namespace, name)
+        except (NotThere, Unreadable):
+            raise not_found(Target(resource="pods", name=name, group="")) from None
+        container = request.query_params.get("container")
+        if container and container not in containers_of(attempt):
+            raise bad_request(f"container {container} is not valid for pod {name}")
+        follow, previous = flag(request, "follow"), flag(request, "previous")
+        pieces = self._logs.read(
+            attempt.trial,
+            follow=follow and not previous,
+            tail=count(request, "tailLines", _MAX_TAIL_LINES),
+            previous=previous,
+        )
+        options = self._options(request)
+        if not options.changes_nothing:
+            pieces = self._lines(pieces, attempt, options)
+        try:
+            return await text_stream(pieces)
+        except NotThere:
+            container = container or primary_of(attempt)
+            message = f'previous terminated container "{container}" in pod "{name}" not found'
+            raise bad_request(message) from None
+
+    def _options(self, request: Request) -> LineOptions:
+        since_s = count(request, "sinceSeconds", _MAX_SINCE_S)
+        since_text = request.query_params.get("sinceTime")
+        if since_s is not None and since_text:
+            raise bad_request("only one of sinceTime or sinceSeconds may be provided")
+        since_at = None if since_s is None else self._clock.now() - since_s
+        if since_text:
+            since_at = rfc3339_seconds(since_text)
+            if since_at is None:
+                raise bad_request(f"sinceTime: not a time of RFC 3339: {since_text[:100]}")
+        return LineOptions(
+            since_at=since_at,
+            timestamps=flag(request, "timestamps"),
+            limit_bytes=count(request, "limitBytes", _MAX_LIMIT_BYTES),
+        )
+
+    async def _lines(
+        self, pieces: AsyncGenerator[str, None], attempt: Attempt, options: LineOptions
+    ) -> AsyncGenerator[str, None]:
+        lines, run = LogLines(options), attempt.run
+        ended_at = run.finished_at if run is not None and run.ended else attempt.trial.completed_at
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield lines.shown(piece, self._clock.now() if ended_at is None else ended_at)
+                if lines.full:
+                    return
+        yield lines.ending(self._clock.now() if ended_at is None else ended_at)
