@@ -9,7 +9,7 @@ from trialbus.runtime.parts import Parts
 from trialbus_gateway.adapters.kubernetes.access_reviews import AccessReviews
 from trialbus_gateway.adapters.kubernetes.claims import Claims
 from trialbus_gateway.adapters.kubernetes.core_events import CoreEvents
-from trialbus_gateway.adapters.kubernetes.discovery import READ, Group, Resource
+from trialbus_gateway.adapters.kubernetes.discovery import KUBEFLOW, READ, Group, Resource
 from trialbus_gateway.adapters.kubernetes.namespaces import Namespaces
 from trialbus_gateway.adapters.kubernetes.pod_logs import PodLogs
 from trialbus_gateway.adapters.kubernetes.pods import pods_and_jobs
@@ -50,6 +50,9 @@ AUTHORIZATION = Group(
         for kind in ("SelfSubjectAccessReview", "SelfSubjectRulesReview")
     ),
 )
+
+# Every group that has a name.
+GROUPS = (KUBEFLOW, BATCH, AUTHORIZATION)
 
 
 class Piece(Protocol):
