@@ -34,7 +34,7 @@ class ApplyBody(CommandNames):
 
 async def apply_body(request: Request) -> ApplyBody:
     """Raises TooLarge, Unreadable."""
-    parsed = _parsed(await limited(request))
+    parsed = strict_json(await limited(request))
     try:
         return ApplyBody.model_validate(parsed)
     except ValidationError as error:
@@ -79,7 +79,8 @@ async def limited(request: Request) -> bytes:
     return b"".join(pieces)
 
 
-def _parsed(body: bytes) -> Any:
+def strict_json(body: bytes) -> Any:
+    """Raises Unreadable."""
     try:
         return json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
