@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trialbus.contracts.collections import CHUNKS
 from trialbus.kernel.errors import NotNow, NotThere, Problem, Refused, TooLarge
 from trialbus.kernel.ids import RunKey
 from trialbus.kernel.limits import FETCH_MESSAGES, MAX_RUN_METRICS
+from trialbus.ports.store import Query
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.chains import Chains, Grown
 from trialbus_metrics_collector.app.experiments import Experiments, Seen
@@ -43,6 +45,10 @@ class Appending:
         if self._working is None or self._working.done():
             self._working = asyncio.ensure_future(self._work())
         await done
+
+    async def has(self, key: str) -> bool:
+        """Whether the push with this key is stored."""
+        return bool(await self._parts.store.count(CHUNKS.name, Query(equals={"push": key})))
 
     async def close(self) -> None:
         """What still waits is given up."""

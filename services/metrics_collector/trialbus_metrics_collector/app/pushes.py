@@ -59,10 +59,21 @@ class Pushes:
         trial = await self._find(addressed)
         now = self._parts.clock.now()
         own = push_id or (self._parts.ids.new_id() if points else "")
-        for number, start in enumerate(range(0, len(points), MAX_CHUNK_POINTS)):
-            key = f"{trial.run}#{own}/{number}"
-            piece = Push(key=key, series=_series(points[start : start + MAX_CHUNK_POINTS], now))
-            await self._patiently(trial, piece)
+        pieces = [
+            Push(
+                key=f"{trial.run}#{own}/{number}",
+                series=_series(points[start : start + MAX_CHUNK_POINTS], now),
+            )
+            for number, start in enumerate(range(0, len(points), MAX_CHUNK_POINTS))
+        ]
+        try:
+            _fence(trial, addressed)
+            for piece in pieces:
+                await self._patiently(trial, piece)
+        except NotNow:
+            # A repeat may come after the run has ended: what is stored is stored.
+            if not pieces or not await self._appending.has(pieces[-1].key):
+                raise
 
     async def _find(self, addressed: Addressed) -> NamedTrial:
         trial = await self._trials.find(addressed.trial)
@@ -72,11 +83,6 @@ class Pushes:
             for want, has in zip(wanted, (trial.namespace, trial.experiment), strict=True)
         ):
             raise NotThere(f"{'/'.join(map(str, wanted))} has no trial {trial.name!r}")
-        if trial.ended:
-            raise has_ended(trial.name)
-        if addressed.attempt not in (None, trial.attempt):
-            why = f"it is at attempt {trial.attempt}, not {addressed.attempt}"
-            raise NotNow([Problem(field=trial.name, message=why)])
         return trial
 
     async def _patiently(self, trial: NamedTrial, piece: Push) -> None:
@@ -89,6 +95,14 @@ class Pushes:
                 if self._parts.clock.monotonic() - began > PUSH_DEADLINE_S:
                     raise
             await self._parts.clock.sleep(_RETRY_DELAY_S)
+
+
+def _fence(trial: NamedTrial, addressed: Addressed) -> None:
+    if trial.ended:
+        raise has_ended(trial.name)
+    if addressed.attempt not in (None, trial.attempt):
+        why = f"it is at attempt {trial.attempt}, not {addressed.attempt}"
+        raise NotNow([Problem(field=trial.name, message=why)])
 
 
 def _check(points: Sequence[Point]) -> None:
