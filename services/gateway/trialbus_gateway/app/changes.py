@@ -2,9 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-from trialbus.contracts.katib.views import experiment_view, suggestion_view, trial_view
+from trialbus.contracts.katib.views import (
+    ended_lists,
+    experiment_view,
+    suggested,
+    suggestion_view,
+    trial_view,
+)
 from trialbus.kernel.ids import is_name
 from trialbus.kernel.trial import Trial
 from trialbus.runtime.parts import Parts
@@ -14,12 +21,14 @@ from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.app.failures import Expired, NotThere, Unreadable
 from trialbus_gateway.app.objects import Objects
 from trialbus_gateway.core import resource_versions
-from trialbus_gateway.core.change_log import Change, Forgotten, Kind, Object
+from trialbus_gateway.core.change_log import Change, ChangeType, Forgotten, Kind, Object
 from trialbus_gateway.core.resource_versions import SALTS, Ticks, version_of
 
 # The index is dropped when nothing asked for it that long.
 IDLE_S = 300.0
 _BATCH = 256
+# Views kept for several who watch the same.
+_WHOLES = 64
 
 
 class Changes:
@@ -46,6 +55,7 @@ class Changes:
         self._living: asyncio.Task[None] | None = None
         self._used_at = 0.0
         self._closed = False
+        self._wholes: OrderedDict[int, Object] = OrderedDict()
 
     async def experiment(self, namespace: str, name: str) -> Object:
         """The view of the living one, with its resourceVersion. Raises NotThere."""
@@ -91,7 +101,7 @@ class Changes:
         return index
 
     async def follow(
-        self, kind: Kind, since: str, pause_s: float
+        self, kind: Kind, since: str, pause_s: Callable[[], float]
     ) -> AsyncGenerator[Change | str, None]:
         """What changes after the version `since`, in order. A text is the version that all that
         came before is up to, given when nothing came for `pause_s`. It ends when the gateway
@@ -107,7 +117,7 @@ class Changes:
                     tick = change.tick
                     if change.kind is kind:
                         yield change
-                if not changes and not await _within(grown, pause_s):
+                if not changes and not await _within(grown, pause_s()):
                     yield version_of(tick)
         finally:
             index.watches -= 1
@@ -123,7 +133,7 @@ class Changes:
     async def experiment_view(self, looked: Looked, *, whole: bool = True) -> Object:
         """whole: with the names of ended trials."""
         state = looked.state
-        names = await self.objects.names_by_phase(state) if whole else None
+        names = await self.objects.names_by_phase(state.id) if whole else None
         view = experiment_view(state, running=looked.running, trials_by_phase=names)
         return _versioned(view, looked.experiment_tick)
 
@@ -145,6 +155,22 @@ class Changes:
             tick = index.see_trial(state, trial, run)
             views.append(_versioned(trial_view(trial, state, run), tick))
         return views
+
+    async def whole(self, change: Change) -> Object:
+        """Its view with the long lists of the status, as far as they can be had."""
+        view, uid = change.view, str(change.view["metadata"]["uid"])
+        if change.kind is Kind.TRIALS or change.type is ChangeType.DELETED:
+            return view
+        if change.tick not in self._wholes:
+            if change.kind is Kind.EXPERIMENTS:
+                lists = ended_lists(await self.objects.names_by_phase(uid))
+            else:
+                owner = str(view["metadata"]["ownerReferences"][0]["uid"])
+                lists = suggested(await self.objects.newest_trials(owner))
+            self._wholes[change.tick] = {**view, "status": {**view["status"], **lists}}
+            if len(self._wholes) > _WHOLES:
+                self._wholes.popitem(last=False)
+        return self._wholes[change.tick]
 
     async def _look(self, namespace: str, name: str) -> Looked:
         missing = NotThere(f"there is no experiment {namespace}/{name}")

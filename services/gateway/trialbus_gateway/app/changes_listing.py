@@ -7,7 +7,7 @@ changed while the others were read.
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from trialbus.contracts.collections import EXPERIMENTS, TRIALS
@@ -71,6 +71,14 @@ class ListPage:
     items: Sequence[Object]
     version: str
     next: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """more: where it goes on, None: with the owners after these."""
+
+    trials: Sequence[Trial]
+    more: tuple[str, int | None] | None = None
 
 
 class ChangesListing:
@@ -154,39 +162,53 @@ class ChangesListing:
         items: list[Object] = []
         version, after, within = place.version, place.owner, place.index
         while True:
+            left = None if limit is None else limit - len(items)
             async with index.lock:
                 owners = await self._next_owners(scope, after, within)
                 looked = await index.look([owner for owner in owners if _trials_fit(scope, owner)])
                 version = version or version_of(index.log.newest)
-                found: list[Trial] = []
-                for owner in owners:
-                    left = None if limit is None else limit - len(items) - len(found)
-                    if left == 0:
-                        break
-                    start = within if str(owner.alive_name) == after else None
-                    trials: list[Trial] = []
-                    if owner.id in looked:
-                        trials = await self._trials_of(owner.id, start, left)
-                    found += trials
-                    after, within = str(owner.alive_name), None
-                    if left is not None and len(trials) == left:
-                        within = trials[-1].index
-                fitting = [it for it in found if scope.fits_name(it.namespace, it.name)]
-                items += await self._changes.trial_views(index, looked, fitting)
-            if not owners:
+                batch = await self._trials_of_owners(scope, owners, set(looked), within, left)
+                items += await self._changes.trial_views(index, looked, batch.trials)
+            if batch.more is None and len(owners) < _OWNERS_AT_ONCE:
                 return ListPage(items=items, version=version)
+            after, within = batch.more or (str(owners[-1].alive_name), None)
             if limit is not None and len(items) >= limit:
                 following = Place(version=version, owner=after, index=within)
                 return ListPage(items=items, version=version, next=following.encode())
 
+    async def _trials_of_owners(
+        self,
+        scope: Scope,
+        owners: Sequence[Experiment],
+        wanted: Collection[str],
+        within: int | None,
+        limit: int | None,
+    ) -> "_Batch":
+        """within: where to begin in the first owner, if amid it."""
+        trials: list[Trial] = []
+        for place, owner in enumerate(owners):
+            if owner.id in wanted:
+                left = None if limit is None else limit - len(trials)
+                # One more than wanted: whether there is more.
+                found = await self._trials_of(owner.id, within, None if left is None else left + 1)
+                trials += found if left is None else found[:left]
+                if left is not None and len(found) > left:
+                    more = (str(owner.alive_name), found[left - 1].index)
+                    return _Batch(trials=_fitting(scope, trials), more=more)
+            within = None
+            if limit == len(trials) and place + 1 < len(owners):
+                return _Batch(trials=_fitting(scope, trials), more=(str(owner.alive_name), None))
+        return _Batch(trials=_fitting(scope, trials))
+
     async def _next_owners(self, scope: Scope, after: str, within: int | None) -> list[Experiment]:
         """within: the one that `after` names is not done yet."""
-        first: list[Experiment] = []
-        if within is not None:
-            query = Query(equals={"alive_name": after}, limit=1)
-            found = await self._store.find(EXPERIMENTS.name, query)
-            first = [EXPERIMENT.decode(document) for document in found]
-        return first + await self._owners(scope, scope.experiment, after, _OWNERS_AT_ONCE)
+        if within is None:
+            return await self._owners(scope, scope.experiment, after, _OWNERS_AT_ONCE)
+        query = Query(equals={"alive_name": after}, limit=1)
+        found = await self._store.find(EXPERIMENTS.name, query)
+        first = [EXPERIMENT.decode(document) for document in found]
+        more = await self._owners(scope, scope.experiment, after, _OWNERS_AT_ONCE - len(first))
+        return first + more
 
     async def _trials_of(self, uid: str, after: int | None, limit: int | None) -> list[Trial]:
         trials: list[Trial] = []
@@ -214,6 +236,10 @@ class ChangesListing:
         # Before the read of the object: a change in between is told again to who watches.
         shown = view is not None and scope.fits(view["metadata"].get("labels", {}))
         return ListPage(items=[view] if view is not None and shown else (), version=version)
+
+
+def _fitting(scope: Scope, trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if scope.fits_name(trial.namespace, trial.name)]
 
 
 def _fits(scope: Scope, state: Experiment) -> bool:

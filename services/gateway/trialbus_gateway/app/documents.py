@@ -76,11 +76,11 @@ class Documents:
         }
 
     async def newest_trials(
-        self, state: Experiment, limit: int, *, fields: Sequence[str] | None = None
+        self, uid: str, limit: int, *, fields: Sequence[str] | None = None
     ) -> list[Document]:
-        """Oldest first."""
+        """Of an experiment, oldest first."""
         query = Query(
-            equals={"uid": state.id},
+            equals={"uid": uid},
             order="-index",
             limit=limit,
             fields=None if fields is None else tuple(fields),

@@ -24,14 +24,12 @@ class Objects:
     async def experiment(self, state: Experiment) -> Object:
         """With the names of its trials, as far as Katib's status lists go."""
         running = await self._documents.running([state])
-        names = await self.names_by_phase(state)
+        names = await self.names_by_phase(state.id)
         return experiment_view(state, running=running[state.id], trials_by_phase=names)
 
-    async def names_by_phase(self, state: Experiment) -> dict[TrialPhase, list[str]]:
-        """Of its newest trials, oldest first."""
-        found = await self._documents.newest_trials(
-            state, MAX_STATUS_NAMES, fields=("name", "phase")
-        )
+    async def names_by_phase(self, uid: str) -> dict[TrialPhase, list[str]]:
+        """Of an experiment's newest trials, oldest first."""
+        found = await self._documents.newest_trials(uid, MAX_STATUS_NAMES, fields=("name", "phase"))
         names: dict[TrialPhase, list[str]] = {}
         for document in found:
             names.setdefault(TrialPhase(document["phase"]), []).append(str(document["name"]))
@@ -43,8 +41,12 @@ class Objects:
         return [experiment_view(state, running=running[state.id]) for state in states]
 
     async def suggestion(self, state: Experiment) -> Object:
-        found = await self._documents.newest_trials(state, MAX_STATUS_NAMES)
-        return suggestion_view(state, [TRIAL.decode(document) for document in found])
+        return suggestion_view(state, await self.newest_trials(state.id))
+
+    async def newest_trials(self, uid: str) -> list[Trial]:
+        """As many as Katib's lists hold, oldest first."""
+        found = await self._documents.newest_trials(uid, MAX_STATUS_NAMES)
+        return [TRIAL.decode(document) for document in found]
 
     def suggestions(self, states: Sequence[Experiment]) -> list[Object]:
         """Without the assignments."""

@@ -3,7 +3,7 @@
 Each part of it is a class with `routes()`; they are put together here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,19 +15,24 @@ from starlette.types import Scope
 
 from trialbus.kernel.errors import Refused, Transient
 from trialbus.runtime.parts import Parts
+from trialbus_gateway.adapters.kubernetes.core_kinds import CORE, GROUPS, Piece, core_pieces
 from trialbus_gateway.adapters.kubernetes.discovery import Discovery
 from trialbus_gateway.adapters.kubernetes.openapi import OpenApi
 from trialbus_gateway.adapters.kubernetes.reading import Reading
 from trialbus_gateway.adapters.kubernetes.status_objects import (
     StatusFailure,
     Target,
+    expired,
     failure_of,
     method_not_allowed,
     path_not_found,
 )
+from trialbus_gateway.adapters.kubernetes.writing import Writing
 from trialbus_gateway.app.changes import Changes
+from trialbus_gateway.app.changes_listing import ChangesListing
 from trialbus_gateway.app.commanding import Commanding
-from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
+from trialbus_gateway.app.editing import Editing
+from trialbus_gateway.app.failures import AnotherByNow, Expired, NotThere, TooLarge, Unreadable
 from trialbus_gateway.app.questions import Questions
 
 # The first word of every path that is Kubernetes'.
@@ -35,14 +40,18 @@ _FIRST_WORDS = frozenset({"api", "apis", "openapi", "version", "livez"})
 
 
 def kubernetes_routes(
-    parts: Parts,  # noqa: ARG001
+    parts: Parts,
     *,
     questions: Questions,  # noqa: ARG001
-    commanding: Commanding,  # noqa: ARG001
+    commanding: Commanding,
     changes: Changes,
 ) -> list[BaseRoute]:
     """The first that matches path and method answers."""
-    pieces = (Discovery(), OpenApi(), Reading(changes))
+    listing = ChangesListing(changes, parts.store)
+    writing = Writing(Editing(parts, commanding, changes), listing)
+    core = core_pieces(parts, changes)
+    discovery = Discovery(CORE, GROUPS)
+    pieces: Sequence[Piece] = (discovery, OpenApi(), *core, Reading(changes, listing), writing)
     routes = [route for piece in pieces for route in piece.routes()]
     app = Starlette(routes=routes, exception_handlers=dict(_HANDLERS))
     return [_Kubernetes("", app=app)]
@@ -72,6 +81,10 @@ def _failed(request: Request, error: Exception) -> Response:
     return failure_of(error, target_of(request)).response()
 
 
+def _expired(_request: Request, error: Exception) -> Response:
+    return expired(str(error)).response()
+
+
 def _of_starlette(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
@@ -84,6 +97,7 @@ def _of_starlette(request: Request, error: Exception) -> Response:
 _TOLD = (StatusFailure, Refused, NotThere, AnotherByNow, TooLarge, Unreadable, Transient)
 _HANDLERS: Mapping[Any, Any] = {
     **dict.fromkeys(_TOLD, _failed),
+    Expired: _expired,
     HTTPException: _of_starlette,
     Exception: _failed,
 }
