@@ -41,7 +41,6 @@ _WANTED = {
 def check_shape(obj: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
     """What is left of the object when its wrong fields are taken out, and why they were wrong."""
     rest = deepcopy(dict(obj))
-    _place_lists(rest)
     problems: dict[str, Problem] = {}
     for _ in range(_MAX_ROUNDS):
         errors = _errors(rest)
@@ -81,24 +80,6 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     by_lower = {candidate.lower(): candidate for candidate in reversed(known[:_MAX_COMPARED])}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[close[0]]}?" if close else ""
-
-
-def _place_lists(obj: Mapping[str, Json]) -> None:
-    """Katib's SDK sends the values of `search.categorical` as `distribution` (a bug of 0.19), and
-    numbers among them without quotes. What is meant is plain, so it is put right."""
-    spec = obj.get("spec")
-    parameters = spec.get("parameters") if isinstance(spec, dict) else None
-    for parameter in parameters if isinstance(parameters, list) else ():
-        space = parameter.get("feasibleSpace") if isinstance(parameter, dict) else None
-        if not isinstance(space, dict) or not isinstance(space.get("distribution"), list):
-            continue
-        if space.get("list") is None:
-            space["list"] = [_as_text(value) for value in space.pop("distribution")]
-
-
-def _as_text(value: Json) -> Json:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return json.dumps(value) if is_number else value
 
 
 def _errors(obj: Mapping[str, Json]) -> Sequence[_ErrorDetails]:
