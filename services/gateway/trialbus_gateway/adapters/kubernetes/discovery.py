@@ -74,30 +74,13 @@ def _katib() -> list[Resource]:
     return resources
 
 
-CORE = Group(
-    name="",
-    version="v1",
-    resources=(
-        Resource(
-            name="namespaces",
-            kind="Namespace",
-            verbs=("get", "list", "create", "update", "patch"),
-            namespaced=False,
-            short_names=("ns",),
-        ),
-        Resource(name="pods", kind="Pod", verbs=("get", "list"), short_names=("po",)),
-        Resource(name="pods/log", kind="Pod", verbs=("get",)),
-        Resource(name="events", kind="Event", verbs=("get", "list"), short_names=("ev",)),
-    ),
-)
 KUBEFLOW = Group(name="kubeflow.org", version="v1beta1", resources=tuple(_katib()))
-GROUPS = (KUBEFLOW,)
 
 
 class Discovery:
     """core: the group without a name. groups: the others."""
 
-    def __init__(self, core: Group = CORE, groups: Sequence[Group] = GROUPS) -> None:
+    def __init__(self, core: Group, groups: Sequence[Group]) -> None:
         self._core = core
         self._groups = groups
 
