@@ -17,6 +17,7 @@ from trialbus.runtime.parts import Parts
 from trialbus_gateway.adapters.bodies import limited
 from trialbus_gateway.adapters.kubernetes.core_answers import CoreAnswers, CoreKind, Wanted
 from trialbus_gateway.adapters.kubernetes.core_columns import NAMESPACE_COLUMNS
+from trialbus_gateway.adapters.kubernetes.protobuf_names import name_in
 from trialbus_gateway.adapters.kubernetes.status_objects import (
     Cause,
     invalid,
@@ -129,8 +130,11 @@ def _name(request: Request) -> str:
 
 async def _metadata(request: Request) -> Mapping[str, Any]:
     """Of an object or a merge patch; other bodies change nothing here. YAML is JSON's superset."""
+    body = await limited(request)
+    if (name := name_in(body)) is not None:
+        return {"name": name}
     try:
-        metadata = load_document(await limited(request)).get("metadata")
+        metadata = load_document(body).get("metadata")
     except Refused:
         return {}
     return metadata if isinstance(metadata, Mapping) else {}
