@@ -1,0 +1,177 @@
+"""Katib's own experiments, unchanged, run to success on one machine; so do files of images."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trialbus.testkit.programs import REPOSITORY
+from trialbus.testkit.real_stack import NAMESPACE, RealStack, experiment_object
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
+
+KATIB = REPOSITORY / "examples/katib"
+MAP = f"--map-path=/opt/pytorch-mnist={KATIB}/images/pytorch-mnist"
+# Those whose trials are Jobs, of the algorithms random and bayesianoptimization.
+FILES = (
+    "bayesian-optimization",
+    "file-metrics-collector-with-json-format",
+    "from-volume-resume",
+    "hyperopt-distribution",
+    "median-stop",
+    "random",
+    "trial-metadata-substitution",
+)
+IMAGE = "registry.example/team/train:1.2"
+NEVER = 'status.conditions.#(type=="Never")'
+TRAIN = '#!/bin/sh\necho "loss=$1 in $(basename "$PWD") by $(tool)"\n'
+
+
+def program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
+    """Knows Katib's image, and one with programs and an entry point of its own."""
+    folder = tmp_path_factory.mktemp("katib")
+    image = folder / "train-image"
+    program(image / "bin/tool", "#!/bin/sh\necho its own tool\n")
+    program(image / "entrypoint", TRAIN)
+    stack = RealStack(folder)
+    try:
+        done = stack.call("up", MAP, f"--map-image={IMAGE.partition(':')[0]}={image}")
+        assert done.code == 0, done.err
+        yield stack
+    finally:
+        stack.down()
+
+
+def ran(stack: RealStack, *arguments: str) -> dict[str, Any]:
+    """The experiment after its end."""
+    done = stack.call("run", *arguments, "--json")
+    assert done.out, done.err
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+def last(found: dict[str, Any]) -> dict[str, Any]:
+    condition: dict[str, Any] = found["status"]["conditions"][-1]
+    return condition
+
+
+def trial_of(stack: RealStack, name: str) -> dict[str, Any]:
+    done = stack.call("get", "trials", "-e", name, "-n", NAMESPACE, "-o", "json")
+    (trial,) = json.loads(done.out)["items"]
+    assert isinstance(trial, dict)
+    return trial
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_katibs_runs_to_success(stack: RealStack, name: str) -> None:
+    file = KATIB / f"{name}.yaml"
+    asked = yaml.safe_load(file.read_text(encoding="utf-8"))["spec"]
+    found = ran(stack, str(file))
+    status = found["status"]
+    ended = (last(found)["type"], last(found)["reason"])
+    assert ended == ("Succeeded", "ExperimentMaxTrialsReached"), status
+    trials = asked["maxTrialCount"]
+    assert status["trials"] == trials
+    assert status["trialsSucceeded"] + status.get("trialsEarlyStopped", 0) == trials
+    wanted = asked["objective"]
+    best = status["currentOptimalTrial"]
+    seen = {metric["name"] for metric in best["observation"]["metrics"]}
+    assert seen == {wanted["objectiveMetricName"], *wanted.get("additionalMetricNames", [])}
+    assert {it["name"] for it in best["parameterAssignments"]} == {
+        it["name"] for it in asked["parameters"]
+    }
+
+
+def test_a_script_that_is_in_an_image_only_is_named_with_the_flag_to_give(
+    stack: RealStack,
+) -> None:
+    experiment = experiment_object("unmapped", ["python3", "/opt/other/train.py"])
+    found = ran(stack, stack.write(with_use_of_x(experiment)))
+    assert last(found)["type"] == "Failed"
+    message = trial_of(stack, "unmapped")["status"]["conditions"][-1]["message"]
+    assert "--map-path /opt/other=DIR" in message
+
+
+def with_use_of_x(experiment: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Its container with changes, and the parameter as a variable."""
+    job = experiment["spec"]["trialTemplate"]["trialSpec"]["spec"]
+    container = job["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": "X", "value": "${trialParameters.x}"}]
+    container |= changes
+    return experiment
+
+
+def test_an_image_stands_for_its_folder_its_programs_and_its_entry_point(
+    stack: RealStack,
+) -> None:
+    experiment = experiment_object("mapped", [])
+    container = {"command": None, "args": ["${trialParameters.x}"], "image": IMAGE}
+    found = ran(stack, stack.write(with_use_of_x(experiment, **container)))
+    assert last(found)["type"] == "Succeeded", found["status"]
+    trial = trial_of(stack, "mapped")
+    logs = stack.call("logs", trial["metadata"]["name"]).out
+    x = trial["spec"]["parameterAssignments"][0]["value"]
+    assert logs == f"loss={x} in train-image by its own tool\n"
+
+
+def test_a_job_without_a_command_is_refused_with_the_flag_to_give(stack: RealStack) -> None:
+    experiment = with_use_of_x(experiment_object("no-command", []), command=None)
+    done = stack.call("run", stack.write(experiment))
+    assert done.code != 0
+    assert "--map-image none=DIR" in done.err
+
+
+@pytest.mark.parametrize(
+    ("program_", "conditions", "type_", "reason"),
+    [
+        (
+            "echo loss=1",
+            {
+                "failureCondition": 'status.conditions.#(type=="Complete")',
+                "successCondition": NEVER,
+            },
+            "Failed",
+            "TrialFailed. Job reason: CompletionsReached",
+        ),
+        (
+            "echo loss=1; exit 3",
+            {"failureCondition": NEVER, "successCondition": "status.[@this].#(failed==1)"},
+            "Succeeded",
+            "TrialSucceeded",
+        ),
+        (
+            "echo loss=1",
+            {"failureCondition": NEVER, "successCondition": NEVER},
+            "Failed",
+            "TrialFailed",
+        ),
+    ],
+    ids=["exit code 0 fails", "exit code 3 succeeds", "neither matches"],
+)
+def test_conditions_say_how_a_trial_ended(
+    stack: RealStack, program_: str, conditions: dict[str, str], type_: str, reason: str
+) -> None:
+    name = f"own-{sum(map(ord, str(conditions)))}"
+    experiment = with_use_of_x(experiment_object(name, ["sh", "-c", program_]))
+    experiment["spec"]["trialTemplate"] |= conditions
+    ran(stack, stack.write(experiment))
+    condition = trial_of(stack, name)["status"]["conditions"][-1]
+    assert (condition["type"], condition["reason"]) == (type_, reason), condition
+
+
+def test_a_running_stack_keeps_its_mappings_and_says_so(stack: RealStack) -> None:
+    done = stack.call("up", f"--map-path=/opt/elsewhere={KATIB}")
+    assert done.code == 0
+    assert "keeps its own mappings" in done.err
+    assert "/opt/pytorch-mnist" in done.err
+    assert "note" not in stack.call("up", MAP).err
