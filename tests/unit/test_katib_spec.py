@@ -247,6 +247,17 @@ def test_katibs_metadata_references_are_taken() -> None:
     assert parse(obj).spec.template is not None
 
 
+def test_a_list_where_katibs_client_puts_it_is_understood() -> None:
+    obj = valid()
+    obj["spec"]["parameters"][1]["feasibleSpace"] = {"distribution": ["sgd", "adam"]}
+    assert parse(obj) == parse(valid())
+    obj["spec"]["parameters"][1]["parameterType"] = ["categorical"]
+    assert set(problems(obj)) == {
+        "spec.parameters[1].parameterType",
+        "spec.parameters[1].feasibleSpace.distribution",
+    }
+
+
 def test_a_flood_of_problems_is_cut_off_quickly() -> None:
     obj = valid()
     obj["spec"] |= {f"objectiv{i}": 1 for i in range(9000)}

@@ -19,6 +19,7 @@ from trialbus.contracts.katib.models import (
 from trialbus.contracts.katib.models import ExperimentSpec as WireSpec
 from trialbus.contracts.katib.nas_rules import kernel_nas
 from trialbus.contracts.katib.parameter_rules import kernel_parameter
+from trialbus.contracts.katib.quirks import without_quirks
 from trialbus.contracts.katib.shape import check_shape, did_you_mean, show
 from trialbus.contracts.katib.template_rules import kernel_template, rendering_problems
 from trialbus.contracts.katib.template_sources import (
@@ -75,7 +76,7 @@ def parse_experiment(
         raise Refused([Problem(field="", message=f"must be an Experiment, not {show(obj)}")])
     if identity := list(_identity_problems(obj)):
         raise Refused(identity)
-    rest, wrong = check_shape(obj)
+    rest, wrong = check_shape(without_quirks(obj))
     written: dict[str, Json] = rest.get("spec") or {}
     template = find_template(written.get("trialTemplate"), templates)
     rest["spec"] = with_defaults(written, template.trial_spec)
