@@ -58,6 +58,7 @@ WRONG = [
     ("a.#(b.#()==1)", "a query is empty"),
     ("a.@revers", "did you mean reverse?"),
     ("@xyz", "there is no modifier @xyz; modifiers: dig, flatten"),
+    ("status.@keys", "@keys is not supported"),
     ('a.@pretty:{"x"', "is no JSON value"),
     ("[a,b", "] is missing"),
     ("{a,b", "} is missing"),
