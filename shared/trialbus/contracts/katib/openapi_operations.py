@@ -13,6 +13,7 @@ Operation = dict[str, Json]
 ROOT = f"/apis/{API_GROUP}/{API_GROUP_VERSION}"
 JSON = "application/json"
 YAML = "application/yaml"
+JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 # Another representation of what is read, chosen by the Accept header.
@@ -23,6 +24,7 @@ _ID = "KubeflowOrgV1beta1"
 _TAG = "kubeflowOrg_v1beta1"
 _FAILURES = {
     "400": "The request is not understood.",
+    "403": "This is not for users to change.",
     "404": "There is no such object, or no such namespace.",
     "405": "This cannot be done here.",
     "406": "None of the accepted forms is known.",
@@ -58,6 +60,7 @@ def paths_of(kind: Kind) -> dict[str, Json]:
         in_one: {
             "get": _list(kind, everywhere=False),
             "post": _create(kind),
+            "delete": _delete_all(kind),
             "parameters": [namespace],
         },
         one: {
@@ -149,14 +152,16 @@ def _replace(kind: Kind, part: str = "") -> Operation:
 def _patch(kind: Kind, part: str = "") -> Operation:
     force = _query("force", "boolean", "Take fields over from other managers. For apply patches.")
     answers = {code: _object_answer(kind, _WRITTEN[code]) for code in ("200", "201")}
-    return _operation(
+    body = _body(reference(f"{META}Patch"), (MERGE_PATCH, APPLY_PATCH))
+    body["requestBody"]["content"][JSON_PATCH] = {"schema": _JSON_PATCH_SCHEMA}
+    return body | _operation(
         kind,
         "patch",
         f"patch{_ID}Namespaced{kind.name}{part}",
         f"change some fields of {_what(kind, part)}",
         [*_WRITING, force],
         answers,
-    ) | _body(reference(f"{META}Patch"), (MERGE_PATCH, APPLY_PATCH))
+    )
 
 
 def _delete(kind: Kind) -> Operation:
@@ -164,9 +169,7 @@ def _delete(kind: Kind) -> Operation:
         code: _answer(text, {JSON: reference(f"{META}Status")})
         for code, text in {"200": "OK", "202": "Accepted: it ends soon."}.items()
     }
-    body = _body(reference(f"{META}DeleteOptions"), (JSON, YAML))
-    body["requestBody"].pop("required")
-    return body | _operation(
+    return _delete_options() | _operation(
         kind,
         "delete",
         f"delete{_ID}Namespaced{kind.name}",
@@ -174,6 +177,24 @@ def _delete(kind: Kind) -> Operation:
         _DELETING,
         answers,
     )
+
+
+def _delete_all(kind: Kind) -> Operation:
+    gone = _answer("Those that were deleted.", {JSON: reference(schema_name(kind.list_name))})
+    return _delete_options() | _operation(
+        kind,
+        "deletecollection",
+        f"delete{_ID}CollectionNamespaced{kind.name}",
+        f"delete the {kind.plural} that the selectors fit",
+        [*_DELETING, *_SELECTORS],
+        {"200": gone},
+    )
+
+
+def _delete_options() -> Operation:
+    body = _body(reference(f"{META}DeleteOptions"), (JSON, YAML))
+    del body["requestBody"]["required"]
+    return body
 
 
 def _what(kind: Kind, part: str) -> str:
@@ -231,6 +252,19 @@ def _query(name: str, type_: str, description: str) -> Json:
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
+_JSON_PATCH_SCHEMA: Json = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["op", "path"],
+        "properties": {
+            "op": {"type": "string", "enum": ["add", "remove", "replace", "move", "copy", "test"]},
+            "path": {"type": "string"},
+            "from": {"type": "string"},
+            "value": {},
+        },
+    },
+}
 _WRITTEN = {"200": "OK", "201": "Created", "202": "Accepted"}
 _DRY_RUN = _query("dryRun", "string", "All: check, answer, and change nothing.")
 _WRITING = (
@@ -244,11 +278,14 @@ _DELETING = (
     _query("orphanDependents", "boolean", "Not used any more: propagationPolicy is."),
     _query("propagationPolicy", "string", "Orphan, Background or Foreground."),
 )
-_LISTING = (
-    _query("allowWatchBookmarks", "boolean", "Whether a watch may tell versions without change."),
-    _query("continue", "string", "From an earlier page: go on there."),
+_SELECTORS = (
     _query("fieldSelector", "string", "Only objects with these fields, such as metadata.name=a."),
     _query("labelSelector", "string", "Only objects with these labels, such as a=b."),
+)
+_LISTING = (
+    *_SELECTORS,
+    _query("allowWatchBookmarks", "boolean", "Whether a watch may tell versions without change."),
+    _query("continue", "string", "From an earlier page: go on there."),
     _query("limit", "integer", "How many objects a page has at most."),
     _query("resourceVersion", "string", "Where a watch goes on from."),
     _query("resourceVersionMatch", "string", "Exact or NotOlderThan."),
