@@ -56,7 +56,7 @@ def _quick_and_clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         distributions=frozenset({"uniform"}),
     )
     catalogue = Catalogue(algorithms={"random": random}, stopping_rules={})
-    monkeypatch.setattr(reading, "load_catalogue", lambda: catalogue)
+    monkeypatch.setattr(reading, "catalogue_of", lambda _settings: catalogue)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():

@@ -3,7 +3,7 @@
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import EXPERIMENTS, TRIALS
 from trialbus.kernel.events import heard_by
-from trialbus.runtime.catalogue import installed_catalogue
+from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus_experiment.app.commanding import Commanding
 from trialbus_experiment.app.reacting import ExperimentReactor
@@ -11,7 +11,7 @@ from trialbus_experiment.app.reacting import ExperimentReactor
 
 async def build(parts: Parts) -> Behaviour:
     reactor = ExperimentReactor(parts)
-    commanding = Commanding(parts, installed_catalogue())
+    commanding = Commanding(parts, catalogue_of(parts.settings))
     return Behaviour(
         reactor=Reactor(listens=heard_by("experiment"), react=reactor.react, sweep=reactor.sweep),
         served=(

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from trialbus.adapters.http import health_routes, serving
-from trialbus.runtime.catalogue import load_catalogue
+from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter
@@ -21,8 +21,8 @@ from trialbus_gateway.app.questions import Questions
 
 async def build(parts: Parts) -> Behaviour:
     """One task holds both servers: they come and go together."""
-    catalogue = load_catalogue()
     settings = parts.settings
+    catalogue = catalogue_of(settings)
     questions = Questions(
         parts,
         default=default_template(settings),

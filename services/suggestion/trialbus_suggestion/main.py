@@ -1,12 +1,18 @@
 """Composition root of the suggestion service."""
 
+from functools import partial
+from importlib import import_module
+from typing import Any
+
 from trialbus.contracts.collections import ANSWERS
 from trialbus.kernel.events import heard_by
 from trialbus.ports.compute import Compute
-from trialbus.runtime.catalogue import installed_catalogue
+from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, ServiceDefinition
 from trialbus_suggestion.adapters.compute import ProcessCompute
 from trialbus_suggestion.app.answering import Answering
+from trialbus_suggestion.app.outside import OutsideAnswering
+from trialbus_suggestion.app.remote import NoRemoteAlgorithms, RemoteAlgorithms
 from trialbus_suggestion.core.registry import Registry
 
 # A slow algorithm must not keep other experiments waiting.
@@ -15,13 +21,21 @@ _GROUP_KEYS = 4
 
 
 async def build(parts: Parts) -> Behaviour:
-    catalogue = installed_catalogue()
-    return compose(parts, ProcessCompute(Registry(tuple(catalogue.algorithms.values()))))
+    catalogue = catalogue_of(parts.settings)
+    compute = ProcessCompute(Registry(tuple(catalogue.algorithms.values())))
+    return compose(parts, compute, _remote_algorithms(parts))
 
 
-def compose(parts: Parts, compute: Compute) -> Behaviour:
+def compose(parts: Parts, compute: Compute, remote: RemoteAlgorithms | None = None) -> Behaviour:
     """The service over any place where algorithms compute."""
-    answering = Answering(parts, compute, installed_catalogue())
+    catalogue, remote = catalogue_of(parts.settings), remote or NoRemoteAlgorithms()
+    answering = Answering(parts, compute, catalogue, remote)
+    outside = OutsideAnswering(compute, catalogue, parts.ids)
+
+    async def close() -> None:
+        await remote.close()
+        await compute.close()
+
     return Behaviour(
         reactor=Reactor(
             listens=heard_by("suggestion"),
@@ -30,7 +44,29 @@ def compose(parts: Parts, compute: Compute) -> Behaviour:
             max_groups=_GROUPS,
             max_group_keys=_GROUP_KEYS,
         ),
-        close=compute.close,
+        tasks=(partial(_serve_grpc, parts, outside),) if parts.serves_grpc else (),
+        close=close,
+    )
+
+
+def _remote_algorithms(parts: Parts) -> RemoteAlgorithms:
+    """Loaded when there are any, in the service's own process: gRPC does not survive a fork."""
+    if not parts.settings.remote_algorithms:
+        return NoRemoteAlgorithms()
+    adapter: Any = import_module("trialbus_suggestion.adapters.remote")
+    remote: RemoteAlgorithms = adapter.GrpcAlgorithms(parts.settings.remote_algorithms)
+    return remote
+
+
+async def _serve_grpc(parts: Parts, outside: OutsideAnswering) -> None:
+    """As above."""
+    server: Any = import_module("trialbus_suggestion.adapters.suggestion_server")
+    await server.serve(
+        outside,
+        ready=lambda: parts.bus.connected and parts.store.connected,
+        host=parts.settings.host,
+        port=parts.settings.grpc_port,
+        data_dir=parts.settings.data_dir,
     )
 
 

@@ -11,7 +11,8 @@ from trialbus.contracts.katib.template_sources import TemplatesElsewhere
 from trialbus.contracts.yaml_input import load_document
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.limits import MAX_YAML_BYTES
-from trialbus.runtime.catalogue import load_catalogue
+from trialbus.runtime.catalogue import catalogue_of
+from trialbus.runtime.settings import Settings
 
 STDIN = "-"
 
@@ -39,7 +40,7 @@ def read_experiment(file: str, namespace: str | None = None) -> ExperimentFile:
             document = _placed(document, namespace)
         parsed = parse_experiment(
             document,
-            catalogue=load_catalogue(),
+            catalogue=catalogue_of(Settings()),
             base_dir=folder,
             templates=TemplatesElsewhere(),
         )

@@ -61,7 +61,11 @@ class ProposalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """exhausted: the space is spent, so there are fewer points than asked for."""
+    """exhausted: the space is spent, so there are fewer points than asked for. names, settings: of
+    an algorithm on another server, what it calls its points (in their order, or none) and the
+    settings that it wants to see in the next request (None: those of the experiment)."""
 
     points: tuple[PointTexts, ...]
     exhausted: bool = False
+    names: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] | None = None

@@ -157,3 +157,12 @@ class ExperimentSpec:
     nas: NasConfig | None = None
     at_goal: AtGoal = AtGoal.STOP
     suspend: bool = False
+
+    @property
+    def assignment_names(self) -> tuple[str, ...]:
+        """Of the values of a point, in their order: the parameters; in an architecture search what
+        the template's parameters refer to, except the trial itself."""
+        if self.nas is None:
+            return tuple(parameter.name for parameter in self.parameters)
+        given = self.template.parameters if self.template is not None else ()
+        return tuple(it.reference for it in given if not it.reference.startswith("${"))

@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     early_stopping_grpc: str = Field(
         "", description="Address of the stopping service's gRPC port; empty: as it announces it."
     )
+    remote_algorithms: dict[str, str] = Field(
+        {},
+        description="Algorithms on servers that speak Katib's gRPC API, as JSON: "
+        '`{"NAME": "HOST:PORT"}`; one of our own with the same name is replaced.',
+    )
     interpreter: str = Field(
         "", description="What `python` in a trial's command means; empty: our own interpreter."
     )

@@ -31,8 +31,8 @@ def assignments_of(
         raise InvariantBroken(f"no point for trial {index}")
     values = answer.points[index - answer.first]
     return tuple(
-        Assignment(name=parameter.name, value=value)
-        for parameter, value in zip(spec.parameters, values, strict=True)
+        Assignment(name=name, value=value)
+        for name, value in zip(spec.assignment_names, values, strict=True)
     )
 
 

@@ -19,15 +19,25 @@ from trialbus.ports.compute import Compute
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
+from trialbus_suggestion.app.remote import NoRemoteAlgorithms, RemoteAlgorithms, RemoteQuestion
 from trialbus_suggestion.core.seeds import request_seed
+
+Named = tuple[Mapping[int, str], tuple[tuple[str, str], ...] | None]
 
 
 class Answering:
     """The suggestion service's reaction to "experiment X asks for points"."""
 
-    def __init__(self, parts: Parts, compute: Compute, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        compute: Compute,
+        catalogue: Catalogue,
+        remote: RemoteAlgorithms | None = None,
+    ) -> None:
         self._parts = parts
         self._compute = compute
+        self._remote = remote or NoRemoteAlgorithms()
         self._catalogue = catalogue
         self._purging = Purging(parts.store, parts.clock, self._remove)
 
@@ -78,10 +88,6 @@ class Answering:
     async def _draw(self, state: Experiment, request: PointsRequest) -> Answer:
         """The points of one request. Raises Transient while the past is not readable."""
         started = self._parts.clock.monotonic()
-        spec = state.spec
-        study = Study(
-            parameters=spec.parameters, objective=spec.objective.type, algorithm=spec.algorithm
-        )
         # A document holds signed 64-bit numbers.
         seed = request_seed(state.seed, request.number) >> 1
         asked = ProposalRequest(
@@ -91,10 +97,9 @@ class Answering:
             watermark=request.watermark,
             seed=seed,
         )
-        history = _PastOf(self._parts, state, request)
         refused: str | None = None
         try:
-            proposal = await self._compute.propose(state.id, study, asked, history)
+            proposal = await self._propose(state, request, asked)
         except Refused as error:
             proposal, refused = Proposal(points=()), str(error)
         except Transient:
@@ -111,11 +116,59 @@ class Answering:
             seed=seed,
             points=proposal.points,
             exhausted=proposal.exhausted,
-            look_ahead=self._look_ahead(spec.algorithm.name),
+            look_ahead=self._look_ahead(state.spec.algorithm.name),
             refused=None if refused is None else refused[:MAX_MESSAGE_CHARS],
             answered_at=self._parts.clock.now(),
             took_s=round(self._parts.clock.monotonic() - started, 6),
+            names=proposal.names,
+            settings=proposal.settings,
         )
+
+    async def _propose(
+        self, state: Experiment, request: PointsRequest, asked: ProposalRequest
+    ) -> Proposal:
+        spec = state.spec
+        if self._remote.serves(spec.algorithm.name):
+            return await self._remote.propose(await self._question(state, request, asked))
+        study = Study(
+            parameters=spec.parameters, objective=spec.objective.type, algorithm=spec.algorithm
+        )
+        history = _PastOf(self._parts, state, request)
+        return await self._compute.propose(state.id, study, asked, history)
+
+    async def _question(
+        self, state: Experiment, request: PointsRequest, asked: ProposalRequest
+    ) -> RemoteQuestion:
+        """Katib's protocol sends the whole past each time: the one place that reads all trials."""
+        names, settings = await self._told(state, request)
+        found = await self._parts.store.find(
+            TRIALS.name, Query(equals={"uid": state.id}, order="index")
+        )
+        trials = [TRIAL.decode(document) for document in found]
+        return RemoteQuestion(
+            experiment=state,
+            request=asked,
+            trials=tuple(trial for trial in trials if trial.index < request.first),
+            names=names,
+            settings=settings,
+        )
+
+    async def _told(self, state: Experiment, request: PointsRequest) -> Named:
+        """What the algorithm called its points, and the settings that it gave back last."""
+        fields = ("number", "first", "names", "settings")
+        found = await self._parts.store.find(
+            ANSWERS.name, Query(prefix=f"{state.id}:", fields=fields)
+        )
+        earlier = sorted(
+            (it for it in found if it["number"] < request.number), key=lambda it: int(it["number"])
+        )
+        names = {
+            index: name
+            for answer in earlier
+            for index, name in enumerate(answer.get("names", ()), start=answer["first"])
+        }
+        last = earlier[-1].get("settings") if earlier else None
+        return names, None if last is None else tuple((name, value) for name, value in last)
 
     def _look_ahead(self, algorithm: str) -> LookAhead:
         description = self._catalogue.algorithms.get(algorithm)

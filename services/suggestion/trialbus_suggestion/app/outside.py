@@ -1,0 +1,111 @@
+"""Answering whoever else speaks Katib, its own controller for one: nothing is stored here, and all
+that an answer depends on comes with the request."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trialbus.contracts.katib.spec import ParsedExperiment, parse_experiment
+from trialbus.kernel.catalogue import Catalogue
+from trialbus.kernel.ids import seed_of
+from trialbus.kernel.proposals import (
+    FinishedTrial,
+    History,
+    PointTexts,
+    Proposal,
+    ProposalRequest,
+    Study,
+)
+from trialbus.kernel.space import SearchSpace
+from trialbus.kernel.spec import ExperimentSpec, Place
+from trialbus.kernel.trial import TrialPhase
+from trialbus.ports.clock import Ids
+from trialbus.ports.compute import Compute
+from trialbus_suggestion.core.seeds import request_seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideTrial:
+    """phase: CREATED while it runs. value: of the objective, None if there is none. ended: text
+    that orders trials by their ends."""
+
+    assignments: Mapping[str, str]
+    phase: TrialPhase
+    value: float | None
+    ended: str
+
+
+class OutsideAnswering:
+    def __init__(self, compute: Compute, catalogue: Catalogue, ids: Ids) -> None:
+        self._compute = compute
+        self._catalogue = catalogue
+        self._ids = ids
+
+    def check(self, experiment: Mapping[str, Any]) -> ParsedExperiment:
+        """experiment: a Katib Experiment object without a template. Raises Refused with every
+        problem, in Katib's words where it has some."""
+        return parse_experiment(experiment, catalogue=self._catalogue, place=Place.CLUSTER)
+
+    async def propose(
+        self,
+        experiment: Mapping[str, Any],
+        trials: Sequence[OutsideTrial],
+        *,
+        count: int,
+        total: int,
+    ) -> tuple[ParsedExperiment, Proposal]:
+        """`count` points, fewer when the space is spent; total: points so far and these. The same
+        request is answered with the same points. Raises Refused, Transient."""
+        parsed = self.check(experiment)
+        spec = parsed.spec
+        past = _history(spec, trials)
+        random_state = spec.algorithm.setting("random_state")
+        seed = seed_of(f"random_state={random_state}" if random_state else parsed.name)
+        request = ProposalRequest(
+            number=total,
+            first=len(past.points),
+            count=count,
+            watermark=len(past.finished),
+            seed=request_seed(seed, total) >> 1,
+        )
+        study = Study(
+            parameters=spec.parameters, objective=spec.objective.type, algorithm=spec.algorithm
+        )
+
+        async def history(*, first: int, after: int | None) -> History:
+            finished = () if after is None else past.finished[after:]
+            return History(first=first, points=past.points[first:], finished=finished)
+
+        # An identity of its own: nothing of one request is remembered for another.
+        uid = self._ids.new_id()
+        try:
+            return parsed, await self._compute.propose(uid, study, request, history)
+        finally:
+            self._compute.forget(uid)
+
+
+def _history(spec: ExperimentSpec, trials: Sequence[OutsideTrial]) -> History:
+    """Points that this search space does not have (of another algorithm, before a change) teach
+    nothing and are passed over."""
+    space = SearchSpace(spec.parameters)
+    known: list[tuple[PointTexts, OutsideTrial]] = []
+    for trial in trials:
+        try:
+            known.append((space.key(space.point(trial.assignments)), trial))
+        except ValueError:
+            continue
+    ended = sorted(
+        (index for index, (_, trial) in enumerate(known) if trial.phase is not TrialPhase.CREATED),
+        key=lambda index: (known[index][1].ended, index),
+    )
+    finished = tuple(
+        FinishedTrial(
+            number=number,
+            index=index,
+            point=known[index][0],
+            phase=known[index][1].phase,
+            value=known[index][1].value,
+        )
+        for number, index in enumerate(ended, start=1)
+    )
+    return History(points=tuple(point for point, _ in known), finished=finished)
