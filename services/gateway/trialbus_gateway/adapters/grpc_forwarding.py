@@ -3,14 +3,15 @@ what it is about; the health service says who can work now."""
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import grpc.aio
 
-from trialbus.adapters.grpc import announced, full_name, open_channel, serving_grpc
+from trialbus.adapters.grpc import CALL_ID, announced, full_name, open_channel, serving_grpc
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import GRPC_DEADLINE_S, GRPC_REACH_DEADLINE_S
 
@@ -23,6 +24,7 @@ OWNERS: Mapping[str, str] = {
 # What the probes of Katib's own images ask for.
 _PROBED_SUGGESTION = "manager.v1beta1.Suggestion"
 _LOOK_EVERY_S = 0.1
+_Metadata = Sequence[tuple[str, str]]
 # Calls under way on a connection that is given up.
 _CLOSE_GRACE_S = 60.0
 
@@ -44,8 +46,8 @@ class Owner:
         return self._given or announced(self._data_dir, self.service)
 
     async def reach(self, within_s: float) -> grpc.aio.Channel:
-        """A connection that stands: nothing is sent before, so that nothing is sent twice. Raises
-        Transient when there is none in time."""
+        """A connection that stands; it may be of a service that is just starting. Raises Transient
+        when there is none in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
         while True:
@@ -118,20 +120,47 @@ async def _forward(
     """The client's deadline holds for all of it."""
     left = context.time_remaining()
     within_s = GRPC_DEADLINE_S if left is None or math.isinf(left) else left
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + within_s
+    metadata = _with_id(context.invocation_metadata())
     try:
-        channel = await owner.reach(min(within_s, GRPC_REACH_DEADLINE_S))
-        ask = channel.unary_unary(method)
-        return bytes(await ask(request, timeout=max(deadline - loop.time(), 0.0)))
+        return await _ask(owner, method, request, metadata, within_s)
     except Transient as error:
         code, details = grpc.StatusCode.UNAVAILABLE, f"a server is away, try again: {error}"
     except grpc.aio.AioRpcError as error:
         code, details = error.code(), error.details() or ""
-        if code is grpc.StatusCode.UNAVAILABLE and "try again" not in details:
-            details = f"the service {owner.service} went away, try again: {details}"
     await context.abort(code, details)
     raise AssertionError("abort raises")
+
+
+async def _ask(
+    owner: Owner, method: str, request: bytes, metadata: _Metadata, within_s: float
+) -> bytes:
+    """Where the answer was lost with its connection, the call is repeated under the same id, which
+    makes that harmless. Raises Transient, AioRpcError."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while True:
+        waited_s = loop.time() - began
+        channel = await owner.reach(min(within_s, GRPC_REACH_DEADLINE_S) - waited_s)
+        left_s = max(within_s - (loop.time() - began), 0.0)
+        try:
+            ask = channel.unary_unary(method)
+            return bytes(await ask(request, timeout=left_s, metadata=metadata))
+        except grpc.aio.AioRpcError as error:
+            if not _is_lost(error):
+                raise
+            if loop.time() - began >= GRPC_REACH_DEADLINE_S:
+                raise Transient(f"{owner.service} went away: {error.details()}") from error
+
+
+def _is_lost(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the connection failed; a service that cannot answer now says so itself."""
+    away = error.code() is grpc.StatusCode.UNAVAILABLE
+    return away and "try again" not in (error.details() or "")
+
+
+def _with_id(given: _Metadata | None) -> _Metadata:
+    own = [(key, value) for key, value in given or () if key == CALL_ID]
+    return tuple(own) or ((CALL_ID, str(uuid.uuid4())),)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from trialbus.adapters.grpc import handlers_of
+from trialbus.adapters.grpc import call_id, handlers_of
 from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.contracts.katib.times import parse_rfc3339_ns, rfc3339_us
 from trialbus.kernel.errors import Problem, Refused
@@ -43,7 +43,7 @@ class DBManager:
 
     async def _report(self, request: Any) -> Message:
         points = _points(request.observation_log)
-        await self._pushes.push(Addressed(trial=request.trial_name), points)
+        await self._pushes.push(Addressed(trial=request.trial_name), points, push_id=call_id())
         return api_pb2.ReportObservationLogReply()
 
     async def _get(self, request: Any) -> Message:

@@ -7,16 +7,18 @@ Load it on first use, never before a process is forked: gRPC does not survive a 
 from trialbus.adapters.grpc.addresses import announced, announcing
 from trialbus.adapters.grpc.calls import CallFailed, call, open_channel
 from trialbus.adapters.grpc.failures import Failure, failure_of
-from trialbus.adapters.grpc.handlers import PACKAGE, full_name, handlers_of
+from trialbus.adapters.grpc.handlers import CALL_ID, PACKAGE, call_id, full_name, handlers_of
 from trialbus.adapters.grpc.server import serve_announced, serving_grpc
 
 __all__ = [
+    "CALL_ID",
     "PACKAGE",
     "CallFailed",
     "Failure",
     "announced",
     "announcing",
     "call",
+    "call_id",
     "failure_of",
     "full_name",
     "handlers_of",

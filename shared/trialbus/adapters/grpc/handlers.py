@@ -1,6 +1,7 @@
 """Katib's services from their descriptors: no generated service code, no second list of methods."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
@@ -14,12 +15,21 @@ from trialbus.adapters.grpc.failures import failure_of
 from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.kernel.errors import NotThere, Refused, TooLarge, Transient
 
+# Metadata of a call: who repeats it, because the answer was lost, gives it the same id.
+CALL_ID = "trialbus-call-id"
+_call_id: ContextVar[str | None] = ContextVar("call_id", default=None)
+
 PACKAGE = api_pb2.DESCRIPTOR.package
 # Errors that say what the caller is to do.
 _TOLD = (Refused, NotThere, TooLarge, Transient)
 
 # One call: the request's message in, the reply's out. Raises the errors of kernel/errors.py.
 Respond = Callable[[Any], Awaitable[Message]]
+
+
+def call_id() -> str | None:
+    """Of the call that is being answered, if its client gave it one."""
+    return _call_id.get()
 
 
 def descriptor_of(service: str) -> ServiceDescriptor:
@@ -59,6 +69,8 @@ def _guarded(
     method: str, respond: Respond
 ) -> Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]:
     async def answer(request: Message, context: grpc.aio.ServicerContext) -> Message:
+        # Every call has a context of its own.
+        _call_id.set(dict(context.invocation_metadata() or ()).get(CALL_ID))
         try:
             return await respond(request)
         except _TOLD as error:
