@@ -93,13 +93,13 @@ def succeeded(client: KatibClient, told: Json) -> None:
     told["waited_for"] = type(found).__name__
     told["trials"] = found.status.trials
     client.edit_experiment_budget("first", max_trial_count=5, parallel_trial_count=2)
-    told["restarting"] = until(lambda: client.is_experiment_restarting("first"))
     until(lambda: client.get_experiment("first").status.trials_succeeded == 5)
     client.wait_for_experiment_condition("first", polling_interval=1, timeout=60)
     told["created"] = client.is_experiment_created("first")
     told["succeeded"] = client.is_experiment_succeeded("first")
     told["running"] = client.is_experiment_running("first")
     told["failed"] = client.is_experiment_failed("first")
+    told["restarting"] = client.is_experiment_restarting("first")
     told["conditions"] = [it.type for it in client.get_experiment_conditions("first")]
     best = client.get_optimal_hyperparameters("first")
     told["best"] = {
@@ -132,7 +132,7 @@ def looked_at(client: KatibClient, told: Json, grpc: str) -> None:
 
 def followed(client: KatibClient, told: Json) -> None:
     """A log that goes on while it is read: the gate opens once its first line is here."""
-    client.create_experiment(as_dict(client, "second", WAITING, trials=1))
+    client.create_experiment(as_dict(client, "second", WAITING, trials=1, parallel=1))
     until(lambda: client.is_experiment_running("second"))
     trial = until(lambda: client.list_trials("second"))[0].metadata.name
     lines = []

@@ -45,6 +45,8 @@ EVENTS = CoreKind(
         *(f"involvedObject.{name}" for name in _INVOLVED),
     ),
 )
+# What events can be about. Job and Pod tell a part of their trial's story, when they are asked.
+_KINDS = ("Experiment", "Trial", "Job", "Pod")
 # Without a name: the newest experiments and trials. Kubernetes forgets events after an hour.
 _EXPERIMENTS, _TRIALS = 50, 200
 # An event is never changed, so a watch looks for those that it has not told.
@@ -85,7 +87,7 @@ class CoreEvents:
         namespace, name = request.path_params["namespace"], request.path_params["name"]
         wanted = Wanted.of(request, EVENTS)
         owner = name.rpartition(".")[0]
-        for view in await self._of_name(namespace, owner, "") if is_name(owner) else ():
+        for view in await self._of_name(namespace, owner, _KINDS) if is_name(owner) else ():
             if view["metadata"]["name"] == name:
                 return self._answers.one(EVENTS, view, wanted)
         raise not_found(EVENTS.target(name))
@@ -129,21 +131,23 @@ class CoreEvents:
         name = wanted.one_field("involvedObject.name")
         within = namespace or wanted.one_field("involvedObject.namespace")
         if name is not None and within is not None:
-            kind = wanted.one_field("involvedObject.kind") or ""
-            found = await self._of_name(within, name, kind)
+            kind, uid = (wanted.one_field(f"involvedObject.{it}") for it in ("kind", "uid"))
+            # Where only an uid says which, the selector chooses among all that are of the name.
+            kinds = (kind,) if kind else _KINDS if uid else _KINDS[:2]
+            found = await self._of_name(within, name, kinds)
         elif namespace is not None and not is_name(namespace):
             found = []
         else:
             found = await self._of_newest(namespace)
         return sorted(found, key=lambda view: int(view["metadata"]["resourceVersion"]))
 
-    async def _of_name(self, namespace: str, name: str, kind: str) -> Sequence[Object]:
-        """kind: of the object; without one, of whatever of ours has the name."""
+    async def _of_name(self, namespace: str, name: str, kinds: Sequence[str]) -> Sequence[Object]:
         found: list[Object] = []
-        if kind in ("", "Experiment"):
-            found += await self._of_experiment(namespace, name)
-        if kind in ("", "Trial", "Job", "Pod"):
-            found += await self._of_trial(namespace, name, kind or "Trial")
+        for kind in kinds:
+            if kind == "Experiment":
+                found += await self._of_experiment(namespace, name)
+            elif kind in _KINDS:
+                found += await self._of_trial(namespace, name, kind)
         return found
 
     async def _of_experiment(self, namespace: str, name: str) -> list[Object]:
