@@ -18,6 +18,7 @@ from trialbus.contracts.katib.models import (
 from trialbus.contracts.katib.shape import did_you_mean
 from trialbus.kernel import spec as kernel
 from trialbus.kernel.errors import Problem, Refused
+from trialbus.kernel.job_templates import TRIAL_SPEC_FIELD, read_job
 from trialbus.kernel.limits import MAX_FORMAT_GROUPS, MAX_METRIC_FORMATS
 from trialbus.kernel.metric_lines import MetricFilter
 from trialbus.kernel.spec import CollectorKind, MetricsFormat, PathKind
@@ -30,6 +31,7 @@ _PATH = f"{_FIELD}.source.fileSystemPath"
 _GET = f"{_FIELD}.source.httpGet"
 _FILTER = f"{_FIELD}.source.filter"
 _CUSTOM = f"{_FIELD}.collector.customCollector"
+_ONLY_CONTAINER = f"{TRIAL_SPEC_FIELD}.spec.template.spec.containers[0]"
 _MAX_PORT = 65_535
 _PORT = re.compile(r"[0-9]{1,10}", re.ASCII)
 _SCHEMES = ("HTTP", "HTTPS")
@@ -119,7 +121,10 @@ def _endpoint_problems(get: HttpGet) -> Iterator[Problem]:
 def one_machine_problems(
     collector: kernel.MetricsCollectorSpec, template: kernel.TrialTemplate | None, parallel: int
 ) -> Iterator[Problem]:
-    """Trials of one machine share its ports, so each has to be told its own."""
+    """Trials of one machine share its ports, so each has to be told its own; a container is a
+    process there."""
+    if collector.kind is CollectorKind.CUSTOM:
+        yield from _process_problems(collector.container or {})
     if collector.kind is not CollectorKind.PROMETHEUS_METRIC or parallel <= 1:
         return
     told = template is not None and mentions(template.trial_spec, METRICS_PORT_VARIABLE)
@@ -130,6 +135,21 @@ def one_machine_problems(
             f"{port}; or let the command take its port from $({METRICS_PORT_VARIABLE})"
         )
         yield Problem(field="spec.parallelTrialCount", message=message)
+
+
+def _process_problems(container: Mapping[str, Json]) -> Iterator[Problem]:
+    """What one machine cannot do of a container, as of one in a Job."""
+    pod = {"spec": {"containers": [container]}}
+    job = kernel.TrialTemplate(
+        trial_spec={"spec": {"template": pod}},
+        primary_container=str(container.get("name", "")),
+    )
+    try:
+        read_job(job)
+    except Refused as refused:
+        for problem in refused.problems:
+            field = problem.field.replace(_ONLY_CONTAINER, _CUSTOM)
+            yield Problem(field=field, message=problem.message)
 
 
 def _port(get: HttpGet) -> int:
