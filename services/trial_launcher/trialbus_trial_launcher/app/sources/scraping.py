@@ -90,8 +90,9 @@ class ScrapeSource:
         looked = f"asked {await self._address()} for samples named {metric!r}"
         if self._seen:
             return f"{looked}{told(self._seen, self._watched.metrics)}"
-        why = f": {self._trouble}" if self._trouble else ""
-        return f"{looked}; it gave none{why}"
+        if self._trouble:
+            return f"{looked}; it gave none: {self._trouble}"
+        return f"{looked}; it ended before it answered"
 
     async def _recover(self) -> None:
         """What the last launcher saw last."""
