@@ -20,6 +20,7 @@ from trialbus.kernel.limits import MAX_YAML_BYTES
 from trialbus.ports.bus import Request
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.template_folder import TemplateFolder, template_folder
+from trialbus.testkit.gateway_world import gateway_world
 from trialbus.testkit.katib_cases import CATALOGUE, FixedTemplate, Object
 from trialbus.testkit.still_world import StillWorld
 from trialbus_experiment.app.commanding import Commanding
@@ -199,3 +200,19 @@ async def test_another_template_is_an_edit_that_is_refused(tmp_path: Path) -> No
     file.write_text(TEMPLATE.replace("t.py", "u.py"))
     reply = await service.apply("c3", other)
     assert [problem.field for problem in reply.problems] == ["spec.trialTemplate", "spec"]
+
+
+async def test_the_gateway_knows_the_template_that_an_experiment_has(tmp_path: Path) -> None:
+    body = {"object": by_name()}
+    path = "/v1/namespaces/team/experiments/exp"
+    async with gateway_world(tmp_path) as world:
+        refused = await world.client.put(path, json=body)
+        assert refused.status_code == 422
+        assert [it["field"] for it in refused.json()["problems"]] == [
+            "spec.trialTemplate.configMap"
+        ]
+        file = write(tmp_path / "templates", TEMPLATE)
+        assert (await world.client.put(path, json=body)).status_code == 201
+        file.unlink()
+        again = await world.client.put(path, json=body)
+        assert (again.status_code, again.json()["changed"]) == (200, False)
