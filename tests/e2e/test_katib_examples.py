@@ -95,11 +95,16 @@ def test_a_file_of_katibs_runs_to_success(stack: RealStack, name: str) -> None:
 def test_a_script_that_is_in_an_image_only_is_named_with_the_flag_to_give(
     stack: RealStack,
 ) -> None:
-    experiment = experiment_object("unmapped", ["python3", "/opt/other/train.py"])
-    found = ran(stack, stack.write(with_use_of_x(experiment)))
+    """Before anything is run; a script of a relative name is looked for where the trial runs."""
+    experiment = with_use_of_x(experiment_object("unmapped", ["python3", "/opt/other/train.py"]))
+    done = stack.call("run", stack.write(experiment))
+    assert done.code != 0
+    assert "containers[0].command[1]: there is no '/opt/other/train.py'" in done.err
+    assert "--map-path /opt/other=DIR" in done.err
+    found = ran(stack, stack.write(with_use_of_x(experiment_object("beside", ["python3", "x.py"]))))
     assert last(found)["type"] == "Failed"
-    message = trial_of(stack, "unmapped")["status"]["conditions"][-1]["message"]
-    assert "--map-path /opt/other=DIR" in message
+    message = trial_of(stack, "beside")["status"]["conditions"][-1]["message"]
+    assert "--map-image none=DIR" in message
 
 
 def with_use_of_x(experiment: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.images import NO_IMAGES, ImageFolder, LocalImages, LocalPaths, without_tag
 from trialbus.kernel.job_templates import read_job
-from trialbus.kernel.local_processes import command_problems
+from trialbus.kernel.local_processes import command_problems, needed_files, script_at
 from trialbus.kernel.spec import TrialParameter, TrialTemplate
 from trialbus.kernel.templates import (
     DefaultTemplate,
@@ -290,3 +290,56 @@ def test_without_a_command_it_is_said_what_to_give(images: LocalImages, words: s
         rendered(given, images)
     # Who only reads the file does not know the images.
     assert render_command(given, TRIAL, [Assignment(name="x", value="1")], interpreter="/py")
+
+
+@pytest.mark.parametrize(
+    ("container", "images", "needed"),
+    [
+        ({"command": ["python3", "/opt/a.py"]}, NO_IMAGES, {"command[1]": "/opt/a.py"}),
+        (
+            {"command": ["python3", "-u"], "args": ["/opt/a.py"]},
+            NO_IMAGES,
+            {"args[0]": "/opt/a.py"},
+        ),
+        (
+            {"command": ["/bin/sh", "/opt/a"]},
+            NO_IMAGES,
+            {"command[0]": "/bin/sh", "command[1]": "/opt/a"},
+        ),
+        ({"command": ["sh", "-c", "/opt/a"]}, NO_IMAGES, {}),
+        ({"command": ["/usr/bin/python3", "-m", "/a"]}, mapped(), {}),
+        ({"command": ["/x/run"]}, mapped(PLAIN, **{"/x": "/here"}), {"command[0]": "/here/run"}),
+        ({"command": ["/x/${trialParameters.x}"]}, NO_IMAGES, {}),
+        ({"command": ["/x/$(A)"]}, NO_IMAGES, {}),
+        ({"command": ["run", "/x"]}, NO_IMAGES, {}),
+        ({"command": ["python", "train.py"]}, NO_IMAGES, {}),
+        ({"command": None}, NO_IMAGES, {}),
+    ],
+)
+def test_files_that_must_be_there_are_known_before_anything_runs(
+    container: dict[str, Any], images: LocalImages, needed: dict[str, str]
+) -> None:
+    found = needed_files(template(**container), images)
+    assert {it.field.removeprefix(f"{CONTAINER}."): it.path for it in found} == needed
+
+
+@pytest.mark.parametrize(
+    ("command", "at"),
+    [
+        ("python a.py", 1),
+        ("/usr/bin/python3.11 -u -O a.py --x", 3),
+        ("bash -eu ./a", 2),
+        ("sh a", None),
+        ("python -m a", None),
+        ("python -c a", None),
+        ("python -W ignore a.py", None),
+        ("bash -o pipefail ./a", None),
+        ("sh -ec ./a", None),
+        ("python", None),
+        ("python -", None),
+        ("pythonic a.py", None),
+        ("", None),
+    ],
+)
+def test_a_script_is_told_from_other_words(command: str, at: int | None) -> None:
+    assert script_at(command.split()) == at

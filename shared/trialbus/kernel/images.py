@@ -34,6 +34,25 @@ class LocalImages:
         """A name with this very tag counts before one without, which is for every tag."""
         return self.images.get(image) or self.images.get(without_tag(image))
 
+    def hint(self, missed: str, image: str, *, folder: bool = False) -> str:
+        """What to say to this program so that it finds a local path, which is not there, or what
+        says where it would be. image: of its container, if it is in one. folder: it is one."""
+        if not image:
+            return ""
+        for theirs, ours in self.paths.items():
+            if f"{missed}/".startswith(f"{ours.rstrip('/')}/"):
+                return f" (--map-path says that {theirs} is {ours})"
+        known = self.find(image)
+        if known and (not missed.startswith("/") or f"{missed}/".startswith(f"{known.folder}/")):
+            return f" (--map-image says that {image} is {known.folder})"
+        if not missed.startswith("/"):
+            flag = f"say which folder stands for that: --map-image {without_tag(image)}=DIR"
+        else:
+            place = missed if folder else missed.rpartition("/")[0]
+            where = f"{place}=DIR" if place.strip("/") else f"{missed}=FILE"
+            flag = f"say where it is here: --map-path {where}"
+        return f"; if it is in the image {image}, {flag}"
+
 
 NO_IMAGES = LocalImages(images={}, paths={})
 

@@ -1,6 +1,7 @@
 """A container's process as one machine runs it: with its folders, programs and paths there."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,12 @@ Json = Any
 
 # As the first word of a command these mean the configured interpreter.
 _PYTHONS = frozenset({"python", "python3"})
+# Programs whose first word is a script, and their options that take no word of their own: behind
+# any other option a word may be anything.
+_INTERPRETERS = (
+    (re.compile(r"python[0-9.]*"), re.compile(r"-[bBdEiIOPqRsSuvx]+")),
+    (re.compile(r"(?:ba|da|k|z|a)?sh"), re.compile(r"-[aefhnuvx]+")),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,14 @@ def localised(process: JobProcess, env: Mapping[str, str], around: Surroundings)
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeededFile:
+    """field: that names it. path: where it has to be here."""
+
+    field: str
+    path: str
+
+
 def command_problems(template: TrialTemplate, images: LocalImages) -> tuple[Problem, ...]:
     """What a Job lacks to be run here with these images. For a template that keeps all rules."""
     process = read_job(template)
@@ -73,6 +88,43 @@ def command_problems(template: TrialTemplate, images: LocalImages) -> tuple[Prob
     except Refused as refused:
         return refused.problems
     return ()
+
+
+def needed_files(template: TrialTemplate, images: LocalImages) -> list[NeededFile]:
+    """The program and the script of a Job, as far as they are whole paths that no parameter
+    changes. For a template that keeps all rules."""
+    process = read_job(template)
+    image, local = images.find(process.image), LocalPaths(images.paths)
+    words = (*process.command, *process.args)
+    script = script_at(words)
+    found = []
+    for at in sorted({0, script or 0}):
+        word = words[at] if words else ""
+        path = local(word)
+        python = at == 0 and _is_python(word, path, in_image=image is not None)
+        if not word.startswith("/") or "$" in word or python:
+            continue
+        given = len(process.command)
+        name = f"command[{at}]" if at < given else f"args[{at - given}]"
+        found.append(NeededFile(field=f"{process.where}.{name}", path=path))
+    return found
+
+
+def script_at(command: Sequence[str]) -> int | None:
+    """Which word is the file that an interpreter is told to run; None if it is told something
+    else, or none can be told."""
+    name = command[0].rpartition("/")[2] if command else ""
+    for program, option in _INTERPRETERS:
+        if not program.fullmatch(name):
+            continue
+        at = 1
+        while at < len(command) and option.fullmatch(command[at]):
+            at += 1
+        word = command[at] if at < len(command) else ""
+        # A shell looks for a name without a folder on PATH, too.
+        if word and not word.startswith("-") and ("/" in word or name.startswith("python")):
+            return at
+    return None
 
 
 def default_process(command: tuple[str, ...], around: Surroundings) -> LocalProcess:

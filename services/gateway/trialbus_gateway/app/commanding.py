@@ -1,5 +1,6 @@
 """Commands over the bus: repeated under one id until they are answered."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +14,9 @@ from trialbus.contracts.katib.template_sources import KeptTemplates
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Poison, Problem, Refused, Transient
 from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.job_templates import read_job
 from trialbus.kernel.limits import REQUEST_TIMEOUT_S
-from trialbus.kernel.local_processes import command_problems
+from trialbus.kernel.local_processes import command_problems, needed_files
 from trialbus.kernel.spec import TrialTemplate
 from trialbus.ports.bus import Request
 from trialbus.runtime.parts import Parts
@@ -113,15 +115,26 @@ class Commanding:
             catalogue=self._catalogue,
             templates=KeptTemplates(there, self._templates),
         )
-        if problems := self._unstartable(parsed.spec.template):
+        if there is None and (problems := self._unstartable(parsed.spec.template)):
             raise Refused(problems)
         return parsed
 
     def _unstartable(self, template: TrialTemplate | None) -> tuple[Problem, ...]:
-        """Of a Job that would run here: a file alone does not say what images are."""
+        """Of a new Job that would run here: a file alone does not say what images are."""
         if template is None or template.trial_spec.get("kind") != "Job":
             return ()
-        return command_problems(template, self._images)
+        if problems := command_problems(template, self._images):
+            return problems
+        image = read_job(template).image
+        return tuple(
+            Problem(
+                field=file.field,
+                message=f"there is no {file.path!r}{self._images.hint(file.path, image)}",
+            )
+            for file in needed_files(template, self._images)
+            # Where we may not look, the trial may not either.
+            if not os.path.exists(file.path)  # noqa: PTH110 - Path.exists raises there
+        )
 
     async def tell(
         self,
