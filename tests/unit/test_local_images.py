@@ -313,7 +313,7 @@ def test_without_a_command_it_is_said_what_to_give(images: LocalImages, words: s
         ({"command": ["/x/$(A)"]}, NO_IMAGES, {}),
         ({"command": ["run", "/x"]}, NO_IMAGES, {}),
         ({"command": ["python", "train.py"]}, NO_IMAGES, {}),
-        ({"command": None}, NO_IMAGES, {}),
+        ({"command": None, "args": ["/x"]}, NO_IMAGES, {}),
     ],
 )
 def test_files_that_must_be_there_are_known_before_anything_runs(

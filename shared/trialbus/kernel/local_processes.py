@@ -94,13 +94,14 @@ def needed_files(template: TrialTemplate, images: LocalImages) -> list[NeededFil
     """The program and the script of a Job, as far as they are whole paths that no parameter
     changes. For a template that keeps all rules."""
     process = read_job(template)
+    if not process.command:
+        return []
     image, local = images.find(process.image), LocalPaths(images.paths)
     words = (*process.command, *process.args)
     script = script_at(words)
     found = []
     for at in sorted({0, script or 0}):
-        word = words[at] if words else ""
-        path = local(word)
+        word, path = words[at], local(words[at])
         python = at == 0 and _is_python(word, path, in_image=image is not None)
         if not word.startswith("/") or "$" in word or python:
             continue
