@@ -17,6 +17,7 @@ from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.questions import Questions
+from trialbus_gateway.app.showing import Showing
 
 
 async def build(parts: Parts) -> Behaviour:
@@ -39,9 +40,7 @@ async def build(parts: Parts) -> Behaviour:
         questions,
         commanding,
         health_routes(ready, parts.telemetry.registry),
-        kubernetes=kubernetes_routes(
-            parts, questions=questions, commanding=commanding, changes=changes
-        ),
+        kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
         listens_on=settings.host,
     )
 

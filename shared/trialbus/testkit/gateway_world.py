@@ -17,7 +17,9 @@ from trialbus.contracts.collections import (
     TRIALS,
 )
 from trialbus.contracts.documents import EXPERIMENT, RUN, TRIAL, Document
+from trialbus.contracts.envelope import encode_event
 from trialbus.kernel.catalogue import Catalogue
+from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import (
     Experiment,
     OpenState,
@@ -45,6 +47,7 @@ from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.questions import Questions
+from trialbus_gateway.app.showing import Showing
 from trialbus_suggestion.core.catalogue import RANDOM
 
 PATH = "/v1/namespaces/lab/experiments/tune"
@@ -85,6 +88,7 @@ class World:
     parts: Parts
     client: httpx.AsyncClient
     app: Any
+    changes: Changes
 
     async def put(self, *documents: Document, into: str) -> None:
         writes = [Write(base=None, document=document) for document in documents]
@@ -108,6 +112,18 @@ class World:
         write = Write(base=EXPERIMENT.encode(state), document=EXPERIMENT.encode(after))
         await self.store.client("tests").commit(EXPERIMENTS.name, [write])
         return after
+
+    async def tell(self, state: Experiment, event_type: str = "trial.created") -> None:
+        """An event of it, as a hint that something changed."""
+        event = Event(
+            id=self.parts.ids.new_id(),
+            type=event_type,
+            uid=state.id,
+            namespace=state.namespace,
+            experiment=state.name,
+            at=0.0,
+        )
+        await self.bus.client("tests").publish([encode_event(event)])
 
     async def get(self, path: str, status: int = 200) -> Any:
         answer = await self.client.get(path)
@@ -149,9 +165,7 @@ async def gateway_world(folder: Path) -> AsyncIterator[World]:
         health_routes(
             lambda: gateway_bus.connected and gateway_store.connected, parts.telemetry.registry
         ),
-        kubernetes=kubernetes_routes(
-            parts, questions=questions, commanding=commanding, changes=changes
-        ),
+        kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
     )
     experiment_parts = parts_of(
         bus.client("experiment"), store.client("experiment"), "experiment", folder
@@ -172,6 +186,7 @@ async def gateway_world(folder: Path) -> AsyncIterator[World]:
             parts=parts,
             client=client,
             app=app,
+            changes=changes,
         )
         await changes.close()
 

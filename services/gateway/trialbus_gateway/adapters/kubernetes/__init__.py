@@ -14,7 +14,6 @@ from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
 from trialbus.kernel.errors import Refused, Transient
-from trialbus.runtime.parts import Parts
 from trialbus_gateway.adapters.kubernetes.core_kinds import CORE, GROUPS, Piece, core_pieces
 from trialbus_gateway.adapters.kubernetes.discovery import Discovery
 from trialbus_gateway.adapters.kubernetes.openapi import OpenApi
@@ -28,30 +27,22 @@ from trialbus_gateway.adapters.kubernetes.status_objects import (
     path_not_found,
 )
 from trialbus_gateway.adapters.kubernetes.writing import Writing
-from trialbus_gateway.app.changes import Changes
-from trialbus_gateway.app.changes_listing import ChangesListing
-from trialbus_gateway.app.commanding import Commanding
-from trialbus_gateway.app.editing import Editing
 from trialbus_gateway.app.failures import AnotherByNow, Expired, NotThere, TooLarge, Unreadable
-from trialbus_gateway.app.questions import Questions
+from trialbus_gateway.app.showing import Showing
 
 # The first word of every path that is Kubernetes'.
 _FIRST_WORDS = frozenset({"api", "apis", "openapi", "version", "livez"})
 
 
-def kubernetes_routes(
-    parts: Parts,
-    *,
-    questions: Questions,  # noqa: ARG001
-    commanding: Commanding,
-    changes: Changes,
-) -> list[BaseRoute]:
+def kubernetes_routes(showing: Showing) -> list[BaseRoute]:
     """The first that matches path and method answers."""
-    listing = ChangesListing(changes, parts.store)
-    writing = Writing(Editing(parts, commanding, changes), listing)
-    core = core_pieces(parts, changes)
-    discovery = Discovery(CORE, GROUPS)
-    pieces: Sequence[Piece] = (discovery, OpenApi(), *core, Reading(changes, listing), writing)
+    pieces: Sequence[Piece] = (
+        Discovery(CORE, GROUPS),
+        OpenApi(),
+        *core_pieces(showing),
+        Reading(showing.changes, showing.changed),
+        Writing(showing.editing, showing.changed),
+    )
     routes = [route for piece in pieces for route in piece.routes()]
     app = Starlette(routes=routes, exception_handlers=dict(_HANDLERS))
     return [_Kubernetes("", app=app)]

@@ -13,13 +13,12 @@ from trialbus.contracts.katib.times import rfc3339
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.limits import MAX_PAGE_ITEMS
 from trialbus.kernel.spec import ResumePolicy
-from trialbus.runtime.parts import Parts
 from trialbus_gateway.adapters.kubernetes.core_answers import CoreAnswers, CoreKind, Wanted
 from trialbus_gateway.adapters.kubernetes.core_columns import CLAIM_COLUMNS
 from trialbus_gateway.adapters.kubernetes.status_objects import method_not_allowed, not_found
-from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.app.failures import NotThere, Unreadable
-from trialbus_gateway.app.listing import Listing, PageRequest
+from trialbus_gateway.app.listing import PageRequest
+from trialbus_gateway.app.showing import Showing
 
 CLAIMS = CoreKind(
     api_version="v1",
@@ -33,11 +32,9 @@ _SIZE = "1Gi"
 
 
 class Claims:
-    def __init__(self, parts: Parts) -> None:
-        self._clock = parts.clock
-        self._documents = Documents(parts.store)
-        self._listing = Listing(parts.store)
-        self._answers = CoreAnswers(parts.clock)
+    def __init__(self, showing: Showing) -> None:
+        self._showing = showing
+        self._answers = CoreAnswers(showing.clock)
 
     def routes(self) -> list[Route]:
         within = f"{_BASE}/namespaces/{{namespace}}/{CLAIMS.resource}"
@@ -56,12 +53,12 @@ class Claims:
         found = []
         while True:
             page_request = PageRequest.parse(str(MAX_PAGE_ITEMS), after)
-            page = await self._listing.experiments(namespace, page_request)
+            page = await self._showing.listing.experiments(namespace, page_request)
             found += [_claim(state) for state in page.items if _has_one(state)]
             after = page.next
             if after is None:
                 break
-        version = str(int(self._clock.now() * 1e6))
+        version = str(int(self._showing.clock.now() * 1e6))
         return self._answers.many(CLAIMS, found, wanted, version=version)
 
     async def _get(self, request: Request) -> Response:
@@ -80,7 +77,7 @@ class Claims:
 
     async def _living(self, namespace: str, name: str) -> Experiment | None:
         try:
-            return await self._documents.living(namespace, name)
+            return await self._showing.documents.living(namespace, name)
         except (NotThere, Unreadable):
             return None
 

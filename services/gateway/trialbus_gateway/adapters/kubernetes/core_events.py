@@ -7,10 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from trialbus.contracts.documents import TRIAL
 from trialbus.contracts.katib.models import API_VERSION
 from trialbus.kernel.ids import is_name
-from trialbus.runtime.parts import Parts
 from trialbus_gateway.adapters.kubernetes.core_answers import CoreAnswers, CoreKind, Wanted
 from trialbus_gateway.adapters.kubernetes.core_columns import EVENT_COLUMNS
 from trialbus_gateway.adapters.kubernetes.core_watching import (
@@ -21,10 +19,9 @@ from trialbus_gateway.adapters.kubernetes.core_watching import (
 )
 from trialbus_gateway.adapters.kubernetes.event_objects import Involved, events_of
 from trialbus_gateway.adapters.kubernetes.status_objects import method_not_allowed, not_found
-from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.app.failures import NotThere, Unreadable
-from trialbus_gateway.app.listing import Listing, PageRequest
-from trialbus_gateway.app.telling import Telling
+from trialbus_gateway.app.listing import PageRequest
+from trialbus_gateway.app.showing import Showing
 from trialbus_gateway.core.stories import Story
 
 Object = dict[str, Any]
@@ -55,12 +52,10 @@ _BASE = "/api/v1"
 
 
 class CoreEvents:
-    def __init__(self, parts: Parts) -> None:
-        self._clock = parts.clock
-        self._documents = Documents(parts.store)
-        self._listing = Listing(parts.store)
-        self._telling = Telling(parts.store, parts.clock)
-        self._answers = CoreAnswers(parts.clock)
+    def __init__(self, showing: Showing) -> None:
+        self._showing = showing
+        self._clock = showing.clock
+        self._answers = CoreAnswers(showing.clock)
 
     def routes(self) -> list[Route]:
         within = f"{_BASE}/namespaces/{{namespace}}/events"
@@ -152,35 +147,36 @@ class CoreEvents:
 
     async def _of_experiment(self, namespace: str, name: str) -> list[Object]:
         try:
-            state = await self._documents.living(namespace, name)
+            state = await self._showing.documents.living(namespace, name)
         except (NotThere, Unreadable):
             return []
-        story = await self._telling.experiment(state)
+        story = await self._showing.telling.experiment(state)
         return self._events(_involved("Experiment", namespace, name, state.id), story)
 
     async def _of_trial(self, namespace: str, name: str, kind: str) -> list[Object]:
         try:
-            trial = await self._documents.trial(name)
+            trial = await self._showing.documents.trial(name)
         except (NotThere, Unreadable):
             return []
-        if trial.namespace != namespace or not await self._documents.experiments([trial.uid]):
+        if trial.namespace != namespace or not await self._showing.documents.experiments(
+            [trial.uid]
+        ):
             return []
-        told = await self._telling.trial(trial)
+        told = await self._showing.telling.trial(trial)
         uid = {"Job": f"{trial.id}.job", "Pod": f"{trial.id}.{trial.attempt}"}.get(kind, trial.id)
         return self._events(_involved(kind, namespace, name, uid), told.story)
 
     async def _of_newest(self, namespace: str | None) -> list[Object]:
-        states = (await self._listing.experiments(namespace, _page(_EXPERIMENTS))).items
+        states = (await self._showing.listing.experiments(namespace, _page(_EXPERIMENTS))).items
         found: list[Object] = []
         for state in states:
             involved = _involved("Experiment", state.namespace, state.name, state.id)
-            found += self._events(involved, await self._telling.experiment(state))
+            found += self._events(involved, await self._showing.telling.experiment(state))
         left = _TRIALS
         for state in states:
-            documents = await self._documents.newest_trials(state.id, left) if left else []
-            trials = [TRIAL.decode(document) for document in documents]
+            trials = await self._showing.newest_trials(state.id, left) if left else []
             left -= len(trials)
-            stories = await self._telling.trials(trials, {state.id: state})
+            stories = await self._showing.telling.trials(trials, {state.id: state})
             for trial, story in zip(trials, stories, strict=True):
                 involved = _involved("Trial", trial.namespace, trial.name, trial.id)
                 found += self._events(involved, story)

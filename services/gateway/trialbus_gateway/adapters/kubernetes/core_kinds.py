@@ -5,7 +5,6 @@ from typing import Protocol
 
 from starlette.routing import Route
 
-from trialbus.runtime.parts import Parts
 from trialbus_gateway.adapters.kubernetes.access_reviews import AccessReviews
 from trialbus_gateway.adapters.kubernetes.claims import Claims
 from trialbus_gateway.adapters.kubernetes.core_events import CoreEvents
@@ -13,7 +12,7 @@ from trialbus_gateway.adapters.kubernetes.discovery import KUBEFLOW, READ, Group
 from trialbus_gateway.adapters.kubernetes.namespaces import Namespaces
 from trialbus_gateway.adapters.kubernetes.pod_logs import PodLogs
 from trialbus_gateway.adapters.kubernetes.pods import pods_and_jobs
-from trialbus_gateway.app.changes import Changes
+from trialbus_gateway.app.showing import Showing
 
 CORE = Group(
     name="",
@@ -59,12 +58,12 @@ class Piece(Protocol):
     def routes(self) -> list[Route]: ...
 
 
-def core_pieces(parts: Parts, changes: Changes) -> Sequence[Piece]:
+def core_pieces(showing: Showing) -> Sequence[Piece]:
     return (
-        Namespaces(parts),
-        *pods_and_jobs(parts, changes),
-        PodLogs(parts),
-        CoreEvents(parts),
-        Claims(parts),
+        Namespaces(showing),
+        *pods_and_jobs(showing),
+        PodLogs(showing),
+        CoreEvents(showing),
+        Claims(showing),
         AccessReviews(),
     )

@@ -7,13 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.katib.times import rfc3339
 from trialbus.contracts.yaml_input import load_document
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.ids import is_name
-from trialbus.ports.store import Query
-from trialbus.runtime.parts import Parts
 from trialbus_gateway.adapters.bodies import limited
 from trialbus_gateway.adapters.kubernetes.core_answers import CoreAnswers, CoreKind, Wanted
 from trialbus_gateway.adapters.kubernetes.core_columns import NAMESPACE_COLUMNS
@@ -24,6 +21,7 @@ from trialbus_gateway.adapters.kubernetes.status_objects import (
     method_not_allowed,
     not_found,
 )
+from trialbus_gateway.app.showing import Showing
 
 Object = dict[str, Any]
 
@@ -38,16 +36,13 @@ NAMESPACES = CoreKind(
 _ALL = "/api/v1/namespaces"
 _ONE = f"{_ALL}/{{name}}"
 _DEFAULT = "default"
-# What comes right after "/" in ASCII: the first name that can follow all of a namespace's.
-_BEHIND = "0"
 _WHY = "a namespace is there as long as its experiments are: delete those"
 
 
 class Namespaces:
-    def __init__(self, parts: Parts) -> None:
-        self._store = parts.store
-        self._clock = parts.clock
-        self._answers = CoreAnswers(parts.clock)
+    def __init__(self, showing: Showing) -> None:
+        self._showing = showing
+        self._answers = CoreAnswers(showing.clock)
 
     def routes(self) -> list[Route]:
         return [
@@ -58,28 +53,13 @@ class Namespaces:
             Route(_ONE, self._delete, methods=["DELETE"]),
         ]
 
-    async def found(self) -> list[Object]:
-        """`default` and those of living experiments, by name; one indexed read for each."""
-        since: dict[str, float | None] = {_DEFAULT: None}
-        after = ""
-        while True:
-            query = Query(
-                above={"alive_name": after},
-                order="alive_name",
-                limit=1,
-                fields=("namespace", "created_at"),
-            )
-            found = await self._store.find(EXPERIMENTS.name, query)
-            if not found:
-                return [namespace_object(name, since[name]) for name in sorted(since)]
-            name = str(found[0]["namespace"])
-            since[name] = float(found[0]["created_at"])
-            after = name + _BEHIND
-
     async def _list(self, request: Request) -> Response:
+        """`default` and those of living experiments."""
         wanted = Wanted.of(request, NAMESPACES)
-        version = str(int(self._clock.now() * 1e6))
-        return self._answers.many(NAMESPACES, await self.found(), wanted, version=version)
+        since: dict[str, float | None] = {_DEFAULT: None, **await self._showing.namespaces()}
+        found = [namespace_object(name, since[name]) for name in sorted(since)]
+        version = str(int(self._showing.clock.now() * 1e6))
+        return self._answers.many(NAMESPACES, found, wanted, version=version)
 
     async def _get(self, request: Request) -> Response:
         return self._answer(request, _name(request))

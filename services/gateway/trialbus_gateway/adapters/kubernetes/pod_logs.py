@@ -11,14 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from trialbus.kernel.timestamps import rfc3339_seconds
-from trialbus.runtime.parts import Parts
 from trialbus_gateway.adapters.bodies import count, flag
 from trialbus_gateway.adapters.kubernetes.pod_objects import containers_of, primary_of
 from trialbus_gateway.adapters.kubernetes.status_objects import Target, bad_request, not_found
 from trialbus_gateway.adapters.streams import text_stream
-from trialbus_gateway.app.attempts import Attempt, Attempts
+from trialbus_gateway.app.attempts import Attempt
 from trialbus_gateway.app.failures import NotThere, Unreadable
-from trialbus_gateway.app.logs import Logs
+from trialbus_gateway.app.showing import Showing
 from trialbus_gateway.core.log_lines import LineOptions, LogLines
 
 _PATH = "/api/v1/namespaces/{namespace}/pods/{name}/log"
@@ -28,10 +27,9 @@ _MAX_SINCE_S = 999_999_999
 
 
 class PodLogs:
-    def __init__(self, parts: Parts) -> None:
-        self._clock = parts.clock
-        self._attempts = Attempts(parts.store)
-        self._logs = Logs(parts)
+    def __init__(self, showing: Showing) -> None:
+        self._showing = showing
+        self._clock = showing.clock
 
     def routes(self) -> list[Route]:
         return [Route(_PATH, self._log, methods=["GET"])]
@@ -39,14 +37,14 @@ class PodLogs:
     async def _log(self, request: Request) -> Response:
         namespace, name = request.path_params["namespace"], request.path_params["name"]
         try:
-            attempt = await self._attempts.named(namespace, name)
+            attempt = await self._showing.attempts.named(namespace, name)
         except (NotThere, Unreadable):
             raise not_found(Target(resource="pods", name=name, group="")) from None
         container = request.query_params.get("container")
         if container and container not in containers_of(attempt):
             raise bad_request(f"container {container} is not valid for pod {name}")
         follow, previous = flag(request, "follow"), flag(request, "previous")
-        pieces = self._logs.read(
+        pieces = self._showing.logs.read(
             attempt.trial,
             follow=follow and not previous,
             tail=count(request, "tailLines", _MAX_TAIL_LINES),

@@ -11,7 +11,6 @@ from starlette.routing import Route
 from trialbus.contracts.katib.views import EXPERIMENT_LABEL
 from trialbus.kernel.ids import is_name
 from trialbus.kernel.limits import MAX_PAGE_ITEMS
-from trialbus.runtime.parts import Parts
 from trialbus_gateway.adapters.kubernetes.core_answers import CoreAnswers, CoreKind, Wanted
 from trialbus_gateway.adapters.kubernetes.core_columns import JOB_COLUMNS, POD_COLUMNS
 from trialbus_gateway.adapters.kubernetes.core_watching import (
@@ -28,11 +27,10 @@ from trialbus_gateway.adapters.kubernetes.pod_objects import (
     pod_object,
 )
 from trialbus_gateway.adapters.kubernetes.status_objects import method_not_allowed, not_found
-from trialbus_gateway.app.attempts import Attempt, Attempts
-from trialbus_gateway.app.changes import Changes
-from trialbus_gateway.app.documents import Documents
+from trialbus_gateway.app.attempts import Attempt
 from trialbus_gateway.app.failures import NotThere, Unreadable
-from trialbus_gateway.app.listing import Listing, Page, PageRequest
+from trialbus_gateway.app.listing import Page, PageRequest
+from trialbus_gateway.app.showing import Showing
 from trialbus_gateway.core.change_log import Change, ChangeType, Kind
 from trialbus_gateway.core.resource_versions import version_of
 
@@ -53,13 +51,12 @@ class Pods:
     """One kind of both."""
 
     def __init__(
-        self, parts: Parts, changes: Changes, *, kind: CoreKind, make: Callable[[Attempt], Object]
+        self, showing: Showing, *, kind: CoreKind, make: Callable[[Attempt], Object]
     ) -> None:
-        self._attempts = Attempts(parts.store)
-        self._documents = Documents(parts.store)
-        self._listing = Listing(parts.store)
-        self._answers = CoreAnswers(parts.clock)
-        self._changes = changes
+        self._showing = showing
+        self._attempts = showing.attempts
+        self._changes = showing.changes
+        self._answers = CoreAnswers(showing.clock)
         self._kind = kind
         self._make = make
 
@@ -174,17 +171,17 @@ class Pods:
         experiment = wanted.one_label(EXPERIMENT_LABEL)
         try:
             if name is not None:
-                trial = await self._documents.trial(name)
+                trial = await self._showing.documents.trial(name)
                 attempts = await self._attempts.of([trial])
                 fitting = [it for it in attempts if namespace in (None, it.trial.namespace)]
                 return Page(items=fitting, next=None)
             if experiment is not None and namespace is not None:
-                state = await self._documents.living(namespace, experiment)
-                found = await self._listing.trials_of(state, page)
+                state = await self._showing.documents.living(namespace, experiment)
+                found = await self._showing.listing.trials_of(state, page)
             elif namespace is not None and not is_name(namespace):
                 return Page(items=[], next=None)
             else:
-                found = await self._listing.trials(namespace, page)
+                found = await self._showing.listing.trials(namespace, page)
         except NotThere:
             return Page(items=[], next=None)
         return Page(items=await self._attempts.of(found.items), next=found.next)
@@ -212,8 +209,8 @@ def _page(limit: int, after: str | None) -> PageRequest:
     return PageRequest.parse(str(limit), after)
 
 
-def pods_and_jobs(parts: Parts, changes: Changes) -> Sequence[Pods]:
+def pods_and_jobs(showing: Showing) -> Sequence[Pods]:
     return (
-        Pods(parts, changes, kind=PODS, make=pod_object),
-        Pods(parts, changes, kind=JOBS, make=job_object),
+        Pods(showing, kind=PODS, make=pod_object),
+        Pods(showing, kind=JOBS, make=job_object),
     )
