@@ -1,13 +1,17 @@
-"""The stores of the contract: in memory, and on a real mongod through either driver."""
+"""What the contracts are held against: stores and launchers, in memory and real."""
 
+import itertools
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from pymongo import AsyncMongoClient
 
 from trialbus.adapters.mongo_store import MongoSettings, MongoStore
+from trialbus.ports.launcher import Launcher
 from trialbus.ports.store import Document, Store
+from trialbus.testkit.launcher_benches import Bench, LocalBench, MemoryBench, ended_status
 from trialbus.testkit.memory_store import MemoryStore
 from trialbus.testkit.store_probes import THINGS, Stores
 
@@ -46,3 +50,26 @@ async def store(stores: Stores) -> Store:
     store = stores.open()
     await store.prepare([THINGS])
     return store
+
+
+@pytest.fixture(params=["memory", "local"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    return MemoryBench() if request.param == "memory" else LocalBench(tmp_path)
+
+
+@pytest.fixture
+async def launcher(bench: Bench) -> AsyncIterator[Launcher]:
+    launcher = bench.launcher()
+    yield launcher
+    await launcher.close()
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+async def run_id(launcher: Launcher) -> AsyncIterator[str]:
+    run_id = f"5f0c.{next(_numbers)}.1"
+    yield run_id
+    await launcher.stop(run_id, reason="end of test", grace_s=0.0)
+    await ended_status(launcher, run_id)

@@ -1,170 +1,21 @@
 """What every Launcher promises, checked on real processes and on the one of the simulations."""
 
 import asyncio
-import itertools
-import shlex
-import time
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Sequence
 
 import pytest
 
 from trialbus.kernel.errors import Refused
-from trialbus.ports.launcher import Launcher, PrivateFile, RunPlan, RunState, RunStatus
-from trialbus.testkit.memory_launcher import HANG, LOST, MemoryWorld, Script
-from trialbus.testkit.waits import until
-from trialbus_trial_launcher.adapters.local_process import LocalProcessLauncher
-
-WAIT_S = 20.0
-
-
-class Bench(Protocol):
-    """One place where runs execute, and the means to put a script there."""
-
-    def launcher(self) -> Launcher: ...
-
-    def crash(self, launcher: Launcher) -> None:
-        """The launcher is gone without a word; the place is not."""
-
-    def plan(self, run_id: str, script: Script, *, deadline_s: float | None = None) -> RunPlan: ...
-
-    def starts(self, run_id: str) -> int:
-        """How often the script was executed."""
-
-
-class MemoryBench:
-    def __init__(self) -> None:
-        self._scripts: dict[str, Script] = {}
-        self._world = MemoryWorld(lambda run_id, _plan: self._scripts[run_id])
-
-    def launcher(self) -> Launcher:
-        return self._world.launcher()
-
-    def crash(self, launcher: Launcher) -> None:
-        launcher.crash()  # type: ignore[attr-defined]
-
-    def plan(self, run_id: str, script: Script, *, deadline_s: float | None = None) -> RunPlan:
-        self._scripts[run_id] = script
-        return RunPlan(
-            run_id=run_id,
-            command=("scripted",),
-            deadline_s=deadline_s,
-            files={"beside.txt": "a note\n"},
-        )
-
-    def starts(self, run_id: str) -> int:
-        return self._world.starts[run_id]
-
-
-class LocalBench:
-    """Scripts become shell scripts; each execution adds a line to a probe file.
-
-    A crashed launcher is one that is never asked again (and closed at the end of the test)."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def launcher(self) -> Launcher:
-        return LocalProcessLauncher(self._folder / "runs")
-
-    def crash(self, launcher: Launcher) -> None:
-        pass
-
-    def plan(self, run_id: str, script: Script, *, deadline_s: float | None = None) -> RunPlan:
-        lines = [f"echo started >> {shlex.quote(str(self._probe(run_id)))}"]
-        if script.ignores_sigterm:
-            lines.append("trap '' TERM")
-        at = 0.0
-        said = [(after_s, "", data) for after_s, data in script.output]
-        for after_s, path, data in sorted((*said, *script.files), key=lambda it: it[0]):
-            lines += [f"sleep {after_s - at}"] if after_s > at else []
-            lines.append(f"printf %s {shlex.quote(data.decode())}{_to(path)}")
-            at = after_s
-        if script.duration_s is None:
-            lines.append("exec sleep 600")
-        elif script.duration_s > at:
-            lines.append(f"sleep {script.duration_s - at}")
-        if script.is_lost:
-            lines += ["kill -9 $PPID", "exec sleep 600"]
-        elif script.signal is not None:
-            lines.append(f"kill -{script.signal} $$")
-        else:
-            lines.append(f"exit {script.exit_code}")
-        command = ("/bin/sh", "-c", "\n".join(lines))
-        return RunPlan(
-            run_id=run_id,
-            command=command,
-            deadline_s=deadline_s,
-            folders=tuple(str(Path(path).parent) for _, path, _ in script.files),
-            files={"beside.txt": "a note\n"},
-        )
-
-    def starts(self, run_id: str) -> int:
-        probe = self._probe(run_id)
-        return probe.read_text().count("started") if probe.exists() else 0
-
-    def _probe(self, run_id: str) -> Path:
-        return self._folder / f"{run_id}.probe"
-
-
-def _to(path: str) -> str:
-    """Where `printf` writes: the output, or a private file."""
-    if not path:
-        return ""
-    folder = '"$TRIALBUS_RUN_FOLDER/private"'
-    return f" >> {folder}/{path} || exit 99"
-
-
-@pytest.fixture(params=["memory", "local"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    return MemoryBench() if request.param == "memory" else LocalBench(tmp_path)
-
-
-@pytest.fixture
-async def launcher(bench: Bench) -> AsyncIterator[Launcher]:
-    launcher = bench.launcher()
-    yield launcher
-    await launcher.close()
-
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-async def run_id(launcher: Launcher) -> AsyncIterator[str]:
-    run_id = f"5f0c.{next(_numbers)}.1"
-    yield run_id
-    await launcher.stop(run_id, reason="end of test", grace_s=0.0)
-    await ended_status(launcher, run_id)
-
-
-async def status_of(launcher: Launcher, run_id: str) -> RunStatus:
-    return (await launcher.status([run_id]))[run_id]
-
-
-async def ended_status(launcher: Launcher, run_id: str) -> RunStatus:
-    async def is_over() -> bool:
-        return (await status_of(launcher, run_id)).state is not RunState.RUNNING
-
-    await until(is_over, f"{run_id} ends", within_s=WAIT_S)
-    return await status_of(launcher, run_id)
-
-
-async def wait_for_end(launcher: Launcher, run_id: str) -> RunStatus:
-    """By the event alone: asks for the status once, after it."""
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        if run_id in await launcher.ended(timeout_s=WAIT_S):
-            return await status_of(launcher, run_id)
-    raise AssertionError(f"no word of the end of {run_id}")
-
-
-async def wait_for_output(launcher: Launcher, run_id: str, expected: bytes) -> None:
-    async def has_written() -> bool:
-        return await launcher.read(run_id, 0, 1000) == expected
-
-    await until(has_written, f"{run_id} writes {expected!r}", within_s=WAIT_S)
+from trialbus.ports.launcher import Launcher, RunState, RunStatus
+from trialbus.testkit.launcher_benches import (
+    WAIT_S,
+    Bench,
+    ended_status,
+    status_of,
+    wait_for_end,
+    wait_for_output,
+)
+from trialbus.testkit.memory_launcher import HANG, LOST, Script
 
 
 async def test_a_run_that_was_never_started_is_absent(launcher: Launcher) -> None:
@@ -215,59 +66,6 @@ async def test_the_output_of_a_running_run_is_there_as_it_comes(
     status = await status_of(launcher, run_id)
     assert (status.state, status.output_bytes) == (RunState.RUNNING, 6)
     assert (status.exit_code, status.signal, status.finished_at) == (None, None, None)
-
-
-async def test_private_files_are_listed_and_read_while_they_grow(
-    bench: Bench, launcher: Launcher, run_id: str
-) -> None:
-    script = Script(
-        files=(
-            (0.0, "logs/b/two.log", b"22"),
-            (0.0, "logs/one.log", b"first\n"),
-            (0.0, "other/three.log", b"3"),
-            (0.2, "logs/one.log", b"second\n"),
-        ),
-        output=((0.1, b"wrote\n"),),
-        duration_s=0.2,
-    )
-    await launcher.start([bench.plan(run_id, script)])
-    await wait_for_output(launcher, run_id, b"wrote\n")
-    assert await launcher.read_private(run_id, "logs/one.log", 0, 6) == b"first\n"
-    assert (await wait_for_end(launcher, run_id)).exit_code == 0
-    assert list(await launcher.private_files(run_id, "logs")) == [
-        PrivateFile(path="b/two.log", size_bytes=2),
-        PrivateFile(path="one.log", size_bytes=13),
-    ]
-    assert len(await launcher.private_files(run_id, "")) == 3
-    assert await launcher.read_private(run_id, "logs/one.log", 6, 3) == b"sec"
-    assert await launcher.read_private(run_id, "logs/one.log", 13, 100) == b""
-
-
-async def test_private_files_that_are_not_there_are_empty(
-    bench: Bench, launcher: Launcher, run_id: str
-) -> None:
-    await launcher.start([bench.plan(run_id, Script())])
-    await wait_for_end(launcher, run_id)
-    for asked in (run_id, "5f0c.77.1"):
-        assert list(await launcher.private_files(asked, "logs")) == []
-        assert await launcher.read_private(asked, "logs/one.log", 0, 100) == b""
-
-
-async def test_notes_are_kept_beside_a_run_for_the_next_launcher_and_only_at_their_end(
-    bench: Bench, launcher: Launcher, run_id: str
-) -> None:
-    await launcher.start([bench.plan(run_id, Script())])
-    await wait_for_end(launcher, run_id)
-    assert await launcher.read_kept(run_id, "beside.txt", 2, 100) == b"note\n"
-    assert await launcher.read_kept(run_id, "spool.jsonl", 0, 100) == b""
-    assert await launcher.keep(run_id, "spool.jsonl", 0, b"one\n")
-    assert not await launcher.keep(run_id, "spool.jsonl", 0, b"another\n")
-    assert not await launcher.keep(run_id, "spool.jsonl", 5, b"another\n")
-    assert await launcher.keep(run_id, "spool.jsonl", 4, b"two\n")
-    second = bench.launcher()
-    assert await second.read_kept(run_id, "spool.jsonl", 0, 100) == b"one\ntwo\n"
-    await second.close()
-    assert not await launcher.keep("5f0c.77.1", "spool.jsonl", 0, b"one\n")
 
 
 async def test_times_are_those_of_the_run(bench: Bench, launcher: Launcher, run_id: str) -> None:
