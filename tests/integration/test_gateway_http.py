@@ -105,8 +105,8 @@ async def test_apply_creates_once_and_then_answers_200(world: World) -> None:
     again = await world.client.put(PATH, json=body)
     assert (first.status_code, again.status_code) == (201, 200)
     uid = first.json()["uid"]
-    assert first.json() == {"id": "c1", "uid": uid, "created": True}
-    assert again.json() == {"id": "c1", "uid": uid, "created": False}
+    assert first.json() == {"id": "c1", "uid": uid, "created": True, "changed": True}
+    assert again.json() == {"id": "c1", "uid": uid, "created": False, "changed": True}
     assert (await world.experiment(uid)).spec.working_dir == "/data"
     assert len(world.store.documents(EXPERIMENTS.name)) == 1
 

@@ -33,12 +33,20 @@ def get(
     namespace: str | None,
     experiment: str | None,
     form: Format,
+    deleted: bool = False,
+    uid: str | None = None,
 ) -> None:
+    """deleted: experiments whose history was kept. uid: of the experiment of the trials."""
     if name is not None:
         one = _one(api, kind, name, namespace)
         _show(kind, one, [one], form)
         return
-    found = list(_all(api, kind, namespace, experiment))
+    if deleted:
+        found = list(api.items(path_of("experiments"), namespace=namespace, deleted="true"))
+    elif uid is not None:
+        found = list(api.items(path_of("trials"), uid=uid))
+    else:
+        found = list(_all(api, kind, namespace, experiment))
     whole = {"apiVersion": API_VERSION, "kind": f"{kind.capitalize()[:-1]}List", "items": found}
     _show(kind, whole, found, form)
 
@@ -137,12 +145,18 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {line}" for line in str(story["logTail"]).splitlines())
 
 
-def command(api: Api, name: str, verb: str, done: str, *, namespace: str | None) -> str:
-    """Delete, suspend or resume; says what was done."""
+def delete(api: Api, name: str, *, namespace: str | None, keep_history: bool) -> str:
+    """Says what was done."""
     place = find_namespace(api, name, namespace)
-    if verb == "delete":
-        api.call("DELETE", experiment_path(place, name))
-        return f"{place}/{name} {done}"
+    query = "?keepHistory=true" if keep_history else ""
+    api.call("DELETE", f"{experiment_path(place, name)}{query}")
+    kept = "; its history stays readable" if keep_history else ""
+    return f"{place}/{name} is being deleted{kept}"
+
+
+def command(api: Api, name: str, verb: str, done: str, *, namespace: str | None) -> str:
+    """Suspend or resume; says what was done."""
+    place = find_namespace(api, name, namespace)
     state = tables.state_of(api.get(experiment_path(place, name)))
     api.call("POST", experiment_path(place, name, verb))
     if state in FINISHED:

@@ -152,6 +152,12 @@ def get(
     experiment: Annotated[
         str | None, typer.Option("--experiment", "-e", help="Only the trials of this one.")
     ] = None,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Deleted experiments whose history was kept.")
+    ] = False,
+    uid: Annotated[
+        str | None, typer.Option("--uid", help="Trials of the experiment of this uid.")
+    ] = None,
     form: Annotated[
         Format, typer.Option("--output", "-o", help="How to print them.")
     ] = Format.TABLE,
@@ -168,6 +174,8 @@ def get(
         namespace=None if all_namespaces else namespace,
         experiment=experiment,
         form=form,
+        deleted=deleted,
+        uid=uid,
     )
 
 
@@ -251,10 +259,19 @@ def _tell(
 
 @app.command()
 def delete(
-    name: ExperimentName, namespace: Namespace = None, data_dir: DataDir = None, url: Url = None
+    name: ExperimentName,
+    keep_history: Annotated[
+        bool, typer.Option("--keep-history", help="Its trials, metrics and logs stay readable.")
+    ] = False,
+    namespace: Namespace = None,
+    data_dir: DataDir = None,
+    url: Url = None,
 ) -> None:
     """Stop an experiment and remove its records."""
-    _tell("delete", "is being deleted", name, namespace, data_dir, url)
+    from trialbus.cli import getting, stacks
+
+    api = stacks.connect(data_dir, url)
+    typer.echo(getting.delete(api, name, namespace=namespace, keep_history=keep_history))
 
 
 @app.command()

@@ -20,7 +20,6 @@ from trialbus.cli.progress import Progress, summary
 from trialbus.cli.reading import ExperimentFile, read_experiment
 from trialbus.cli.stacks import api_of, connect, data_folder, going_up, on_stack
 from trialbus.cli.starting import using_stack
-from trialbus.cli.tables import state_of
 from trialbus.cli.trouble import trouble
 from trialbus.cli.watching import PlainDisplay, Silent, display_on, patiently, read_progress, watch
 from trialbus.kernel.limits import KILL_GRACE_S
@@ -133,22 +132,9 @@ def apply(api: Api, experiment: ExperimentFile) -> dict[str, object]:
 
 def tell_applied(api: Api, experiment: ExperimentFile) -> str:
     """Apply it, and say what that has changed."""
-    path = experiment_path(experiment.namespace, experiment.name)
-
-    def asked() -> str | None:
-        """What it is to be, as text."""
-        try:
-            found = patiently(lambda: api.get(path))
-        except NotFound:
-            return None
-        shown = (found.get("spec"), state_of(found) == "Suspended")
-        return json.dumps(shown, sort_keys=True)
-
-    before = asked()
     answer = apply(api, experiment)
-    done = "created" if answer["created"] else "applied"
-    if done == "applied" and asked() == before:
-        done = "unchanged"
+    changed = "applied" if answer.get("changed", True) else "unchanged"
+    done = "created" if answer["created"] else changed
     return f"{experiment.namespace}/{experiment.name} {done}"
 
 

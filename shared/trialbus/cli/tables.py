@@ -133,6 +133,7 @@ EXPERIMENTS = (
         wide=True,
     ),
     Column(title="AGE", cell=age),
+    Column(title="UID", cell=lambda found, _now: str(found["metadata"].get("uid", "")), wide=True),
 )
 TRIALS = (
     Column(title="NAMESPACE", cell=_namespace, wide=True),

@@ -98,6 +98,8 @@ def end_if_complete(draft: Draft) -> None:
         return
     if state.phase is ExperimentPhase.DELETING:
         draft.move(Happening.HISTORY_KEPT if state.keep_history else Happening.DELETION_COMPLETE)
+        if state.keep_history:
+            _close_history(draft)
         draft.set(active=False, requests=(), completed_at=draft.now)
         draft.emit("experiment.deleted", reason="ExperimentDeleted")
         draft.note("deleted")
@@ -105,6 +107,17 @@ def end_if_complete(draft: Draft) -> None:
         draft.set(active=False)
     elif state.phase is ExperimentPhase.ENDING and state.verdict is not None:
         _end(draft)
+
+
+def _close_history(draft: Draft) -> None:
+    """What had not ended never will: whoever reads of it later sees why."""
+    reason, message = "ExperimentDeleted", "Experiment was deleted"
+    if any(it.type in ("Succeeded", "Failed") for it in draft.state.conditions):
+        return
+    draft.no_longer_restarting(reason, message)
+    if any(it.type == "Running" and it.status for it in draft.state.conditions):
+        draft.condition("Running", status=False, reason=reason, message=message)
+    draft.condition("Deleted", reason=reason, message=message)
 
 
 def _end(draft: Draft) -> None:

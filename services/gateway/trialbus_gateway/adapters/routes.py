@@ -66,6 +66,8 @@ class _Reading:
 
     async def _experiments(self, request: Request) -> Response:
         namespace = request.query_params.get("namespace")
+        if flag(request, "deleted"):
+            return JsonAnswer(await self._questions.archived(namespace))
         return JsonAnswer(await self._questions.experiments(namespace, _page(request)))
 
     async def _experiment(self, request: Request) -> Response:
@@ -92,7 +94,9 @@ class _Reading:
     async def _trials(self, request: Request) -> Response:
         query = request.query_params
         page = _page(request)
-        found = await self._questions.trials(query.get("namespace"), query.get("experiment"), page)
+        found = await self._questions.trials(
+            query.get("namespace"), query.get("experiment"), page, uid=query.get("uid")
+        )
         return JsonAnswer(found)
 
     async def _trial(self, request: Request) -> Response:

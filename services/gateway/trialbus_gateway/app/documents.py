@@ -12,7 +12,7 @@ from trialbus.contracts.documents import (
     DocumentCodec,
 )
 from trialbus.kernel.evidence import StoppingVerdict, StoredVerdict
-from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import answer_id, is_name, run_id, trial_id
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.suggestion import Answer
@@ -41,11 +41,34 @@ class Documents:
             raise NotThere(f"there is no experiment {namespace}/{name}")
         return EXPERIMENT.decode(found[0])
 
-    async def experiments(self, uids: Sequence[str]) -> dict[str, Experiment]:
-        """Deleted ones are absent."""
+    async def experiments(
+        self, uids: Sequence[str], *, history: bool = False
+    ) -> dict[str, Experiment]:
+        """Deleted ones are absent; history: those that were archived are not."""
         found = await self._store.get_many(EXPERIMENTS.name, sorted(set(uids)))
         states = {uid: EXPERIMENT.decode(document) for uid, document in found.items()}
-        return {uid: state for uid, state in states.items() if state.alive_name is not None}
+        return {
+            uid: state
+            for uid, state in states.items()
+            if state.alive_name is not None or (history and _is_archived(state))
+        }
+
+    async def readable(self, uid: str) -> Experiment:
+        """The experiment of this uid, living or archived. Raises NotThere, Unreadable."""
+        check_name("uid", uid)
+        found = await self.experiments([uid], history=True)
+        if uid not in found:
+            raise NotThere(f"there is no experiment with the uid {uid}")
+        return found[uid]
+
+    async def archived(self, namespace: str | None, limit: int) -> list[Experiment]:
+        """Deleted ones whose history was kept, the last deleted first."""
+        equals = {"phase": ExperimentPhase.ARCHIVED.value}
+        if namespace is not None:
+            equals["namespace"] = namespace
+        query = Query(equals=equals, order="-completed_at", limit=limit)
+        found = await self._store.find(EXPERIMENTS.name, query)
+        return [EXPERIMENT.decode(document) for document in found]
 
     async def trial(self, name: str) -> Trial:
         """Raises NotThere, Unreadable."""
@@ -186,3 +209,7 @@ def check_name(what: str, text: str) -> None:
     if not is_name(text):
         allowed = "lower-case letters, digits and '-', at most 63"
         raise Unreadable(f"{what}: not a name: {text[:100]!r} ({allowed})")
+
+
+def _is_archived(state: Experiment) -> bool:
+    return state.phase is ExperimentPhase.ARCHIVED

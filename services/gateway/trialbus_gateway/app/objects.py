@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trialbus.contracts.documents import TRIAL
+from trialbus.contracts.katib.times import rfc3339_or_none
 from trialbus.contracts.katib.views import experiment_view, suggestion_view, trial_view
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.limits import MAX_STATUS_NAMES
@@ -40,6 +41,13 @@ class Objects:
         running = await self._documents.running(states)
         return [experiment_view(state, running=running[state.id]) for state in states]
 
+    def archived(self, states: Sequence[Experiment]) -> list[Object]:
+        """As `experiments`, with the times of their deletions."""
+        shown = [experiment_view(state) for state in states]
+        for view, state in zip(shown, states, strict=True):
+            view["metadata"]["deletionTimestamp"] = rfc3339_or_none(state.completed_at)
+        return shown
+
     async def suggestion(self, state: Experiment) -> Object:
         return suggestion_view(state, await self.newest_trials(state.id))
 
@@ -52,16 +60,16 @@ class Objects:
         """Without the assignments."""
         return [suggestion_view(state) for state in states]
 
-    async def trial(self, trial: Trial) -> Object:
+    async def trial(self, trial: Trial, *, history: bool = False) -> Object:
         """Raises NotThere when its experiment has been deleted."""
-        views = await self.trials([trial])
+        views = await self.trials([trial], history=history)
         if not views:
             raise NotThere(f"there is no trial {trial.name}")
         return views[0]
 
-    async def trials(self, trials: Sequence[Trial]) -> list[Object]:
-        """Those whose experiments still live."""
-        states = await self._documents.experiments([trial.uid for trial in trials])
+    async def trials(self, trials: Sequence[Trial], *, history: bool = False) -> list[Object]:
+        """Those whose experiments still live; history: or are archived."""
+        states = await self._documents.experiments([it.uid for it in trials], history=history)
         runs = await self._documents.newest_runs(states, trials)
         return [
             trial_view(trial, states[trial.uid], runs.get(trial.id))

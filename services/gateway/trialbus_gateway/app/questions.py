@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.limits import MAX_PAGE_ITEMS
 from trialbus.kernel.templates import DefaultTemplate
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.templates import local_images
@@ -51,6 +52,11 @@ class Questions:
         found = await self._listing.experiments(_namespace(namespace), page)
         return {"items": await self._objects.experiments(found.items), "next": found.next}
 
+    async def archived(self, namespace: str | None) -> Json:
+        """Deleted experiments whose history was kept: the newest."""
+        found = await self._documents.archived(_namespace(namespace), MAX_PAGE_ITEMS)
+        return {"items": self._objects.archived(found), "next": None}
+
     async def suggestion(self, namespace: str, name: str) -> Json:
         return await self._objects.suggestion(await self._documents.living(namespace, name))
 
@@ -59,19 +65,28 @@ class Questions:
         return {"items": self._objects.suggestions(found.items), "next": found.next}
 
     async def trial(self, name: str) -> Json:
-        return await self._objects.trial(await self._documents.trial(name))
+        return await self._objects.trial(await self._documents.trial(name), history=True)
 
     async def trials(
-        self, namespace: str | None, experiment: str | None, page: PageRequest
+        self,
+        namespace: str | None,
+        experiment: str | None,
+        page: PageRequest,
+        *,
+        uid: str | None = None,
     ) -> Json:
-        if experiment is None:
+        """uid: of their experiment, which may be archived."""
+        if uid is not None:
+            found = await self._listing.trials_of(await self._documents.readable(uid), page)
+        elif experiment is None:
             found = await self._listing.trials(_namespace(namespace), page)
         elif namespace is None:
             raise Unreadable("namespace: is needed beside experiment")
         else:
             state = await self._documents.living(namespace, experiment)
             found = await self._listing.trials_of(state, page)
-        return {"items": await self._objects.trials(found.items), "next": found.next}
+        shown = await self._objects.trials(found.items, history=uid is not None)
+        return {"items": shown, "next": found.next}
 
     async def progress(self, namespace: str, name: str) -> Json:
         """Two reads, because displays ask often."""
