@@ -275,7 +275,7 @@ class Index:
         # Nobody sees the last states: they need not be read.
         shown = state if self.watches else None
         async for view in last_trials(
-            self._store, seen.namespace, seen.name, uid, opened, shown, seen.trial_labels
+            self._store, seen.namespace, seen.name, uid, opened, shown, seen.trial_labels, self.log
         ):
             self._ended_trials.pop(view["metadata"]["uid"], None)
             self._log(ChangeType.DELETED, Kind.TRIALS, view, seen.trial_labels)

@@ -9,7 +9,7 @@ from trialbus.contracts.katib.views import trial_view
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import trial_id, trial_name
 from trialbus.ports.store import Query, Store
-from trialbus_gateway.core.change_log import Kind, Labels, Object
+from trialbus_gateway.core.change_log import ChangeLog, Kind, Labels, Object
 from trialbus_gateway.core.last_views import bare_view
 
 _AT_ONCE = 500
@@ -23,9 +23,11 @@ async def last_trials(
     opened: int,
     state: Experiment | None,
     labels: Labels,
+    log: ChangeLog,
 ) -> AsyncIterator[Object]:
-    """All that were ever opened; of those whose documents are gone, who they were. state: of the
-    experiment, None: do not look for documents."""
+    """All that were ever opened: by their documents, else as the log knows them, else who they
+    were. state: of the experiment, None: do not look for documents."""
+    logged = log.last_views(Kind.TRIALS, f"{uid}.")
     for first in range(0, opened, _AT_ONCE):
         views = {}
         if state is not None:
@@ -35,12 +37,16 @@ async def last_trials(
             trials = map(TRIAL.decode, await store.find(TRIALS.name, query))
             views = {trial.index: trial_view(trial, state) for trial in trials}
         for index in range(first, min(first + _AT_ONCE, opened)):
-            yield views.get(index) or bare_view(
-                Kind.TRIALS,
-                namespace=namespace,
-                name=trial_name(name, uid, index),
-                uid=trial_id(uid, index),
-                labels=labels,
+            yield (
+                views.get(index)
+                or logged.get(trial_id(uid, index))
+                or bare_view(
+                    Kind.TRIALS,
+                    namespace=namespace,
+                    name=trial_name(name, uid, index),
+                    uid=trial_id(uid, index),
+                    labels=labels,
+                )
             )
         # Who watches may take these before more come.
         await asyncio.sleep(0)

@@ -73,6 +73,15 @@ class ChangeLog:
         place = bisect_right(self._changes, tick, key=_tick)
         return self._changes[place : place + limit]
 
+    def last_views(self, kind: Kind, uids: str) -> dict[str, Object]:
+        """By uid, of the objects whose uids begin so. The metadata is the caller's own."""
+        views = {}
+        for change in self._changes:
+            uid = str(change.view["metadata"]["uid"])
+            if change.kind is kind and uid.startswith(uids):
+                views[uid] = {**change.view, "metadata": {**change.view["metadata"]}}
+        return views
+
 
 def _tick(change: Change) -> int:
     return change.tick
