@@ -1,5 +1,6 @@
 """Katib's DBManager over this service's own pushes and logs."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -23,6 +24,8 @@ _NUMBER = re.compile(
     r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)",
     re.ASCII | re.IGNORECASE,
 )
+# Of a long log: others are served in between.
+_ROWS_AT_A_TIME = 1000
 _ROWS = "observation_log.metric_logs"
 
 
@@ -42,7 +45,7 @@ class DBManager:
         )
 
     async def _report(self, request: Any) -> Message:
-        points = _points(request.observation_log)
+        points = await _points(request.observation_log)
         await self._pushes.push(Addressed(trial=request.trial_name), points, push_id=call_id())
         return api_pb2.ReportObservationLogReply()
 
@@ -59,19 +62,25 @@ class DBManager:
             to_us=None if to_ns is None else to_ns // 1000,
         )
         rows = await self._logs.read(request.trial_name, wanted)
-        log = api_pb2.ObservationLog(metric_logs=[_metric_log(row) for row in rows])
-        return api_pb2.GetObservationLogReply(observation_log=log)
+        reply = api_pb2.GetObservationLogReply()
+        for start in range(0, len(rows), _ROWS_AT_A_TIME):
+            logs = map(_metric_log, rows[start : start + _ROWS_AT_A_TIME])
+            reply.observation_log.metric_logs.extend(logs)
+            await asyncio.sleep(0)
+        return reply
 
     async def _delete(self, request: Any) -> Message:
         await self._logs.delete(request.trial_name)
         return api_pb2.DeleteObservationLogReply()
 
 
-def _points(log: Any) -> list[Point]:
+async def _points(log: Any) -> list[Point]:
     """Raises Refused with every row that has a wrong value or time."""
     problems: list[Problem] = []
     points = []
     for number, row in enumerate(log.metric_logs):
+        if number % _ROWS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
         if len(problems) >= MAX_PROBLEMS:
             break
         text = row.metric.value.strip()
