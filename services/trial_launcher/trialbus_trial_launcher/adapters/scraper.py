@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
 from trialbus.kernel.errors import Transient
@@ -17,8 +18,8 @@ class Scraper:
     def __init__(self) -> None:
         self._client: Any = None
 
-    async def get(self, url: str) -> bytes:
-        """The body. Raises Transient, saying why there is none."""
+    async def get(self, url: str, headers: Sequence[tuple[str, str]]) -> bytes:
+        """The body. headers: besides those of every request. Raises Transient, saying why there is none."""
         # It loads slowly, and only few experiments need it.
         import httpx  # noqa: PLC0415
 
@@ -32,7 +33,7 @@ class Scraper:
         try:
             async with (
                 asyncio.timeout(SCRAPE_TIMEOUT_S),
-                self._client.stream("GET", url) as answer,
+                self._client.stream("GET", url, headers=list(headers)) as answer,
             ):
                 if answer.status_code != httpx.codes.OK:
                     raise Transient(f"it answered with status {answer.status_code}")

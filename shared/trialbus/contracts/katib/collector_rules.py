@@ -34,6 +34,9 @@ _CUSTOM = f"{_FIELD}.collector.customCollector"
 _ONLY_CONTAINER = f"{TRIAL_SPEC_FIELD}.spec.template.spec.containers[0]"
 _MAX_PORT = 65_535
 _PORT = re.compile(r"[0-9]{1,10}", re.ASCII)
+# RFC 9110, 5.6.2 and 5.5: what else is in a header ends it.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _SCHEMES = ("HTTP", "HTTPS")
 # A trial's output may hold what its metrics look like; the other sources have a form of their own.
 _READS_LINES = frozenset({CollectorKind.STDOUT, CollectorKind.FILE})
@@ -113,9 +116,13 @@ def _endpoint_problems(get: HttpGet) -> Iterator[Problem]:
         message = f"{_shown(get.scheme)}: must be {' or '.join(_SCHEMES)}"
         yield Problem(field=f"{_GET}.scheme", message=message)
     for i, header in enumerate(get.http_headers or ()):
-        if not header.name:
-            message = "must be specified"
-            yield Problem(field=f"{_GET}.httpHeaders[{i}].name", message=message)
+        where = f"{_GET}.httpHeaders[{i}]"
+        if not _HEADER_NAME.fullmatch(header.name or ""):
+            message = f"{_shown(header.name)}: no name of a header"
+            yield Problem(field=f"{where}.name", message=message)
+        if not _HEADER_VALUE.fullmatch(header.value or ""):
+            message = "must be one line of ASCII text"
+            yield Problem(field=f"{where}.value", message=message)
 
 
 def one_machine_problems(

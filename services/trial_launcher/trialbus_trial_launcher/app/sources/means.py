@@ -1,13 +1,14 @@
 """What metric sources need of the place where the launcher itself runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trialbus.kernel.errors import Transient
 from trialbus_trial_launcher.app.sources.scraping import Get
 
 
-async def _get_nothing(url: str) -> bytes:
+async def _get_nothing(url: str, headers: Sequence[tuple[str, str]]) -> bytes:
+    del headers
     raise Transient(f"{url} cannot be asked from here")
 
 

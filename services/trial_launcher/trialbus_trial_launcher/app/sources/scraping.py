@@ -22,8 +22,9 @@ PORT_VARIABLE = "TRIALBUS_METRICS_PORT"
 _LOOPBACK = "127.0.0.1"
 _PORT_CHARS = 8
 
-# The body of the answer to a GET. Raises Transient with the reason when there is none.
-Get = Callable[[str], Awaitable[bytes]]
+# The body of the answer to a GET with these headers. Raises Transient with the reason when there is
+# none.
+Get = Callable[[str, Sequence[tuple[str, str]]], Awaitable[bytes]]
 
 
 class ScrapeSource:
@@ -68,7 +69,7 @@ class ScrapeSource:
         if self._clock.monotonic() < self._next_at:
             return
         try:
-            body = await self._get(await self._address())
+            body = await self._get(await self._address(), self._endpoint.headers)
             samples = await asyncio.to_thread(_samples, body)
         except Transient as error:
             self._trouble = str(error)
