@@ -1,14 +1,13 @@
 """Times as people and programs write them, to seconds since the epoch."""
 
-import math
 import re
 from datetime import datetime
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?", re.ASCII)
-# The years that RFC 3339 can write: 1 to 9999.
+# The years that RFC 3339 can write in UTC: 1 to 9999.
 _EARLIEST_S = -62_135_596_800.0
-_LATEST_S = 253_402_300_799.999999
+_LATEST_S = 253_402_300_799.0
 
 
 def rfc3339_seconds(text: str) -> float | None:
@@ -17,7 +16,7 @@ def rfc3339_seconds(text: str) -> float | None:
     if _RFC3339.fullmatch(text) is None:
         return None
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return _dated(datetime.fromisoformat(text).timestamp())
     except ValueError:
         return None
 
@@ -38,4 +37,9 @@ def epoch_seconds(value: object) -> float | None:
         seconds = float(value)
     except OverflowError:
         return None
-    return seconds if math.isfinite(seconds) and _EARLIEST_S <= seconds <= _LATEST_S else None
+    return _dated(seconds)
+
+
+def _dated(seconds: float) -> float | None:
+    """None: it has no year that could be written (nor has NaN)."""
+    return seconds if _EARLIEST_S <= seconds <= _LATEST_S else None
