@@ -19,7 +19,7 @@ class Scraper:
         self._client: Any = None
 
     async def get(self, url: str, headers: Sequence[tuple[str, str]]) -> bytes:
-        """The body. headers: besides those of every request. Raises Transient, saying why there is none."""
+        """The body. Raises Transient, saying why there is none. headers: besides our own."""
         # It loads slowly, and only few experiments need it.
         import httpx  # noqa: PLC0415
 
