@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 JOBS ?= 2
 SEEDS ?= 500
+SPECS ?= 10000
 EXAMPLE ?= examples/quick-start.yaml
 # Where `make run` keeps its data; empty means .trialbus/ in this folder.
 DATA_DIR ?=
@@ -46,6 +47,10 @@ verify: setup ## Check format, lint, types, import rules, generated files, docs 
 .PHONY: simulate
 simulate: setup ## Run the deterministic simulation with SEEDS=n seeds
 	TRIALBUS_SEEDS=$(SEEDS) $(PYTEST) -n $(JOBS) --timeout 0 tests/simulation $(ARGS)
+
+.PHONY: fuzz
+fuzz: setup ## Try SPECS=n generated specs with each law of parsing
+	TRIALBUS_SPECS=$(SPECS) $(PYTEST) --timeout 0 tests/property/test_katib_specs_fuzz.py $(ARGS)
 
 .PHONY: bench
 bench: setup ## Measure the figures of loadtests/README.md
