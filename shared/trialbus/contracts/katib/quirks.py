@@ -15,9 +15,9 @@ _LISTED = ("categorical", "discrete")
 def without_quirks(obj: Mapping[str, Json]) -> Mapping[str, Json]:
     """The same object where there is nothing to set right. `obj` may be of any shape."""
     spec = obj.get("spec")
-    parameters = spec.get("parameters") if isinstance(spec, Mapping) else None
-    if not isinstance(parameters, list):
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("parameters"), list):
         return obj
+    parameters = spec["parameters"]
     corrected = [_with_its_list(parameter) for parameter in parameters]
     if corrected == parameters:
         return obj
