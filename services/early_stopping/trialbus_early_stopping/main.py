@@ -6,6 +6,7 @@ from typing import Any
 
 from trialbus.contracts.collections import EVIDENCE
 from trialbus.kernel.events import heard_by
+from trialbus.kernel.limits import GRPC_START_DELAY_S
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, ServiceDefinition
 from trialbus_early_stopping.app.asked_stops import AskedStops
 from trialbus_early_stopping.app.fixed_rules import FixedRules
@@ -25,6 +26,7 @@ async def build(parts: Parts) -> Behaviour:
 
 async def _serve_grpc(parts: Parts) -> None:
     """Loaded here, in the service's own process: gRPC does not survive a fork."""
+    await parts.clock.sleep(GRPC_START_DELAY_S)
     server: Any = import_module("trialbus_early_stopping.adapters.early_stopping")
     await server.serve(
         FixedRules(parts.store),

@@ -7,6 +7,7 @@ from typing import Any
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import CHUNKS
 from trialbus.kernel.events import heard_by
+from trialbus.kernel.limits import GRPC_START_DELAY_S
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus_metrics_collector.app.appending import Appending
 from trialbus_metrics_collector.app.chains import Chains
@@ -53,6 +54,7 @@ async def build(parts: Parts) -> Behaviour:
 
 async def _serve_grpc(parts: Parts, pushes: Pushes, logs: ObservationLogs) -> None:
     """Loaded here, in the service's own process: gRPC does not survive a fork."""
+    await parts.clock.sleep(GRPC_START_DELAY_S)
     server: Any = import_module("trialbus_metrics_collector.adapters.grpc_server")
     await server.serve(
         pushes,

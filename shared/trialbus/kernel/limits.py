@@ -25,6 +25,8 @@ ORPHAN_KILL_DEADLINE_S = 10.0
 REQUEST_TIMEOUT_S = 5.0
 # A gRPC call whose client sets no deadline.
 GRPC_DEADLINE_S = 120.0
+# A service opens its gRPC port this much later than it begins to work: the first trial comes first.
+GRPC_START_DELAY_S = 0.5
 # The gateway waits so long for the service that a gRPC call is for: it may be starting again.
 GRPC_REACH_DEADLINE_S = 10.0
 # A message whose handler died is given out again after this long.
