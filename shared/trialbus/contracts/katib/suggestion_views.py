@@ -86,10 +86,24 @@ def _suggestion_conditions(experiment: Experiment) -> Conditions:
     if failed is not None and failed.message.startswith("Suggestion has failed"):
         return _failed(told, failed)
     if experiment.completed_at is None or experiment.phase is ExperimentPhase.DELETED:
-        return told
+        return _restarted(told, experiment)
     if experiment.spec.resume_policy is ResumePolicy.LONG_RUNNING:
         return told
     return _succeeded(told, experiment)
+
+
+def _restarted(told: Conditions, experiment: Experiment) -> Conditions:
+    """With `FromVolume` a Suggestion ends with its experiment and is made again with it."""
+    restart = next((it for it in experiment.conditions if it.type == "Restarting"), None)
+    if restart is None or experiment.spec.resume_policy is not ResumePolicy.FROM_VOLUME:
+        return told
+    at = restart.transitioned_at
+    told = tuple(condition for condition in told if condition.type != "Running")
+    running = _true("Running", "SuggestionRunning", "Suggestion is running", at)
+    if not restart.status:
+        return (*told, running)
+    reason, message = "Experiment is restarting", "Suggestion is not running"
+    return (*told, replace(running, status=False, reason=reason, message=message))
 
 
 def _failed(told: Conditions, failed: Condition) -> Conditions:
