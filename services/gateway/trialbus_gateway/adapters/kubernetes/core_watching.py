@@ -12,7 +12,11 @@ from trialbus.kernel.errors import Transient
 from trialbus_gateway.adapters.answers_json import to_json
 from trialbus_gateway.adapters.bodies import count, flag
 from trialbus_gateway.adapters.kubernetes.core_answers import CoreAnswers, CoreKind, Wanted
-from trialbus_gateway.adapters.kubernetes.status_objects import failure_of
+from trialbus_gateway.adapters.kubernetes.status_objects import (
+    StatusFailure,
+    expired,
+    failure_of,
+)
 from trialbus_gateway.adapters.streams import LiveAnswer
 from trialbus_gateway.app.failures import Expired, Unreadable
 
@@ -89,9 +93,10 @@ class CoreWatch:
                             yield self._line(told.type, told.view)
                     elif bookmarks:
                         yield self._bookmark(told.version)
-        except (Expired, Transient, Unreadable) as error:
-            status = failure_of(error, self._kind.target()).to_json()
-            yield to_json({"type": "ERROR", "object": status}) + b"\n"
+        except Expired as error:
+            yield _error(expired(str(error)))
+        except (Transient, Unreadable) as error:
+            yield _error(failure_of(error, self._kind.target()))
 
     def _line(self, type_: str, view: Object) -> bytes:
         form = self._wanted.form
@@ -105,6 +110,10 @@ class CoreWatch:
             metadata["annotations"] = annotations
         view = {"apiVersion": self._kind.api_version, "kind": self._kind.kind, "metadata": metadata}
         return to_json({"type": "BOOKMARK", "object": view}) + b"\n"
+
+
+def _error(failure: StatusFailure) -> bytes:
+    return to_json({"type": "ERROR", "object": failure.to_json()}) + b"\n"
 
 
 async def _until(
