@@ -302,6 +302,7 @@ def test_a_suggestions_conditions(event: str) -> None:
 
 T_CREATED = ("Created", True, "TrialCreated", "Trial is created")
 T_RUNNING = ("Running", True, "TrialRunning", "Trial is running")
+EARLY_STOPPED = ("EarlyStopped", True, "TrialEarlyStopped", "Trial is early stopped")
 NOTHING = (
     "Metrics are not available: it reported no value of 'loss'; looked for lines like loss=0.9"
 )
