@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trialbus.adapters.grpc import full_name, serve_announced
-from trialbus_metrics_collector.adapters.db_manager import DBManager
+from trialbus_metrics_collector.adapters.observation_calls import DBManager
 from trialbus_metrics_collector.app.observation_logs import ObservationLogs
 from trialbus_metrics_collector.app.pushes import Pushes
 

@@ -16,7 +16,7 @@ from trialbus.kernel.errors import Refused
 from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.runtime.clock import RandomIds
 from trialbus.testkit.still_world import UID, StillWorld, experiment
-from trialbus_metrics_collector.adapters.db_manager import DBManager
+from trialbus_metrics_collector.adapters.observation_calls import DBManager
 from trialbus_metrics_collector.app.appending import Appending
 from trialbus_metrics_collector.app.chains import Chains
 from trialbus_metrics_collector.app.experiments import Experiments
