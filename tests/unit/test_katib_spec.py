@@ -258,6 +258,12 @@ def test_a_list_where_katibs_client_puts_it_is_understood() -> None:
     }
 
 
+def test_numbers_in_such_a_list_are_texts_as_in_the_rest_of_the_clients_ranges() -> None:
+    obj = valid()
+    obj["spec"]["parameters"][1]["feasibleSpace"] = {"distribution": [32, 0.1, "adam"]}
+    assert parse(obj).spec.parameters[1].list == ("32", "0.1", "adam")
+
+
 def test_a_flood_of_problems_is_cut_off_quickly() -> None:
     obj = valid()
     obj["spec"] |= {f"objectiv{i}": 1 for i in range(9000)}

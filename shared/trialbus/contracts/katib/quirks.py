@@ -34,4 +34,10 @@ def _with_its_list(parameter: Json) -> Json:
     if not isinstance(given, list):
         return parameter
     others = {name: value for name, value in space.items() if name != "distribution"}
-    return {**parameter, "feasibleSpace": {**others, "list": given}}
+    return {**parameter, "feasibleSpace": {**others, "list": [_as_text(it) for it in given]}}
+
+
+def _as_text(value: Json) -> Json:
+    """Everywhere else the client puts numbers in quotes itself."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
