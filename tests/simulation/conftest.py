@@ -53,7 +53,12 @@ def play() -> Play:
 
 @pytest.fixture(scope="session")
 def in_steady_state() -> InSteadyState:
-    def once(act: Callable[[World, list[Machine]], Awaitable[T]], *, without: str = "") -> T:
-        return law_probes.in_steady_state(definitions(without), compose_launcher, act)
+    def once(
+        act: Callable[[World, list[Machine]], Awaitable[T]],
+        *,
+        without: str = "",
+        story: Story = law_probes.STEADY,
+    ) -> T:
+        return law_probes.in_steady_state(definitions(without), compose_launcher, act, story)
 
     return once

@@ -55,14 +55,18 @@ def echo(_seed: int, _run: str, _plan: RunPlan) -> Script:
     return Script(output=((0.0, b"loss=0.5\n"),), duration_s=0.01)
 
 
-STEADY = replace(FAIR, program=hang, names=("plain", "stopped"))
+STEADY = replace(FAIR, program=hang, names=("plain", "stopped"), limit_s=_LIMIT_S)
 
 
 class InSteadyState(Protocol):
     """What `act` returns in a world where all places are taken by runs that do not end."""
 
     def __call__(
-        self, act: Callable[[World, list[Machine]], Awaitable[T]], *, without: str = ""
+        self,
+        act: Callable[[World, list[Machine]], Awaitable[T]],
+        *,
+        without: str = "",
+        story: Story = ...,
     ) -> T: ...
 
 
@@ -70,17 +74,18 @@ def in_steady_state(
     definitions: Mapping[str, ServiceDefinition],
     compose: LauncherComposer,
     act: Callable[[World, list[Machine]], Awaitable[T]],
+    story: Story = STEADY,
 ) -> T:
     async def live() -> T:
-        world, machines = build_world(0, definitions, compose, STEADY, Random(0))
-        await post_all(world, 0, STEADY)
+        world, machines = build_world(0, definitions, compose, story, Random(0))
+        await post_all(world, 0, story)
         await world.clock.sleep(_STEADY_S)
         try:
             return await act(world, machines)
         finally:
             await world.close()
 
-    return run_virtual(live(), limit_s=_LIMIT_S)
+    return run_virtual(live(), limit_s=story.limit_s)
 
 
 def experiments_of(world: World) -> list[Experiment]:
