@@ -6,6 +6,7 @@ from typing import Any
 
 from trialbus.contracts.collections import ANSWERS
 from trialbus.kernel.events import heard_by
+from trialbus.kernel.limits import GRPC_START_DELAY_S
 from trialbus.ports.compute import Compute
 from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, ServiceDefinition
@@ -60,6 +61,7 @@ def _remote_algorithms(parts: Parts) -> RemoteAlgorithms:
 
 async def _serve_grpc(parts: Parts, outside: OutsideAnswering) -> None:
     """As above."""
+    await parts.clock.sleep(GRPC_START_DELAY_S)
     server: Any = import_module("trialbus_suggestion.adapters.suggestion_server")
     await server.serve(
         outside,
