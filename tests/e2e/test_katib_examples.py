@@ -10,6 +10,7 @@ import yaml
 
 from trialbus.testkit.programs import REPOSITORY
 from trialbus.testkit.real_stack import NAMESPACE, RealStack, experiment_object
+from trialbus.testkit.waits import until_sync
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
@@ -172,6 +173,30 @@ def test_conditions_say_how_a_trial_ended(
     ran(stack, stack.write(experiment))
     condition = trial_of(stack, name)["status"]["conditions"][-1]
     assert (condition["type"], condition["reason"]) == (type_, reason), condition
+
+
+@pytest.mark.parametrize("retain", [False, True])
+def test_a_collectors_file_is_private_to_its_trial_and_goes_with_its_end(
+    stack: RealStack, retain: bool
+) -> None:
+    name = f"retain-{retain}".lower()
+    program_ = "echo loss=0.5 >/katib/m.log; echo /katib/m.log $TRIALBUS_METRICS_PATH"
+    experiment = with_use_of_x(experiment_object(name, ["sh", "-c", program_]))
+    experiment["spec"]["trialTemplate"]["retain"] = retain
+    experiment["spec"]["metricsCollectorSpec"] = {
+        "collector": {"kind": "File"},
+        "source": {"fileSystemPath": {"kind": "File", "path": "/katib/m.log", "format": "TEXT"}},
+    }
+    found = ran(stack, stack.write(experiment))
+    assert last(found)["type"] == "Succeeded", found["status"]
+    trial = trial_of(stack, name)["metadata"]["name"]
+    run = f"{found['metadata']['uid']}.0.1"
+    private = stack.data / "runs" / run / "private/katib/m.log"
+    assert stack.call("logs", trial).out == f"{private} {private}\n"
+    if retain:
+        assert private.read_text() == "loss=0.5\n"
+    else:
+        until_sync(lambda: not private.parents[1].exists(), "its private folder is removed")
 
 
 def test_a_running_stack_keeps_its_mappings_and_says_so(stack: RealStack) -> None:
