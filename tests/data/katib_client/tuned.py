@@ -9,9 +9,9 @@ from kubeflow.katib import KatibClient, search
 def objective(parameters):  # type: ignore[no-untyped-def] # goes to the trial as it is
     import os
 
-    x = float(parameters["x"])
+    x, kind = float(parameters["x"]), parameters["kind"]
     for step in range(3):
-        print(f"epoch {step + 1} loss={x * x / (step + 1)} place={os.environ['PLACE']}")
+        print(f"epoch {step + 1} loss={x * x / (step + 1)} {kind} {os.environ['PLACE']}")
 
 
 def main() -> None:
@@ -19,7 +19,12 @@ def main() -> None:
     client.tune(
         name="tuned",
         objective=objective,
-        parameters={"x": search.double(min=1, max=2), "fixed": 3},
+        parameters={
+            "x": search.double(min=1, max=2),
+            "n": search.int(min=1, max=3),
+            "kind": search.categorical(["a", "b"]),
+            "fixed": 3,
+        },
         base_image=sys.argv[2],
         objective_metric_name="loss",
         objective_type="minimize",
@@ -34,7 +39,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "x": best.parameter_assignments[0].value,
+                "best": {it.name: it.value for it in best.parameter_assignments},
                 "min": best.observation.metrics[0].min,
                 "trials": len(trials),
                 "log": list(client.get_job_logs("tuned", best.best_trial_name)),
