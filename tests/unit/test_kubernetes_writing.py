@@ -168,6 +168,14 @@ async def test_unknown_fields_are_dropped_otherwise(
     )
 
 
+async def test_warnings_are_headers_whatever_the_field_is_called(world: World) -> None:
+    body = katib()
+    body["spec"]['ä"\n'] = 1
+    answer = await create(world, body)
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["warning"] == '299 - "unknown field \\"spec.\\u00e4\\"\\n\\""'
+
+
 # Replacing and patching ------------------------------------------------------------------------
 
 

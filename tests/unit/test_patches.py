@@ -155,6 +155,14 @@ def test_what_is_no_patch_of_this_document_fails_and_leaves_it(operations: Any) 
     assert document == {"foo": [1, 2]}
 
 
+@pytest.mark.parametrize("target", ["/a/-", "/b"])
+def test_copies_of_copies_end_before_they_fill_the_memory(target: str) -> None:
+    back = {"op": "move", "from": "/b", "path": "/a/0"}
+    copies = [{"op": "copy", "from": "/a", "path": target}, *([back] if target == "/b" else [])]
+    with pytest.raises(PatchFailed, match=r"copied|deep"):
+        json_patch({"a": [[1]]}, copies * 200)
+
+
 def test_a_patch_is_applied_as_a_whole_or_not_at_all() -> None:
     document = {"a": 1}
     with pytest.raises(PatchFailed, match="operation 1"):

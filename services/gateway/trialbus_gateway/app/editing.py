@@ -106,7 +106,7 @@ class Editing:
     def _check(self, there: Object, wanted: Object) -> None:
         """What the writer says of the object that it means."""
         old, new = there["metadata"], wanted["metadata"]
-        if new.get("uid", old["uid"]) != old["uid"]:
+        if (new.get("uid") or old["uid"]) != old["uid"]:
             raise AnotherByNow(_other_uid(new["uid"], old["uid"]))
         version = new.get("resourceVersion") or old["resourceVersion"]
         if not isinstance(version, str):

@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from trialbus.kernel.limits import MAX_YAML_NODES
+
 Json = Any
 
 # As in the API server: more operations are an attack, not an edit.
 MAX_OPERATIONS = 10_000
+# Copies of copies double: as many values as a whole document may hold.
+MAX_COPIED_VALUES = MAX_YAML_NODES
 
 
 class PatchFailed(Exception):
@@ -39,13 +43,33 @@ def json_patch(document: Json, operations: Json) -> Json:
         raise PatchFailed("a JSON patch is a list of operations")
     if len(operations) > MAX_OPERATIONS:
         raise PatchFailed(f"more than {MAX_OPERATIONS} operations")
-    result = deepcopy(document)
+    result, left = deepcopy(document), MAX_COPIED_VALUES
     for number, operation in enumerate(operations):
         try:
+            left -= _copies(result, operation, left)
             result = _apply(result, operation)
         except PatchFailed as error:
             raise type(error)(f"operation {number}: {error}") from error
+        except RecursionError as error:
+            raise PatchFailed(f"operation {number}: too deep") from error
     return result
+
+
+def _copies(document: Json, operation: Json, most: int) -> int:
+    """How many values the operation makes."""
+    if not isinstance(operation, Mapping) or operation.get("op") != "copy":
+        return 0
+    count, rest = 0, [_at(document, _tokens(operation, "from"))]
+    while rest:
+        value = rest.pop()
+        count += 1
+        if count > most:
+            raise PatchFailed(f"more than {MAX_COPIED_VALUES} values are copied")
+        if isinstance(value, dict):
+            rest.extend(value.values())
+        elif isinstance(value, list):
+            rest.extend(value)
+    return count
 
 
 def _apply(document: Json, operation: Json) -> Json:

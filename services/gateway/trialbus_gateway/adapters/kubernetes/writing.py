@@ -3,6 +3,7 @@
 Suggestions and trials are written by the system, and so is every status: who tries is told so.
 """
 
+import json
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from trialbus.contracts.katib.models import API_VERSION
+from trialbus.contracts.yaml_input import check_json
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_EXPERIMENT_NAME_CHARS, MAX_PAGE_ITEMS
 from trialbus_gateway.adapters.answers_json import JsonAnswer
@@ -276,12 +278,16 @@ def _patched(there: Object, kind: str, patch: Any) -> Object:
         raise StatusFailure(422, "Invalid", f"the patch cannot be applied: {error}") from error
     if not isinstance(new, dict):
         raise bad_request("the patch leaves no object")
+    try:
+        check_json(new)
+    except Refused as error:
+        raise bad_request(f"what the patch leaves cannot be taken: {error}") from error
     return new
 
 
 def _answer(obj: Object, warnings: tuple[str, ...] = (), status: int = 200) -> Response:
     answer = JsonAnswer(obj, status_code=status)
     for text in warnings:
-        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-        answer.headers.append("warning", f'299 - "{quoted}"')
+        # As JSON: a header takes neither quotes nor letters from afar.
+        answer.headers.append("warning", f"299 - {json.dumps(text)}")
     return answer
