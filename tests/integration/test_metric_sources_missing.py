@@ -48,6 +48,12 @@ async def stage(tmp_path: Path) -> AsyncIterator[SourceStage]:
             MetricsFormat.JSON,
             f"looked in the file {LOG} for lines of JSON like {{\"loss\": 0.9}}; found 'Loss'",
         ),
+        (
+            ('{"loss": 0.5}',),
+            MetricsFormat.TEXT,
+            f"looked in the file {LOG} for lines like loss=0.9; "
+            "its lines are JSON, which is told by format: JSON of its fileSystemPath",
+        ),
         ((), MetricsFormat.TEXT, f"looked in the file {LOG} for lines like loss=0.9; it is empty"),
     ],
 )

@@ -95,6 +95,8 @@ class FileSource:
         )
         if not data:
             return "; it is empty"
+        if not self._is_json and self._watched.metric in json_names_in(data):
+            return "; its lines are JSON, which is told by format: JSON of its fileSystemPath"
         names = json_names_in(data) if self._is_json else names_in(data, self._filter)
         return told(names, self._watched.metrics) or f"; there is none in {found.size_bytes} bytes"
 
