@@ -166,12 +166,14 @@ async def test_pushes_join_what_a_run_prints(
         await until_rows(katib, name, 1)
         await katib.report(name, ("", "loss", "0.25"), ("", "loss", "unavailable"))
         assert [row[1:] for row in await katib.rows(name)] == [("loss", "0.5"), ("loss", "0.25")]
+        await katib.report(name, ("", "unnamed", "7"))
+        assert [row[1:] for row in await katib.rows(name)][2:] == [("unnamed", "7")]
         with pytest.raises(NotNow, match="has not ended"):
             await katib.delete(name)
         with pytest.raises(Refused, match=r"metric_logs\[1\].metric.value: not a number: 'much'"):
             await katib.report(name, ("", "loss", "1"), ("", "loss", "much"), ("noon", "a", "1"))
     trial = await trial_of(stack, name)
-    assert [(it.min, it.max) for it in trial.observation] == [(0.25, 0.5)]
+    assert [(it.name, it.min, it.max) for it in trial.observation] == [("loss", 0.25, 0.5)]
     with pytest.raises(NotNow, match="its run has ended"):
         await katib.report(name, ("", "loss", "0.1"))
     await katib.delete(name)

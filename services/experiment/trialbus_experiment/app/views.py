@@ -27,7 +27,10 @@ class Views:
     ) -> dict[str, Observed]:
         """What each experiment's decision needs, in four grouped reads."""
         runs = await self._runs(states)
-        observations = await self._observations([run for run in runs.values() if run.ended])
+        observations = await self._observations(
+            [run for run in runs.values() if run.ended],
+            {state.id: frozenset(state.spec.objective.metric_names) for state in states},
+        )
         answers = await self._load_answers(states)
         return {
             state.id: Observed(
@@ -55,14 +58,22 @@ class Views:
         documents = await self._store.get_many(RUNS.name, ids)
         return {key: RUN.decode(document) for key, document in documents.items()}
 
-    async def _observations(self, ended: Sequence[Run]) -> dict[str, SeenObservation]:
+    async def _observations(
+        self, ended: Sequence[Run], names: Mapping[str, frozenset[str]]
+    ) -> dict[str, SeenObservation]:
+        """Of the metrics that an experiment names; a trial may have pushed many others."""
         if not ended:
             return {}
         found = await self._store.find(
             CHUNKS.name, Query(among={"final_run": [run.id for run in ended]})
         )
         chunks = [CHUNK.decode(document) for document in found]
-        return {chunk.run: SeenObservation(metrics=chunk.metric_values) for chunk in chunks}
+        return {
+            chunk.run: SeenObservation(
+                metrics=tuple(it for it in chunk.metric_values if it.name in names[chunk.uid])
+            )
+            for chunk in chunks
+        }
 
     async def _load_answers(self, states: Sequence[Experiment]) -> Mapping[str, Answer]:
         wanted = [answer_id(state.id, number) for state in states for number in _requests(state)]
