@@ -65,7 +65,7 @@ class Editor:
         return {name: len(self.world.store.documents(name)) for name in _COLLECTIONS}
 
 
-async def lower_then_raise(world: World, machines: list[Machine]) -> None:
+async def lower_then_raise(world: World, machines: list[Machine]) -> int:
     editor = Editor(world)
     await editor.apply(maxTrialCount=20, parallelTrialCount=4)
     before = await editor.until(lambda state: state.next_index >= 6)
@@ -87,14 +87,14 @@ async def lower_then_raise(world: World, machines: list[Machine]) -> None:
     assert (again.next_index, again.counts.succeeded) == (over.next_index + 4,) * 2
     assert set(machine.place.starts.values()) == {1}
     lives = sorted(machine.place.lives(over.id))
-    assert most_at_once(lives[over.next_index :]) == 2
+    return most_at_once(lives[over.next_index :])
 
 
 def test_a_lowered_budget_drains_and_a_raised_one_goes_on(in_steady_state: InSteadyState) -> None:
-    in_steady_state(lower_then_raise, story=STORY)
+    assert in_steady_state(lower_then_raise, story=STORY) == 2
 
 
-async def raise_the_parallelism(world: World, machines: list[Machine]) -> None:
+async def raise_the_parallelism(world: World, machines: list[Machine]) -> int:
     editor = Editor(world)
     await editor.apply(maxTrialCount=20, parallelTrialCount=1)
     await editor.until(lambda state: state.next_index >= 2)
@@ -102,11 +102,11 @@ async def raise_the_parallelism(world: World, machines: list[Machine]) -> None:
     over = await editor.until(lambda state: state.ended)
     assert (over.next_index, over.counts.succeeded) == (20, 20)
     [machine] = machines
-    assert most_at_once(machine.place.lives(over.id)) == 5
+    return most_at_once(machine.place.lives(over.id))
 
 
 def test_a_raised_parallelism_is_used(in_steady_state: InSteadyState) -> None:
-    in_steady_state(raise_the_parallelism, story=STORY)
+    assert in_steady_state(raise_the_parallelism, story=STORY) == 5
 
 
 @pytest.mark.parametrize("running", [True, False])

@@ -62,4 +62,5 @@ async def test_kubernetes_does_not_show_them(world: World) -> None:
 async def test_what_was_deleted_without_history_is_not_readable(world: World) -> None:
     state = await world.apply()
     await world.client.delete(PATH)
-    await world.get(f"/v1/trials?uid={state.id}", 404)
+    answer = await world.client.get(f"/v1/trials?uid={state.id}")
+    assert answer.status_code == 404

@@ -61,7 +61,7 @@ _TYPES = (
     _record("experiment.started", "the first trials of an experiment were opened"),
     _record("experiment.suspended", "an experiment was suspended: its trials are being stopped"),
     _record("experiment.resumed", "a suspended experiment goes on"),
-    _record("experiment.edited", "an experiment's budget or goal was changed"),
+    _record("experiment.edited", "an experiment's specification or metadata was changed"),
     _record("experiment.restarted", "a finished experiment goes on with a larger budget"),
     _record("experiment.ending", "an experiment has its verdict and stops or drains its trials"),
     _record("experiment.succeeded", "an experiment ended: goal, trial count or end of the space"),
