@@ -118,7 +118,8 @@ async def test_failures_are_status_objects(
 
 async def test_a_trial_is_in_its_own_namespace_only(world: World) -> None:
     _, trial = await running_trial(world)
-    await world.get(f"{ROOT}/namespaces/other/trials/{trial.name}", 404)
+    found = await world.get(f"{ROOT}/namespaces/other/trials/{trial.name}", 404)
+    assert found["reason"] == "NotFound"
 
 
 async def test_a_list_is_in_the_order_of_names_over_all_namespaces(world: World) -> None:

@@ -1,15 +1,18 @@
 """What a look at experiments reads: their open trials, how those run, and what ended lately."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trialbus.contracts.collections import RUNS, TRIALS
 from trialbus.contracts.documents import RUN, TRIAL
+from trialbus.contracts.katib.views import trial_view
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import run_id, trial_id
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Query, Store
+from trialbus_gateway.core.change_log import Object
 
 _PAGE = 500
 
@@ -71,6 +74,35 @@ async def _ended(store: Store, uid: str, watermark: int) -> list[Trial]:
         if len(found) < _PAGE:
             return trials
         watermark = found[-1].finished or watermark
+
+
+async def trial_views_of(store: Store, state: Experiment) -> AsyncIterator[tuple[Trial, Object]]:
+    """Of all trials that have documents, in the order of opening."""
+    after = -1
+    while True:
+        query = Query(equals={"uid": state.id}, above={"index": after}, order="index", limit=_PAGE)
+        trials = [TRIAL.decode(document) for document in await store.find(TRIALS.name, query)]
+        ids = {
+            trial.id: run_id(trial.uid, trial.index, _attempt(state, trial))
+            for trial in trials
+            if not trial.ended
+        }
+        found = await store.get_many(RUNS.name, list(ids.values()))
+        for trial in trials:
+            run = found.get(ids.get(trial.id, ""))
+            yield trial, trial_view(trial, state, None if run is None else RUN.decode(run))
+        if len(trials) < _PAGE:
+            return
+        after = trials[-1].index
+        # Who watches may take these before more come.
+        await asyncio.sleep(0)
+
+
+def _attempt(state: Experiment, trial: Trial) -> int:
+    """Its newest one."""
+    key = str(trial.index)
+    at_hand = state.open.get(key) or state.closing.get(key)
+    return trial.attempt if at_hand is None else at_hand.attempt
 
 
 def watermark_of(state: Experiment) -> int:

@@ -23,11 +23,11 @@ from trialbus.contracts.katib.views import (
     trial_view,
 )
 from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.ids import trial_id, trial_name
 from trialbus.kernel.run import Run
 from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Query, Store
-from trialbus_gateway.app.changes_facts import Facts, read_facts, watermark_of
-from trialbus_gateway.app.changes_last import last_trials
+from trialbus_gateway.app.changes_facts import Facts, read_facts, trial_views_of, watermark_of
 from trialbus_gateway.core.change_log import Change, ChangeLog, ChangeType, Kind, Labels, Object
 from trialbus_gateway.core.last_views import bare_view
 from trialbus_gateway.core.resource_versions import version_of
@@ -153,6 +153,9 @@ class Index:
             namesake = self._uids.get(str(state.alive_name), state.id)
             if namesake != state.id:
                 await self._delete(namesake, None)
+            seen = self._seen.get(state.id)
+            if seen is not None and seen.labels != _labels_in(state.source):
+                await self._relabel(seen, state)
             looked[state.id] = self._take(state, facts)
         self._tell()
         return looked
@@ -257,13 +260,27 @@ class Index:
             seen.open[trial.id] = Versioned(tick=tick, sign=sign)
             return
         seen.open.pop(trial.id, None)
-        self._ended_trials[trial.id] = tick
+        self._remember(trial.id, tick)
+
+    def _remember(self, ended: str, tick: int) -> None:
+        self._ended_trials[ended] = tick
+        self._ended_trials.move_to_end(ended)
         if len(self._ended_trials) > MAX_ENDED_TRIALS:
             self._ended_trials.popitem(last=False)
 
     def _is_over(self, seen: Seen, trial: Trial) -> bool:
         """Whether it was seen to end before."""
         return trial.id in self._ended_trials or (trial.finished or 0) <= seen.watermark
+
+    async def _relabel(self, seen: Seen, state: Experiment) -> None:
+        """Trials bear the labels of their experiment: an edit of those is one of all trials."""
+        async for trial, view in trial_views_of(self._store, state):
+            if trial.id in seen.open:
+                tick = self._log(ChangeType.MODIFIED, Kind.TRIALS, view, seen.trial_labels)
+                seen.open[trial.id].tick = tick
+            elif trial.ended and self._is_over(seen, trial):
+                tick = self._log(ChangeType.MODIFIED, Kind.TRIALS, view, seen.trial_labels)
+                self._remember(trial.id, tick)
 
     async def _delete(self, uid: str, state: Experiment | None) -> None:
         """state: its tombstone, while there is one."""
@@ -272,13 +289,22 @@ class Index:
         for kind in (Kind.EXPERIMENTS, Kind.SUGGESTIONS):
             self._log(ChangeType.DELETED, kind, _last_view(kind, seen, state), seen.labels)
         opened = seen.opened if state is None else state.next_index
-        # Nobody sees the last states: they need not be read.
-        shown = state if self.watches else None
-        async for view in last_trials(
-            self._store, seen.namespace, seen.name, uid, opened, shown, seen.trial_labels, self.log
-        ):
-            self._ended_trials.pop(view["metadata"]["uid"], None)
-            self._log(ChangeType.DELETED, Kind.TRIALS, view, seen.trial_labels)
+        views = self.log.last_views(Kind.TRIALS, f"{uid}.")
+        # Where nobody sees the last states, they need not be read.
+        if state is not None and self.watches:
+            async for trial, view in trial_views_of(self._store, state):
+                views[trial.id] = view
+        for index in range(opened):
+            key = trial_id(uid, index)
+            bare = bare_view(
+                Kind.TRIALS,
+                namespace=seen.namespace,
+                name=trial_name(seen.name, uid, index),
+                uid=key,
+                labels=seen.trial_labels,
+            )
+            self._ended_trials.pop(key, None)
+            self._log(ChangeType.DELETED, Kind.TRIALS, views.get(key, bare), seen.trial_labels)
         self._tell()
 
     def _log(self, type_: ChangeType, kind: Kind, view: Object, before: Labels | None) -> int:
