@@ -215,6 +215,18 @@ async def test_a_custom_collector_that_does_not_end_is_stopped(
     assert (status.state, status.stop_reason) == (RunState.FINISHED, "TrialEnded")
 
 
+async def test_a_custom_collector_of_a_trial_that_nobody_wants_any_more_is_stopped_at_once(
+    stage: SourceStage,
+) -> None:
+    await stage.open_trial((sys.executable, "-c", "pass"), custom(stage, "time.sleep(600)"))
+    stage.start(metrics_collector, trial_launcher)
+    ended = stage.run_folder(f"{RUN_ID}.collector") / "trial-ended.json"
+    await until(ended.exists, "the trial has ended")
+    await stage.want_stopped("GoalReached")
+    run = await stage.ended()
+    assert (run.exit_code, run.stop_reason) == (0, "")
+
+
 async def test_a_custom_collector_without_a_command_says_what_is_wrong(stage: SourceStage) -> None:
     collector = MetricsCollectorSpec(
         kind=CollectorKind.CUSTOM, container={"name": "c", "command": "not a list"}

@@ -85,6 +85,16 @@ class SourceStage:
     async def _insert(self, collection: str, document: dict[str, object]) -> None:
         await self._store.client("test").commit(collection, [Write(base=None, document=document)])
 
+    async def want_stopped(self, reason: str) -> None:
+        """The experiment wants the trial stopped, and says so."""
+        client = self._store.client("test")
+        base = (await client.get_many(EXPERIMENTS.name, [UID]))[UID]
+        state = EXPERIMENT.decode(base)
+        stopped = replace(state.open["0"], stop=reason)
+        after = replace(state, version=state.version + 1, open={"0": stopped})
+        document = EXPERIMENT.encode(after)
+        await client.commit(EXPERIMENTS.name, [Write(base=base, document=document)])
+
     def step(self, number: int) -> None:
         (self.folder / f"step-{number}").touch()
 

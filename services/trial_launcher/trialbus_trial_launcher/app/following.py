@@ -15,7 +15,7 @@ from trialbus.kernel.limits import (
     REQUEST_TIMEOUT_S,
     TAIL_INTERVAL_S,
 )
-from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.run import Run, RunPhase, StopReason
 from trialbus.ports.bus import Request
 from trialbus.ports.launcher import Launcher, RunState, RunStatus
 from trialbus.runtime.parts import Parts
@@ -94,6 +94,9 @@ class Following:
             return
         await self._launcher.stop(run_id, reason=reason, grace_s=self._parts.settings.kill_grace_s)
         followed.stop_asked = reason
+        if run_id in self._ending and reason != StopReason.EARLY_STOPPED.value:
+            # Its command is over, but what goes with it may take its time.
+            await followed.source.abandon()
 
     async def watch_ends(self) -> None:
         """For ever: end runs as soon as the launcher says so."""

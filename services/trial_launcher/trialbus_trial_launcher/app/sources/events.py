@@ -20,6 +20,8 @@ from trialbus_trial_launcher.core.spool import MAX_LINE_POINTS, SpoolReader, poi
 _IN_NAME = "tfevents"
 # A longer tag is nobody's metric, and would make a line of the spool too long.
 _MAX_TAG_CHARS = 256
+# A trial may make up tags for ever.
+_MAX_KNOWN_TAGS = 10_000
 
 # The time of an event and its scalars, (tag, value); None: no event.
 Scalars = tuple[float | None, Sequence[tuple[str, float]]]
@@ -176,6 +178,8 @@ class EventsSource:
     def _metrics_of(self, tag: str, folder: str) -> TagMetrics:
         key = (folder, tag)
         if key not in self._known:
+            if len(self._known) > _MAX_KNOWN_TAGS:
+                self._known.clear()
             parts = [part for part in f"{self._folder}/{folder}".split("/") if part]
             self._known[key] = metrics_of(tag, parts, self._watched.metrics)
         return self._known[key]

@@ -24,7 +24,7 @@ class Source(Protocol):
         """The run has ended: bring the rest; returns the stream's length. Raises Transient."""
 
     async def abandon(self) -> None:
-        """The run is lost: end what goes with it."""
+        """The run is lost, or no longer of interest: end what goes with it."""
 
     async def read(self, from_byte: int, max_bytes: int, /) -> bytes:
         """b"" at the end, for now or for ever."""
