@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 JOBS ?= 2
 SEEDS ?= 500
 SPECS ?= 10000
+CALLS ?= 300
 EXAMPLE ?= examples/quick-start.yaml
 # Where `make run` keeps its data; empty means .trialbus/ in this folder.
 DATA_DIR ?=
@@ -49,8 +50,9 @@ simulate: setup ## Run the deterministic simulation with SEEDS=n seeds
 	TRIALBUS_SEEDS=$(SEEDS) $(PYTEST) -n $(JOBS) --timeout 0 tests/simulation $(ARGS)
 
 .PHONY: fuzz
-fuzz: setup ## Try SPECS=n generated specs with each law of parsing
-	TRIALBUS_SPECS=$(SPECS) $(PYTEST) --timeout 0 tests/property/test_katib_specs_fuzz.py $(ARGS)
+fuzz: setup ## Try SPECS=n generated specs with each law of parsing, and CALLS=n generated calls with each operation
+	TRIALBUS_SPECS=$(SPECS) TRIALBUS_CALLS=$(CALLS) $(PYTEST) -n $(JOBS) --timeout 0 tests/property/test_katib_specs_fuzz.py \
+		tests/property/test_kubernetes_calls.py $(ARGS)
 
 .PHONY: bench
 bench: setup ## Measure the figures of loadtests/README.md
