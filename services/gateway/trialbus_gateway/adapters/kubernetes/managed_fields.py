@@ -226,7 +226,7 @@ def _remove(obj: Object, path: Path) -> None:
         return
     del node[path[-1]]
     for parent, part in zip(reversed(parents), reversed(path[:-1]), strict=True):
-        if parent[part] or part in ("metadata", "spec"):
+        if parent[part] or parent is obj:
             return
         del parent[part]
 
