@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -394,3 +395,20 @@ def test_delete_stops_what_runs(kubectl: Kubectl, gated: str, gate: Path) -> Non
 
 def _running(stack: RealStack, gate: Path) -> Sequence[int]:
     return [pid for pid, words in stack.processes().items() if str(gate) in words]
+
+
+def test_the_address_stays_over_a_restart_of_the_stack_if_it_can(tmp_path: Path) -> None:
+    stack = RealStack(tmp_path)
+    try:
+        stack.up()
+        kubectl, before = Kubectl(stack, tmp_path), stack.status
+        stack.call("down")
+        stack.up()
+        assert (stack.status.http, stack.status.grpc) == (before.http, before.grpc)
+        assert kubectl("get", "experiments", "-o", "name") == ""
+        stack.call("down")
+        with socket.create_server(("127.0.0.1", int(before.http.rpartition(":")[2]))):
+            stack.up()
+            assert stack.status.http != before.http
+    finally:
+        stack.down()

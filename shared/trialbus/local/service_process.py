@@ -1,13 +1,15 @@
 """A service as the supervisor keeps it: its ports, its place in the logs, its health."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from trialbus.local.fork_server import Order
 from trialbus.local.forking import ForkedService, ForkServer
 from trialbus.local.keeping import Kept, State
-from trialbus.local.servers.ports import LOOPBACK, free_ports
+from trialbus.local.servers.ports import LOOPBACK, free_ports, is_free
 from trialbus.local.stack_file import ProcessStatus
 from trialbus.local.supervisor_log import log
 
@@ -25,7 +27,8 @@ MAX_LOG_BYTES = 16 * 1024 * 1024
 
 
 class KeptService:
-    """environ: addresses of the servers and the like, the same for all services."""
+    """environ: addresses of the servers and the like, the same for all services. last_ports: those
+    that clients may remember; they are taken again where they are free."""
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class KeptService:
         environ: dict[str, str],
         log_folder: Path,
         changed: Callable[[], None],
+        last_ports: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
         self.ports: dict[str, int] = {}
@@ -44,7 +48,7 @@ class KeptService:
         self._log_path = log_folder / f"{name}.log"
         self._was_ready = False
         self._watching: asyncio.Task[None] | None = None
-        self._draw_ports()
+        self._draw_ports(last_ports or {})
 
     def keep(self) -> None:
         self.kept.keep()
@@ -67,7 +71,7 @@ class KeptService:
 
     async def _start(self) -> ForkedService:
         if not self._was_ready and self.kept.restarts:
-            self._draw_ports()  # somebody may have taken one since they were drawn
+            self._draw_ports({})  # somebody may have taken one since they were drawn
         self._keep_log_short()
         environ = {f"TRIALBUS_{name.upper()}": str(port) for name, port in self.ports.items()}
         order = Order(
@@ -75,10 +79,17 @@ class KeptService:
         )
         return await self._fork_server.fork(order)
 
-    def _draw_ports(self) -> None:
+    def _draw_ports(self, last_ports: Mapping[str, int]) -> None:
         wanted = PORT_NAMES if self.name == GATEWAY else _PORT_NAMES_OF_OTHERS
-        drawn = _distinct(free_ports(4 * len(PORT_NAMES)))
-        self.ports = {name: next(drawn) for name in wanted}
+        last = {
+            name: last_ports[name]
+            for name in wanted
+            if name in last_ports and is_free(last_ports[name])
+        }
+        drawn = (
+            port for port in _distinct(free_ports(4 * len(PORT_NAMES))) if port not in last.values()
+        )
+        self.ports = {name: last.get(name) or next(drawn) for name in wanted}
 
     async def _watch(self) -> None:
         """Look at the service's own word for its state, and at the size of its log."""
@@ -107,6 +118,17 @@ def _distinct(ports: Iterator[int]) -> Iterator[int]:
         if port not in seen:
             seen.add(port)
             yield port
+
+
+def last_ports_of_gateway(folder: Path) -> Mapping[str, int]:
+    """Where the gateway of this data folder listened last; what cannot be read is forgotten."""
+    try:
+        told = json.loads((folder / "run" / "gateway.json").read_text())
+        addresses = {"http_port": str(told["http"]), "grpc_port": f"//{told['grpc']}"}
+        ports = {name: urlsplit(text).port for name, text in addresses.items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {name: port for name, port in ports.items() if port}
 
 
 def look_pause_s(not_ready_s: float) -> float:

@@ -21,7 +21,7 @@ from trialbus.local.servers import (
     require,
 )
 from trialbus.local.servers.ports import LOOPBACK
-from trialbus.local.service_process import GATEWAY, KeptService
+from trialbus.local.service_process import GATEWAY, KeptService, last_ports_of_gateway
 from trialbus.local.stack_file import ProcessStatus, StackStatus
 from trialbus.local.supervisor_log import log
 
@@ -111,6 +111,7 @@ class Stack:
             environ=environ,
             log_folder=self._log_folder,
             changed=self._write,
+            last_ports=last_ports_of_gateway(self._folder) if name == GATEWAY else {},
         )
         self._services[name].keep()
 
