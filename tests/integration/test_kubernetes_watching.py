@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from starlette.requests import Request
 
 from trialbus.contracts.collections import EXPERIMENTS, RUNS, TRIALS
-from trialbus.contracts.documents import RUN, TRIAL
+from trialbus.contracts.documents import RUN, TRIAL, Document
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import RunPhase
 from trialbus.kernel.trial import TrialPhase
@@ -25,6 +27,7 @@ from trialbus.testkit.gateway_world import (
     running_trial,
     trial_of,
 )
+from trialbus.testkit.memory_store import MemoryClient
 from trialbus.testkit.waits import until
 from trialbus_gateway.adapters.kubernetes.list_options import options_of, scope_of
 from trialbus_gateway.adapters.kubernetes.reading import kind_of
@@ -315,6 +318,41 @@ async def test_watches_have_the_long_lists_that_lists_have(world: World) -> None
         _, found = await watch.next()
     assert found["status"]["succeededTrialList"] == [trial.name]
     assert found == await world.get(f"{LAB}/experiments/tune")
+
+
+@pytest.mark.parametrize("ended", [3, 300])
+async def test_a_change_costs_the_same_however_many_trials_there_are(
+    world: World, monkeypatch: pytest.MonkeyPatch, ended: int
+) -> None:
+    read = Counter[str]()
+    find = MemoryClient.find
+
+    async def counted(store: MemoryClient, collection: str, query: Query) -> list[Document]:
+        found = await find(store, collection, query)
+        read[store.name] += len(found)
+        return found
+
+    state = await world.apply()
+    done = [
+        trial_of(state, index, phase=TrialPhase.SUCCEEDED, finished=index + 1, completed_at=9.0)
+        for index in range(ended)
+    ]
+    last = trial_of(state, ended)
+    await world.put(*map(TRIAL.encode, [*done, last]), into=TRIALS.name)
+    opened = {"open": {str(ended): open_trial()}, "next_index": ended + 1}
+    state = await world.change(state, finished=ended, **opened)
+    start = await version(world, "trials")
+    monkeypatch.setattr(MemoryClient, "find", counted)
+    over = replace(
+        last, version=2, phase=TrialPhase.SUCCEEDED, finished=ended + 1, completed_at=9.0
+    )
+    write = Write(base=TRIAL.encode(last), document=TRIAL.encode(over))
+    await world.store.client("tests").commit(TRIALS.name, [write])
+    await world.tell(await world.change(state, open={}, finished=ended + 1))
+    async with watching(world, "trials", f"resourceVersion={start}") as watch:
+        _, found = await watch.next()
+    assert found["metadata"]["name"] == last.name
+    assert read["gateway"] == 1
 
 
 async def test_a_client_that_goes_leaves_nothing(world: World) -> None:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from trialbus.contracts.collections import RUNS, TRIALS
 from trialbus.contracts.documents import RUN, TRIAL
-from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.experiment import ClosingTrial, Experiment
 from trialbus.kernel.trial import TrialPhase
 from trialbus.ports.store import Query, Write
 from trialbus.testkit.gateway_world import (
@@ -35,7 +35,19 @@ from trialbus_gateway.core.change_log import Kind
 
 NAMES = ("a", "b")
 SELECTORS = ("", "team=red", "team!=red")
-STEPS = ("apply", "label", "open", "run", "end", "delete", "purge", "cut", "drain", "drop")
+STEPS = (
+    "apply",
+    "label",
+    "open",
+    "run",
+    "close",
+    "write",
+    "delete",
+    "purge",
+    "cut",
+    "drain",
+    "drop",
+)
 
 Objects = dict[str, dict[str, Any]]
 
@@ -152,8 +164,10 @@ class Lab:
                 await self._open(state)
             case "run":
                 await self._run(state)
-            case "end":
-                await self._end(state)
+            case "close":
+                await self._close(state)
+            case "write":
+                await self._write(state)
             case "delete":
                 self._gone.append(await self._world.change(self._states.pop(name), alive_name=None))
             case "purge":
@@ -190,20 +204,46 @@ class Lab:
                 RUNS.name, [Write(base=None, document=run)]
             )
 
-    async def _end(self, state: Experiment) -> None:
+    async def _close(self, state: Experiment) -> None:
+        """Counted, but its document does not say so yet."""
         if not state.open:
             return
         key = min(state.open, key=int)
         finished = state.finished + 1
-        rest = {other: it for other, it in state.open.items() if other != key}
-        counts = replace(state.counts, succeeded=state.counts.succeeded + 1)
-        await self._change(state, open=rest, finished=finished, counts=counts)
+        closing = ClosingTrial(
+            attempt=1,
+            request=1,
+            phase=TrialPhase.SUCCEEDED,
+            finished=finished,
+            reason="TrialSucceeded",
+            message="Trial has succeeded",
+            closed_at=9.0,
+        )
+        await self._change(
+            state,
+            open={other: it for other, it in state.open.items() if other != key},
+            closing={**state.closing, key: closing},
+            finished=finished,
+            counts=replace(state.counts, succeeded=state.counts.succeeded + 1),
+        )
+
+    async def _write(self, state: Experiment) -> None:
+        """The newest end comes first, as if another replica wrote the others."""
+        if not state.closing:
+            return
+        key = max(state.closing, key=int)
         before = trial_of(state, int(key))
         after = replace(
-            before, version=2, phase=TrialPhase.SUCCEEDED, finished=finished, completed_at=9.0
+            before,
+            version=2,
+            phase=TrialPhase.SUCCEEDED,
+            finished=state.closing[key].finished,
+            completed_at=9.0,
         )
         write = Write(base=TRIAL.encode(before), document=TRIAL.encode(after))
         await self._world.store.client("tests").commit(TRIALS.name, [write])
+        rest = {other: it for other, it in state.closing.items() if other != key}
+        await self._change(state, closing=rest)
 
     async def _purge(self) -> None:
         for state in self._gone:
