@@ -189,6 +189,13 @@ def test_an_object_in_the_place_of_a_value_is_a_change_of_it() -> None:
     assert owned(after) == {("me", APPLY): {"spec.a.b"}}
 
 
+def test_an_empty_object_is_shared_and_its_parts_are_not_kept_by_it() -> None:
+    live = apply({}, thing({"a": {}}), "other", T1)
+    both = apply(live, thing({"a": {"b": 1}}), "me", T2)
+    assert both["spec"] == {"a": {"b": 1}}
+    assert apply(both, thing({"a": {}}), "me", T3)["spec"] == {"a": {}}
+
+
 def test_what_nobody_is_known_to_have_written_is_not_overwritten_silently() -> None:
     live = thing({"max": 3, "parallel": 2})
     with pytest.raises(StatusFailure, match=BEFORE_FIRST_APPLY):

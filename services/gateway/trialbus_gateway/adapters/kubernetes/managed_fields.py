@@ -121,8 +121,8 @@ def applied(
     mine = next((it for it in known if it.is_same(me)), None)
     others = [it for it in known if not it.is_same(me)]
     if not force:
-        _refuse_conflicts(others, taken)
-    others = [_without(it, _overlapping(it, taken), at) for it in others]
+        _refuse_conflicts(others, taken, live)
+    others = [_without(it, _overlapping(it, taken, live), at) for it in others]
     if mine is not None:
         _withdraw(result, mine.paths - me.paths, [me, *others])
         if mine.paths == me.paths and not taken:
@@ -135,7 +135,7 @@ def _nobody_knows(live: Mapping[str, Json], at: str) -> list[Manager]:
     return [Manager(name=BEFORE_FIRST_APPLY, operation=UPDATE, time=at, paths=paths)]
 
 
-def _refuse_conflicts(others: Iterable[Manager], taken: Paths) -> None:
+def _refuse_conflicts(others: Iterable[Manager], taken: Paths, live: Mapping[str, Json]) -> None:
     causes = [
         Cause(
             reason="FieldManagerConflict",
@@ -143,28 +143,34 @@ def _refuse_conflicts(others: Iterable[Manager], taken: Paths) -> None:
             field="".join(f".{part}" for part in path),
         )
         for other in others
-        for path in sorted(_overlapping(other, taken))
+        for path in sorted(_overlapping(other, taken, live))
     ]
     if causes:
         raise apply_conflict(causes)
 
 
 def _withdraw(obj: Object, paths: Paths, owners: Sequence[Manager]) -> None:
-    """Take out what its manager applies no more, unless somebody else owns it."""
-    owned = _touching(frozenset[Path]().union(*(owner.paths for owner in owners)))
-    for path in sorted(paths):
-        if not owned(path):
-            _remove(obj, path)
+    """Take out what its manager applies no more, unless somebody owns it or a part of it."""
+    owned = _with_all_above(frozenset[Path]().union(*(owner.paths for owner in owners)))
+    for path in sorted(paths - owned):
+        _remove(obj, path, owned)
 
 
-def _overlapping(manager: Manager, taken: Paths) -> Paths:
-    return frozenset(filter(_touching(taken), manager.paths))
+def _overlapping(manager: Manager, taken: Paths, live: Mapping[str, Json]) -> Paths:
+    """What of a manager's would change: the same, what is in it, what it is in. An object that
+    somebody owns while it is empty is no less so when something is put into it."""
+    above = _with_all_above(taken)
+
+    def overlaps(path: Path) -> bool:
+        if any(path[:length] in taken for length in range(1, len(path) + 1)):
+            return True
+        return path in above and not isinstance(_get(live, path), Mapping)
+
+    return frozenset(filter(overlaps, manager.paths))
 
 
-def _touching(paths: Paths) -> Callable[[Path], bool]:
-    """Whether a path is one of these, or in one of them, or one of them is in it."""
-    above = {path[:length] for path in paths for length in range(1, len(path) + 1)}
-    return lambda path: path in above or any(path[:n] in paths for n in range(1, len(path)))
+def _with_all_above(paths: Paths) -> Paths:
+    return frozenset(path[:length] for path in paths for length in range(1, len(path) + 1))
 
 
 def _without(manager: Manager, lost: Paths, at: str) -> Manager:
@@ -211,24 +217,21 @@ def _merged(live: Json, config: Json) -> Json:
     return {**merged, **{name: _merged(merged.get(name), it) for name, it in config.items()}}
 
 
-def _remove(obj: Object, path: Path) -> None:
-    """With the objects around it that hold nothing else."""
-    parents: list[Object] = []
-    node: Json = obj
+def _remove(obj: Object, path: Path, owned: Paths) -> None:
+    """With the objects around it that hold nothing else and are not owned as such."""
+    parents: list[Object] = [obj]
     for part in path[:-1]:
-        if not isinstance(node, dict) or part not in node:
+        node = parents[-1].get(part)
+        if not isinstance(node, Mapping):
             return
-        parents.append(node)
         # A copy: what is merged shares parts with what is there.
-        node[part] = dict(node[part]) if isinstance(node[part], Mapping) else node[part]
-        node = node[part]
-    if not isinstance(node, dict) or path[-1] not in node:
-        return
-    del node[path[-1]]
-    for parent, part in zip(reversed(parents), reversed(path[:-1]), strict=True):
-        if parent[part] or parent is obj:
+        parents[-1][part] = dict(node)
+        parents.append(parents[-1][part])
+    parents[-1].pop(path[-1], None)
+    for length in range(len(path) - 1, 1, -1):
+        if parents[length] or path[:length] in owned:
             return
-        del parent[part]
+        del parents[length - 1][path[length - 1]]
 
 
 def _says_managers(obj: Mapping[str, Json]) -> bool:
