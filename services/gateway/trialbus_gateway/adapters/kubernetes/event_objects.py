@@ -30,6 +30,13 @@ _BAD = frozenset({"failed", "lost", "stalled", "trial failed", "metrics unavaila
 _STALL_REASONS = frozenset({"SuggestionStalled", "LaunchStalled", "BusUnavailable"})
 # What Job and Pod tell of their trial's story.
 _OF_A_RUN = frozenset({"taken", "started", "judged", "ended", "lost", WAITING})
+_TOLD_BY = {
+    "Pod": _OF_A_RUN,
+    "Job": _OF_A_RUN | {"succeeded", "failed", "early stopped", "killed", "metrics unavailable"},
+}
+# Shorter waits are the way of things. That something runs has been told when it began.
+_PATIENCE_S = 2.0
+_RUNS = "Running"
 _NAME_CHARS = 16
 
 
@@ -46,10 +53,11 @@ class Involved:
 
 def events_of(involved: Involved, story: Story, now: float) -> Iterator[Object]:
     """In the order of the story; a wait lasts until now."""
+    told = _TOLD_BY.get(involved.kind)
     for step in story.chain:
-        if involved.kind in ("Job", "Pod") and step.event not in _OF_A_RUN:
-            continue
-        yield _event(involved, step, now)
+        is_news = step.event != WAITING or (step.reason != _RUNS and now - step.at >= _PATIENCE_S)
+        if is_news and (told is None or step.event in told):
+            yield _event(involved, step, now)
 
 
 def _event(involved: Involved, step: Step, now: float) -> Object:
