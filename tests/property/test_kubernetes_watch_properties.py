@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
@@ -35,19 +35,12 @@ from trialbus_gateway.core.change_log import Kind
 
 NAMES = ("a", "b")
 SELECTORS = ("", "team=red", "team!=red")
+# What a look sees in the midst of is there more often.
 STEPS = (
-    "apply",
-    "label",
-    "open",
-    "run",
-    "close",
-    "write",
-    "delete",
-    "purge",
-    "cut",
-    "drain",
-    "drop",
+    *("apply", "label", "run", "delete", "purge", "cut", "drop"),
+    *("open", "close", "write", "drain") * 3,
 )
+LATE = [("close", "a", True), ("drain", "a", False), ("write", "a", True)]
 
 Objects = dict[str, dict[str, Any]]
 
@@ -282,6 +275,8 @@ async def play(
 
 
 @settings(max_examples=100, deadline=None)
+@example(kind=Kind.TRIALS, selector="", capacity=1000, steps=LATE)
+@example(kind=Kind.EXPERIMENTS, selector="", capacity=1000, steps=LATE)
 @given(
     kind=st.sampled_from(Kind),
     selector=st.sampled_from(SELECTORS),
