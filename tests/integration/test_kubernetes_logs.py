@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from trialbus.contracts import subjects
-from trialbus.contracts.collections import RUNS
-from trialbus.contracts.documents import RUN
+from trialbus.contracts.collections import CHUNKS, RUNS
+from trialbus.contracts.documents import CHUNK, RUN, Document
 from trialbus.contracts.logs import LogReply, LogRequest
-from trialbus.kernel.ids import run_id
+from trialbus.kernel.chunks import Chunk
+from trialbus.kernel.ids import chunk_id, run_id
 from trialbus.kernel.run import RunPhase
 from trialbus.ports.bus import Request
 from trialbus.testkit.gateway_world import World, gateway_world, run_of, running_trial
@@ -47,7 +48,9 @@ async def path(world: World) -> AsyncIterator[str]:
 
 def _reply(text: str, asked: LogRequest) -> LogReply:
     start = max(asked.from_byte, 0)
-    return LogReply(text=text[start : start + 7], next_byte=start + 7, ended=start + 7 > len(text))
+    piece = text[start : start + 7]
+    after = start + len(piece)
+    return LogReply(text=piece, next_byte=after, ended=after == len(text))
 
 
 STAMPED = (
@@ -101,6 +104,42 @@ async def test_what_cannot_be_shown_is_a_bad_request(
     refused = await world.get(f"{path}?{query}", 400)
     assert refused["reason"] == "BadRequest"
     assert said in refused["message"]
+
+
+async def test_lines_have_the_times_of_the_metrics_around_them(world: World, path: str) -> None:
+    [run] = [it for it in world.store.documents(RUNS.name) if it["attempt"] == 2]
+    # Bytes of TEXT: two lines of 25 and 27, then `three`; a pushed point lies between the first
+    # two stretches, so the second chunk ends at byte 52 of the output.
+    chunks = [
+        chunk_of(run["_id"], 0, 25, stored_at=ENDED_AT - 4),
+        chunk_of(run["_id"], 25, 53, stored_at=ENDED_AT - 3, pushed=1),
+        chunk_of(run["_id"], 53, 59, stored_at=ENDED_AT - 1, pushed=1),
+    ]
+    await world.put(*chunks, into=CHUNKS.name)
+    for query in ("timestamps=true", "timestamps=true&tailLines=1"):
+        answer = await world.client.get(f"{path}?{query}")
+        assert answer.text.splitlines()[-1] == "2026-01-02T03:04:09.000000Z three"
+    for at, shown in ((8, "three\n"), (10, "")):
+        answer = await world.client.get(f"{path}?sinceTime=2026-01-02T03:04:{at:02}Z")
+        assert answer.text == shown
+
+
+def chunk_of(run: str, first: int, last: int, *, stored_at: float, pushed: int = 0) -> Document:
+    chunk = Chunk(
+        id=chunk_id(run, first),
+        uid=run.partition(".")[0],
+        run=run,
+        version=1,
+        from_byte=first,
+        to_byte=last,
+        series=(),
+        summaries=(),
+        final=False,
+        final_run=None,
+        stored_at=stored_at,
+        pushed=pushed,
+    )
+    return CHUNK.encode(chunk)
 
 
 async def test_a_first_attempt_has_none_before_it(world: World) -> None:

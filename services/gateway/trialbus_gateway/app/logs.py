@@ -2,17 +2,22 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
 
 from trialbus.contracts import subjects
+from trialbus.contracts.collections import CHUNKS
 from trialbus.contracts.logs import LogReply, LogRequest
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.limits import MAX_PAYLOAD_BYTES, REQUEST_TIMEOUT_S
 from trialbus.kernel.run import Run
 from trialbus.kernel.trial import Trial
 from trialbus.ports.bus import Request
+from trialbus.ports.store import Query
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.app.failures import NotThere
+from trialbus_gateway.core.log_times import LogTimes, Stretch
 
 # JSON may need six bytes for one.
 PIECE_BYTES = MAX_PAYLOAD_BYTES // 8
@@ -22,6 +27,15 @@ POLL_S = 0.2
 # A launcher that restarts in the middle of a log is waited for.
 PATIENCE_S = 10.0
 _PAUSE_S = 0.5
+_MAX_STRETCHES = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """begin: the byte of the output at which it begins, None where that is not known."""
+
+    text: str = ""
+    begin: int | None = None
 
 
 class Logs:
@@ -36,7 +50,16 @@ class Logs:
     async def read(
         self, trial: Trial, *, follow: bool, tail: int | None, previous: bool = False
     ) -> AsyncGenerator[str, None]:
-        """The output of its newest attempt in pieces, the first of which may be empty.
+        """The text of `pieces`."""
+        pieces = self.pieces(trial, follow=follow, tail=tail, previous=previous)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece.text
+
+    async def pieces(
+        self, trial: Trial, *, follow: bool, tail: int | None, previous: bool = False
+    ) -> AsyncGenerator[Piece, None]:
+        """The output of its newest attempt, the first piece of which may be empty.
 
         tail: only so many lines of what is there now. previous: of the attempt before. Raises
         NotThere when there is none before, Transient when the launcher of a run that lives is away.
@@ -45,12 +68,12 @@ class Logs:
         if run is None and previous:
             raise NotThere(f"{trial.name} has no attempt before this one")
         while run is None and follow and not trial.ended:
-            yield ""
+            yield Piece()
             await self._parts.clock.sleep(self._poll_s)
             trial = await self._documents.trial(trial.name)
             run = await self._documents.run(trial)
         if run is None:
-            yield last_lines(trial.log_tail, tail)
+            yield Piece(text=last_lines(trial.log_tail, tail))
             return
         start = -TAIL_WINDOW_BYTES if tail is not None else 0
         try:
@@ -60,27 +83,48 @@ class Logs:
                 raise
             reply = LogReply(known=False)
         if not reply.known:
-            yield last_lines(run.log_tail or trial.log_tail, tail)
+            yield Piece(text=last_lines(run.log_tail or trial.log_tail, tail))
             return
+        begin = 0
         if tail is not None:
             lines = LastLines(tail)
             while reply.text:
                 lines.add(reply.text)
                 reply = await self._patiently(run, reply.next_byte)
-            yield lines.text
-        async for piece in self._rest(run, reply, follow=follow):
+            begin = reply.next_byte
+            size = len(lines.text.encode("utf-8", "replace"))
+            yield Piece(text=lines.text, begin=max(0, begin - size))
+        async for piece in self._rest(run, reply, begin, follow=follow):
             yield piece
 
-    async def _rest(self, run: Run, reply: LogReply, *, follow: bool) -> AsyncGenerator[str, None]:
-        yield reply.text
+    async def _rest(
+        self, run: Run, reply: LogReply, begin: int, *, follow: bool
+    ) -> AsyncGenerator[Piece, None]:
+        yield Piece(text=reply.text, begin=begin)
         while not reply.ended and reply.known:
             if not reply.text:
                 if not follow:
                     return
                 await self._parts.clock.sleep(self._poll_s)
-            reply = await self._patiently(run, reply.next_byte)
+            begin = reply.next_byte
+            reply = await self._patiently(run, begin)
             if reply.text:
-                yield reply.text
+                yield Piece(text=reply.text, begin=begin)
+
+    async def times(self, run: Run) -> LogTimes:
+        """When a run wrote what. Of a long chain of chunks only the newest are looked at; what was
+        written before them is said to be as new as they are."""
+        query = Query(
+            prefix=f"{run.id}@",
+            order="-_id",
+            limit=_MAX_STRETCHES,
+            fields=("to_byte", "pushed", "stored_at"),
+        )
+        found = await self._parts.store.find(CHUNKS.name, query)
+        return LogTimes(
+            Stretch(to_byte=it["to_byte"] - it.get("pushed", 0), at=float(it["stored_at"]))
+            for it in found
+        )
 
     async def _patiently(self, run: Run, from_byte: int) -> LogReply:
         clock = self._parts.clock

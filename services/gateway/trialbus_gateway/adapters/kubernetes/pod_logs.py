@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from trialbus.kernel.spec import CollectorKind
 from trialbus.kernel.timestamps import rfc3339_seconds
 from trialbus_gateway.adapters.bodies import count, flag
 from trialbus_gateway.adapters.kubernetes.pod_objects import containers_of, primary_of
@@ -17,6 +18,7 @@ from trialbus_gateway.adapters.kubernetes.status_objects import Target, bad_requ
 from trialbus_gateway.adapters.streams import text_stream
 from trialbus_gateway.app.attempts import Attempt
 from trialbus_gateway.app.failures import NotThere, Unreadable
+from trialbus_gateway.app.logs import Piece
 from trialbus_gateway.app.showing import Showing
 from trialbus_gateway.core.log_lines import LineOptions, LogLines
 
@@ -44,17 +46,15 @@ class PodLogs:
         if container and container not in containers_of(attempt):
             raise bad_request(f"container {container} is not valid for pod {name}")
         follow, previous = flag(request, "follow"), flag(request, "previous")
-        pieces = self._showing.logs.read(
+        pieces = self._showing.logs.pieces(
             attempt.trial,
             follow=follow and not previous,
             tail=count(request, "tailLines", _MAX_TAIL_LINES),
             previous=previous,
         )
-        options = self._options(request)
-        if not options.changes_nothing:
-            pieces = self._lines(pieces, attempt, options)
+        lines = await self._lines_for(attempt, self._options(request), previous=previous)
         try:
-            return await text_stream(pieces)
+            return await text_stream(self._shown(pieces, lines, attempt))
         except NotThere:
             container = container or primary_of(attempt)
             message = f'previous terminated container "{container}" in pod "{name}" not found'
@@ -76,14 +76,26 @@ class PodLogs:
             limit_bytes=count(request, "limitBytes", _MAX_LIMIT_BYTES),
         )
 
-    async def _lines(
-        self, pieces: AsyncGenerator[str, None], attempt: Attempt, options: LineOptions
+    async def _lines_for(
+        self, attempt: Attempt, options: LineOptions, *, previous: bool
+    ) -> LogLines:
+        """Metrics that are read from the output itself tell when it was written."""
+        timed = options.timestamps or options.since_at is not None
+        reads_output = attempt.collector is CollectorKind.STDOUT and not previous
+        if not (timed and reads_output) or attempt.run is None:
+            return LogLines(options)
+        return LogLines(options, await self._showing.logs.times(attempt.run))
+
+    async def _shown(
+        self, pieces: AsyncGenerator[Piece, None], lines: LogLines, attempt: Attempt
     ) -> AsyncGenerator[str, None]:
-        lines, run = LogLines(options), attempt.run
+        """What has no time was there when its run ended at the latest."""
+        run = attempt.run
         ended_at = run.finished_at if run is not None and run.ended else attempt.trial.completed_at
         async with aclosing(pieces):
             async for piece in pieces:
-                yield lines.shown(piece, self._clock.now() if ended_at is None else ended_at)
+                now = self._clock.now() if ended_at is None else ended_at
+                yield lines.shown(piece.text, now, piece.begin)
                 if lines.full:
                     return
         yield lines.ending(self._clock.now() if ended_at is None else ended_at)
