@@ -185,6 +185,17 @@ async def test_pages_go_on_after_what_was_deleted_meanwhile(world: World) -> Non
     assert names(await world.get(f"{LAB}/experiments?limit=2&continue={token}")) == ["c"]
 
 
+async def test_pages_of_trials_go_on_when_their_experiment_is_deleted_amid_them(
+    world: World,
+) -> None:
+    first, second = await with_trials(world, "a", 3), await with_trials(world, "b", 3)
+    page = await world.get(f"{LAB}/trials?limit=2")
+    await world.change(first, alive_name=None)
+    token = page["metadata"]["continue"]
+    rest = await world.get(f"{LAB}/trials?continue={token}")
+    assert names(rest) == [trial_of(second, index).name for index in range(3)]
+
+
 async def test_a_token_of_another_gateway_has_expired(world: World) -> None:
     await world.apply("a")
     await world.apply("b")

@@ -162,12 +162,18 @@ class ChangesListing:
         items: list[Object] = []
         version, after, within = place.version, place.owner, place.index
         while True:
-            left = None if limit is None else limit - len(items)
+            # Others get their turn between two batches.
+            room = _TRIALS_AT_ONCE
+            if limit is not None:
+                room = min(room, limit - len(items))
             async with index.lock:
                 owners = await self._next_owners(scope, after, within)
                 looked = await index.look([owner for owner in owners if _trials_fit(scope, owner)])
                 version = version or version_of(index.log.newest)
-                batch = await self._trials_of_owners(scope, owners, set(looked), within, left)
+                if not owners or str(owners[0].alive_name) != after:
+                    # The one amid whose trials the last page ended is gone.
+                    within = None
+                batch = await self._trials_of_owners(scope, owners, set(looked), within, room)
                 items += await self._changes.trial_views(index, looked, batch.trials)
             if batch.more is None and len(owners) < _OWNERS_AT_ONCE:
                 return ListPage(items=items, version=version)
@@ -182,21 +188,21 @@ class ChangesListing:
         owners: Sequence[Experiment],
         wanted: Collection[str],
         within: int | None,
-        limit: int | None,
+        room: int,
     ) -> "_Batch":
         """within: where to begin in the first owner, if amid it."""
         trials: list[Trial] = []
         for place, owner in enumerate(owners):
             if owner.id in wanted:
-                left = None if limit is None else limit - len(trials)
-                # One more than wanted: whether there is more.
-                found = await self._trials_of(owner.id, within, None if left is None else left + 1)
-                trials += found if left is None else found[:left]
-                if left is not None and len(found) > left:
+                left = room - len(trials)
+                # One more than there is room for: whether there is more.
+                found = await self._trials_of(owner.id, within, left + 1)
+                trials += found[:left]
+                if len(found) > left:
                     more = (str(owner.alive_name), found[left - 1].index)
                     return _Batch(trials=_fitting(scope, trials), more=more)
             within = None
-            if limit == len(trials) and place + 1 < len(owners):
+            if len(trials) == room and place + 1 < len(owners):
                 return _Batch(trials=_fitting(scope, trials), more=(str(owner.alive_name), None))
         return _Batch(trials=_fitting(scope, trials))
 
@@ -210,17 +216,14 @@ class ChangesListing:
         more = await self._owners(scope, scope.experiment, after, _OWNERS_AT_ONCE - len(first))
         return first + more
 
-    async def _trials_of(self, uid: str, after: int | None, limit: int | None) -> list[Trial]:
-        trials: list[Trial] = []
-        after = -1 if after is None else after
-        while True:
-            count = _TRIALS_AT_ONCE if limit is None else min(_TRIALS_AT_ONCE, limit - len(trials))
-            query = Query(equals={"uid": uid}, above={"index": after}, order="index", limit=count)
-            found = [TRIAL.decode(it) for it in await self._store.find(TRIALS.name, query)]
-            trials += found
-            if len(found) < count or len(trials) == limit:
-                return trials
-            after = found[-1].index
+    async def _trials_of(self, uid: str, after: int | None, limit: int) -> list[Trial]:
+        query = Query(
+            equals={"uid": uid},
+            above={"index": -1 if after is None else after},
+            order="index",
+            limit=limit,
+        )
+        return [TRIAL.decode(document) for document in await self._store.find(TRIALS.name, query)]
 
     async def _named_trial(self, index: Index, scope: Scope, name: str) -> ListPage:
         version = version_of(index.log.newest)
