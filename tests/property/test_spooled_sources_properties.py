@@ -18,7 +18,7 @@ from trialbus.kernel.spec import (
     PathKind,
 )
 from trialbus.ports.launcher import PrivateFile, RunState, RunStatus
-from trialbus.testkit.memory_launcher import MemoryLauncher, MemoryWorld
+from trialbus.testkit.memory_launcher import HANG, MemoryLauncher, MemoryWorld
 from trialbus.testkit.still_world import StillClock
 from trialbus_trial_launcher.app.sources.event_scalars import scalars_of
 from trialbus_trial_launcher.app.sources.events import EventsSource
@@ -38,7 +38,7 @@ class MortalFiles(MemoryLauncher):
     """Has files of its own. Dies before or after `keep` as `fates` say: by turns, for ever."""
 
     def __init__(self, fates: Sequence[str]) -> None:
-        super().__init__(MemoryWorld(lambda _id, _plan: None))  # type: ignore[arg-type,return-value]
+        super().__init__(MemoryWorld(lambda _id, _plan: HANG))
         self.files: dict[str, bytes] = {}
         self.spool = b""
         self._fates = list(fates)

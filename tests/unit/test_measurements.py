@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trialbus.kernel.line_streams import Point
 from trialbus.kernel.measurements import (
     Summary,
     combine,
@@ -15,7 +16,6 @@ from trialbus.kernel.measurements import (
     objective_value,
     observe,
 )
-from trialbus.kernel.metric_lines import Point
 from trialbus.kernel.objective import Strategy
 
 NAN, INF = math.nan, math.inf

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from trialbus.kernel.metric_lines import Point
+from trialbus.kernel.line_streams import Point
 from trialbus.kernel.objective import Strategy
 
 

@@ -1,4 +1,4 @@
-"""A trial that reports 0, 1, ... 29 as `loss`: WAY WHERE. It waits in the middle for a file `go`."""
+"""A trial that reports 0, 1, ... 29 as `loss`: WAY WHERE. It waits in between for a file `go`."""
 
 import json
 import os
