@@ -3,17 +3,15 @@
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from trialbus.testkit.kubectl import COMMAND_DEADLINE_S, Kubectl
 from trialbus.testkit.programs import REPOSITORY
 from trialbus.testkit.real_stack import RealStack
 from trialbus.testkit.waits import until_sync
@@ -25,79 +23,9 @@ pytestmark = [
 ]
 
 QUICK_START = REPOSITORY / "examples/quick-start.yaml"
-COMMAND_DEADLINE_S = 60.0
-RUN_DEADLINE_S = 150.0
 NAMESPACE = "kubeflow"
 # Katib's printer columns.
 COLUMNS = ["NAME", "TYPE", "STATUS", "AGE"]
-
-
-class Kubectl:
-    """Commands with a home and a kubeconfig of their own."""
-
-    def __init__(self, stack: RealStack, folder: Path) -> None:
-        self.stack = stack
-        self.folder = folder
-        config = folder / "kubeconfig"
-        done = stack.call("kubeconfig", "-n", NAMESPACE, "--write", str(config))
-        assert done.code == 0, done.err
-        self._environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "KUBECONFIG": str(config),
-        }
-
-    def call(
-        self, *arguments: str, text: str | None = None, **environ: str
-    ) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            ["kubectl", *arguments],
-            cwd=self.folder,
-            env=self._environ | environ,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=RUN_DEADLINE_S,
-            check=False,
-        )
-
-    def __call__(self, *arguments: str, text: str | None = None, **environ: str) -> str:
-        """What a command that must succeed prints."""
-        done = self.call(*arguments, text=text, **environ)
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def refused(self, *arguments: str, text: str | None = None) -> str:
-        """What a command that must fail says."""
-        done = self.call(*arguments, text=text)
-        assert done.returncode != 0, done.stdout
-        return done.stderr
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self(*arguments, "-o", "json"))
-
-    def rows(self, *arguments: str) -> list[list[str]]:
-        return [line.split() for line in self(*arguments).splitlines()]
-
-    @contextmanager
-    def going(self, *arguments: str) -> Iterator[Path]:
-        """A command that goes on until the end of the block; the file that it writes to."""
-        path = self.folder / f"{arguments[0]}.{os.urandom(4).hex()}"
-        with path.open("wb") as output:
-            process = subprocess.Popen(
-                ["kubectl", *arguments],
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            yield path
-        finally:
-            # A dispatcher starts another program.
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +34,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     stack = RealStack(folder / "stack")
     try:
         stack.up()
-        yield Kubectl(stack, folder)
+        yield Kubectl(stack, folder, NAMESPACE)
     finally:
         stack.down()
         shutil.rmtree(folder, ignore_errors=True)
@@ -183,7 +111,7 @@ def _trial(kubectl: Kubectl, experiment: str) -> str:
 
 
 def _ended(kubectl: Kubectl, experiment: str) -> None:
-    what, deadline = f"experiment/{experiment}", f"--timeout={int(RUN_DEADLINE_S)}s"
+    what, deadline = f"experiment/{experiment}", f"--timeout={int(COMMAND_DEADLINE_S)}s"
     kubectl("wait", "--for=condition=Succeeded", what, deadline)
 
 
@@ -401,7 +329,7 @@ def test_the_address_stays_over_a_restart_of_the_stack_if_it_can(tmp_path: Path)
     stack = RealStack(tmp_path)
     try:
         stack.up()
-        kubectl, before = Kubectl(stack, tmp_path), stack.status
+        kubectl, before = Kubectl(stack, tmp_path, NAMESPACE), stack.status
         stack.call("down")
         stack.up()
         assert (stack.status.http, stack.status.grpc) == (before.http, before.grpc)
