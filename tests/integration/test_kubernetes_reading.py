@@ -1,5 +1,7 @@
 """Get and list in the Kubernetes-style API, against a gateway over stores in memory."""
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,25 @@ async def test_pages_of_trials_go_on_when_their_experiment_is_deleted_amid_them(
     token = page["metadata"]["continue"]
     rest = await world.get(f"{LAB}/trials?continue={token}")
     assert names(rest) == [trial_of(second, index).name for index in range(3)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        ["7", "lab/a"],
+        ["\u0663", "lab/a", 1],
+        ["9" * 30, "lab/a", 1],
+        ["7", "lab/\ud800", 1],
+        ["7", "lab/a", -1],
+        ["7", "lab/a", 2**70],
+        ["7", "lab/a", 1.5],
+    ],
+)
+async def test_a_token_that_nobody_gave_out_is_refused(world: World, fields: Any) -> None:
+    token = base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+    found = await world.get(f"{LAB}/trials?continue={token}", 400)
+    assert found["message"] == "continue key is not valid"
 
 
 async def test_a_token_of_another_gateway_has_expired(world: World) -> None:

@@ -12,6 +12,7 @@ from trialbus.contracts.katib.views import (
     suggestion_view,
     trial_view,
 )
+from trialbus.kernel.errors import Transient
 from trialbus.kernel.ids import is_name
 from trialbus.kernel.trial import Trial
 from trialbus.runtime.parts import Parts
@@ -91,6 +92,8 @@ class Changes:
 
     async def index(self) -> Index:
         """The living index. Raises Transient."""
+        if self._closed:
+            raise Transient("the gateway stops")
         self._used_at = self._parts.clock.monotonic()
         if self._index is None or self._index.ended:
             self._begin()

@@ -25,6 +25,8 @@ from trialbus_gateway.core.resource_versions import tick_of, version_of
 
 _OWNERS_AT_ONCE = 50
 _TRIALS_AT_ONCE = 500
+# What a store can compare with.
+_MAX_INDEX = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,11 @@ class Place:
         except (ValueError, binascii.Error, RecursionError) as error:
             raise Unreadable("continue key is not valid") from error
         match fields:
-            case [str() as version, str() as owner, int() | None as index] if version.isdigit():
+            case [str() as version, str() as owner, int() | None as index] if (
+                _is_version(version)
+                and all(map(is_name, owner.split("/")))
+                and (index is None or 0 <= index <= _MAX_INDEX)
+            ):
                 return cls(version=version, owner=owner, index=index)
         raise Unreadable("continue key is not valid")
 
@@ -239,6 +245,14 @@ class ChangesListing:
         # Before the read of the object: a change in between is told again to who watches.
         shown = view is not None and scope.fits(view["metadata"].get("labels", {}))
         return ListPage(items=[view] if view is not None and shown else (), version=version)
+
+
+def _is_version(text: str) -> bool:
+    try:
+        tick_of(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _fitting(scope: Scope, trials: Sequence[Trial]) -> list[Trial]:
