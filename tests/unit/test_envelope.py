@@ -245,6 +245,7 @@ def test_an_accepted_reply_says_what_was_accepted() -> None:
     reply = CommandReply(accepted=True, id="evt-1", uid="uid-1")
     assert json.loads(reply.to_bytes()) == {
         "accepted": True,
+        "changed": True,
         "stale": False,
         "id": "evt-1",
         "uid": "uid-1",
