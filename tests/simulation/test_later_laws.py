@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from trialbus.contracts.envelope import decode_event
-from trialbus.ports.store import Document, Query
+from trialbus.ports.store import Document, Outcome, Query
 from trialbus.runtime.hints import HintLoop
 from trialbus.runtime.outbox import Outbox
 from trialbus.testkit.law_probes import (
@@ -29,7 +29,7 @@ from trialbus_early_stopping.core.evidence import Report, TrialEvidence
 from trialbus_experiment.app.views import Views
 from trialbus_experiment.core import decide as deciding
 from trialbus_experiment.core import outcomes
-from trialbus_metrics_collector.app.collecting import Collector
+from trialbus_metrics_collector.app.chains import Chains
 from trialbus_suggestion.app import answering
 from trialbus_suggestion.app.answering import Answering
 
@@ -222,15 +222,15 @@ def test_law_9_is_broken_where_a_crash_loses_the_outbox(
 def test_law_9_is_broken_where_chunks_are_answered_before_they_are_stored(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = Collector._commit
+    commit = Chains._commit
 
-    async def later(self: Collector, growths: Any) -> tuple[list[str], dict[str, str]]:
+    async def later(self: Chains, growths: Any) -> tuple[dict[str, Outcome], dict[str, str]]:
         asyncio.get_running_loop().call_later(
             0.5, lambda: asyncio.ensure_future(commit(self, growths))
         )
-        return list(growths), {}
+        return dict.fromkeys(growths, Outcome.DONE), {}
 
-    monkeypatch.setattr(Collector, "_commit", later)
+    monkeypatch.setattr(Chains, "_commit", later)
     assert broken_within(play, ROUGH, 12) is not None
 
 

@@ -190,17 +190,21 @@ async def test_it_is_told_every_trial_that_says_something_as_katib_does() -> Non
 
 async def test_its_settings_and_names_are_stored_and_told_to_it_again() -> None:
     reply = reply_of("0.25", names=("tune-of-its-own",))
+    reply.parameter_assignments[0].labels["generation"] = "1"
     reply.algorithm.algorithm_settings.add(name="rung", value="1")
     algorithm = Noting(reply)
     async with scripted({"GetSuggestions": algorithm}) as address:
         first = await answered(address, tuned(count=1))
         assert (first.names, first.settings) == (("tune-of-its-own",), (("rung", "1"),))
+        assert first.labels == ((("generation", "1"),),)
         state = tuned(number=2, first=1, count=1)
-        await answered(address, state, trial(0, finished=None), before=(first,))
+        marked = trial(0, finished=None, labels=(("generation", "1"),))
+        await answered(address, state, marked, before=(first,))
     told = algorithm.requests[-1]
     settings = told.experiment.spec.algorithm.algorithm_settings
     assert [(it.name, it.value) for it in settings] == [("rung", "1")]
     assert [it.name for it in told.trials] == ["tune-of-its-own"]
+    assert [dict(it.spec.labels) for it in told.trials] == [{"generation": "1"}]
 
 
 async def test_no_points_mean_that_there_are_no_more() -> None:

@@ -40,7 +40,7 @@ def read_experiment(file: str, namespace: str | None = None) -> ExperimentFile:
             document = _placed(document, namespace)
         parsed = parse_experiment(
             document,
-            catalogue=catalogue_of(Settings()),
+            catalogue=catalogue_of(Settings.model_validate({})),
             base_dir=folder,
             templates=TemplatesElsewhere(),
         )

@@ -12,6 +12,7 @@ from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import TrialPhase
 
 PointTexts = tuple[str, ...]
+Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +63,12 @@ class ProposalRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """exhausted: the space is spent, so there are fewer points than asked for. names, settings: of
-    an algorithm on another server, what it calls its points (in their order, or none) and the
-    settings that it wants to see in the next request (None: those of the experiment)."""
+    an algorithm on another server, what it calls its points and the settings that it wants to see
+    in the next request (None: those of the experiment). labels: what the trials are to be marked
+    with. names and labels are in the order of the points, or empty."""
 
     points: tuple[PointTexts, ...]
     exhausted: bool = False
     names: tuple[str, ...] = ()
+    labels: tuple[Labels, ...] = ()
     settings: tuple[tuple[str, str], ...] | None = None

@@ -37,8 +37,8 @@ class Answer:
     """What was drawn for one request; written once, never changed.
 
     points: values as text, in the order of the experiment's parameters. Fewer than asked only
-    when the space is spent. refused: why no points can ever be drawn. names, settings: what an
-    algorithm on another server needs to be told again, see `Proposal`.
+    when the space is spent. refused: why no points can ever be drawn. names, labels, settings:
+    see `Proposal`.
     """
 
     id: str
@@ -55,4 +55,5 @@ class Answer:
     answered_at: float
     took_s: float
     names: tuple[str, ...] = ()
+    labels: tuple[tuple[tuple[str, str], ...], ...] = ()
     settings: tuple[tuple[str, str], ...] | None = None

@@ -37,7 +37,8 @@ class MetricValues:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """index: 0-based order of opening. finished: 1-based order of closing, None while open;
-    algorithms learn in this order. value: the objective by its strategy, None if not observed."""
+    algorithms learn in this order. value: the objective by its strategy, None if not observed.
+    labels: what its algorithm marked it with."""
 
     id: str
     uid: str
@@ -61,6 +62,7 @@ class Trial:
     exit_code: int | None = None
     signal: int | None = None
     log_tail: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
     outbox: tuple[Event, ...] = ()
     outbox_at: float | None = None
 

@@ -193,6 +193,14 @@ class Documents:
         answer = ANSWER.decode(found[key])
         return answer if 0 <= index - answer.first < len(answer.points) else None
 
+    async def settings_given_back(self, state: Experiment) -> tuple[tuple[str, str], ...]:
+        """By its algorithm, with its last answer; the newest request may not be answered yet."""
+        newest = state.next_request - 1
+        keys = [answer_id(state.id, number) for number in (newest, newest - 1) if number > 0]
+        found = await self._store.get_many(ANSWERS.name, keys, fields=("settings",))
+        last = next((found[key] for key in keys if key in found), {})
+        return tuple((str(name), str(value)) for name, value in last.get("settings") or ())
+
     async def _firsts(self, uid: str, numbers: range) -> dict[int, int]:
         keys = {answer_id(uid, number): number for number in numbers}
         found = await self._store.get_many(ANSWERS.name, list(keys), fields=("first",))

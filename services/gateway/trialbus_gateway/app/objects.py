@@ -49,7 +49,8 @@ class Objects:
         return shown
 
     async def suggestion(self, state: Experiment) -> Object:
-        return suggestion_view(state, await self.newest_trials(state.id))
+        settings = await self._documents.settings_given_back(state)
+        return suggestion_view(state, await self.newest_trials(state.id), settings)
 
     async def newest_trials(self, uid: str) -> list[Trial]:
         """As many as Katib's lists hold, oldest first."""

@@ -88,7 +88,7 @@ def _says_nothing(trial: Trial, watermark: int) -> bool:
 def _trial(name: str, trial: Trial, objective: Objective, *, seen: bool) -> api_pb2.Trial:
     message = api_pb2.Trial(
         name=name,
-        spec=api_pb2.TrialSpec(objective=_objective(objective)),
+        spec=api_pb2.TrialSpec(objective=_objective(objective), labels=dict(trial.labels)),
         status=api_pb2.TrialStatus(
             start_time=rfc3339(trial.started_at or trial.created_at),
             condition=api_pb2.TrialStatus.RUNNING,

@@ -92,11 +92,13 @@ def _proposal(reply: api_pb2.GetSuggestionsReply, question: RemoteQuestion) -> P
     names = question.experiment.spec.assignment_names
     points = tuple(_point(said, names) for said in reply.parameter_assignments)
     given = tuple(said.trial_name for said in reply.parameter_assignments)
+    labels = tuple(tuple(sorted(said.labels.items())) for said in reply.parameter_assignments)
     settings = tuple((it.name, it.value) for it in reply.algorithm.algorithm_settings)
     return Proposal(
         points=points,
         exhausted=not points,
         names=given if any(given) else (),
+        labels=labels if any(labels) else (),
         settings=settings or question.settings,
     )
 

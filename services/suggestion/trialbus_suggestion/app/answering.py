@@ -121,6 +121,7 @@ class Answering:
             answered_at=self._parts.clock.now(),
             took_s=round(self._parts.clock.monotonic() - started, 6),
             names=proposal.names,
+            labels=proposal.labels,
             settings=proposal.settings,
         )
 

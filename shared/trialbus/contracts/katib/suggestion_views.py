@@ -22,13 +22,19 @@ from trialbus.kernel.spec import ResumePolicy
 from trialbus.kernel.trial import Trial
 
 
-def suggestion_view(experiment: Experiment, trials: Sequence[Trial] = ()) -> Object:
-    """The Suggestion of an experiment. trials: the newest ones, oldest first."""
+def suggestion_view(
+    experiment: Experiment,
+    trials: Sequence[Trial] = (),
+    settings: Sequence[tuple[str, str]] = (),
+) -> Object:
+    """The Suggestion of an experiment. trials: the newest ones, oldest first. settings: those that
+    the algorithm gave back for its next request."""
     spec = spec_of(experiment)
     status: Object = {
         "startTime": rfc3339_or_none(experiment.started_at),
         "conditions": shown_conditions(_suggestion_conditions(experiment)),
         "suggestionCount": experiment.next_index,
+        "algorithmSettings": [{"name": name, "value": value} for name, value in settings],
         **suggested(trials),
     }
     wanted: Object = {
@@ -57,7 +63,11 @@ def suggestion_view(experiment: Experiment, trials: Sequence[Trial] = ()) -> Obj
 def suggested(trials: Sequence[Trial]) -> Object:
     """What the status of a Suggestion holds of the newest trials, oldest first."""
     shown = [
-        {"name": trial.name, "parameterAssignments": shown_assignments(trial.assignments)}
+        {
+            "name": trial.name,
+            "parameterAssignments": shown_assignments(trial.assignments),
+            **({"labels": dict(trial.labels)} if trial.labels else {}),
+        }
         for trial in trials[-MAX_STATUS_NAMES:]
     ]
     return without_empty({"suggestions": shown})

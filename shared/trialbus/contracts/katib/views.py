@@ -86,7 +86,11 @@ def trial_view(trial: Trial, experiment: Experiment, run: Run | None = None) -> 
     }
     if (observation := _observation(trial, experiment)) is not None:
         status["observation"] = observation
-    labels = {**copied_metadata(experiment).get("labels", {}), EXPERIMENT_LABEL: experiment.name}
+    labels = {
+        **copied_metadata(experiment).get("labels", {}),
+        **dict(trial.labels),
+        EXPERIMENT_LABEL: experiment.name,
+    }
     return {
         "apiVersion": API_VERSION,
         "kind": "Trial",
