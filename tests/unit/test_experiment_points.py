@@ -21,6 +21,7 @@ from trialbus.testkit.experiment_states import (
 )
 from trialbus_experiment.core.decide import decide
 from trialbus_experiment.core.observed import Observed
+from trialbus_experiment.core.trials import opened_trial
 
 WIDE = spec(max_trial_count=1000)
 
@@ -213,3 +214,14 @@ def test_an_answer_without_points_takes_the_stall_back() -> None:
     late = step(state, at=NOW + SUGGESTION_DEADLINE_S + 1)
     spent = step(late, answer(2, first=1, count=0, exhausted=True), at=NOW + 70)
     assert conditions_of(spent) == [("Running", True, "ExperimentRunning")]
+
+
+def test_a_trial_is_marked_as_the_algorithm_marked_its_point() -> None:
+    labels = tuple((("rung", str(index)),) for index in range(len(answer().points)))
+    marked = replace(answer(), labels=labels)
+    state = with_open(1)
+    trials = [
+        opened_trial(state, 1, state.open["1"], each)
+        for each in (marked, replace(marked, labels=()))
+    ]
+    assert [trial.labels for trial in trials] == [(("rung", str(1 - marked.first)),), ()]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trialbus.contracts.katib.views import suggestion_view
+from trialbus.contracts.katib.views import suggestion_view, trial_view
 from trialbus.kernel.conditions import Condition
 from trialbus.kernel.experiment import Counts, Experiment, ExperimentPhase
 from trialbus.kernel.spec import ResumePolicy
@@ -91,3 +91,22 @@ def test_the_life_of_a_suggestion() -> None:
     assert suggestion_status(failed) == [*created, ("Failed", "True")]
     failed_later = replace(failed, next_index=1)
     assert suggestion_status(failed_later) == [*created, ("Running", "False"), ("Failed", "True")]
+
+
+def test_what_an_algorithm_marked_a_point_with_is_on_the_suggestion_and_on_the_trial() -> None:
+    """The experiment's own labels stay; Katib's label of the experiment cannot be replaced."""
+    labels = (("generation", "3"), ("katib.kubeflow.org/experiment", "another"))
+    state = experiment(ExperimentPhase.RUNNING, next_index=2, open={"1": open_trial()})
+    marked = trial(TrialPhase.CREATED, labels=labels)
+    [shown] = suggestion_view(state, [marked])["status"]["suggestions"]
+    assert shown["labels"] == dict(labels)
+    metadata = trial_view(marked, state)["metadata"]
+    assert metadata["labels"]["generation"] == "3"
+    assert metadata["labels"]["katib.kubeflow.org/experiment"] == "exp"
+
+
+def test_settings_that_an_algorithm_gave_back_are_in_the_status() -> None:
+    state = experiment(ExperimentPhase.RUNNING, next_index=2, open={"1": open_trial()})
+    status = suggestion_view(state, settings=[("rung", "1")])["status"]
+    assert status["algorithmSettings"] == [{"name": "rung", "value": "1"}]
+    assert "algorithmSettings" not in suggestion_view(state)["status"]
