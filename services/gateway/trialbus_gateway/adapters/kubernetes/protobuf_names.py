@@ -8,6 +8,8 @@ meta/v1/generated.proto).
 _MAGIC = b"k8s\x00"
 _PATH = (2, 1, 1)
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+# Of a number of 64 bits. Without an end it would take ever longer to read on.
+_MAX_VARINT_BYTES = 10
 
 
 def name_in(body: bytes) -> str | None:
@@ -41,9 +43,10 @@ def _field(message: bytes, wanted: int) -> bytes | None:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """The number, and where it ends; a number that is cut off ends with the message."""
+    """The number, and where it ends; one that is cut off or too long ends there."""
     value = shift = 0
-    while at < len(message):
+    end = min(len(message), at + _MAX_VARINT_BYTES)
+    while at < end:
         byte = message[at]
         value |= (byte & 0x7F) << shift
         shift, at = shift + 7, at + 1
