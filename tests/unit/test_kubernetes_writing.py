@@ -143,7 +143,8 @@ async def test_unknown_fields_are_refused_when_validation_is_strict(world: World
     status = told(await create(world, MISSPELT, fieldValidation="Strict"), 400)
     assert status["message"] == (
         'Experiment in version "v1beta1" cannot be handled as a Experiment: strict decoding error: '
-        'unknown field "spec.objective.gaol", unknown field "spec.maxTrialCuont"'
+        'unknown field "spec.objective.gaol" (did you mean goal?), '
+        'unknown field "spec.maxTrialCuont" (did you mean maxTrialCount?)'
     )
 
 
@@ -160,8 +161,8 @@ async def test_unknown_fields_are_dropped_otherwise(
     warnings = answer.headers.get_list("warning")
     assert warnings == (
         [
-            '299 - "unknown field \\"spec.objective.gaol\\""',
-            '299 - "unknown field \\"spec.maxTrialCuont\\""',
+            '299 - "unknown field \\"spec.objective.gaol\\" (did you mean goal?)"',
+            '299 - "unknown field \\"spec.maxTrialCuont\\" (did you mean maxTrialCount?)"',
         ]
         if warned
         else []

@@ -75,11 +75,21 @@ def show(value: Json) -> str:
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """`; did you mean lr?`, or nothing when nothing is close."""
+    close = _closest(name, known)
+    return "" if close is None else f"; did you mean {close}?"
+
+
+def _closest(name: str, known: Sequence[str]) -> str | None:
     if len(name) > _MAX_COMPARED_CHARS:
-        return ""
+        return None
     by_lower = {candidate.lower(): candidate for candidate in reversed(known[:_MAX_COMPARED])}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[close[0]]}?" if close else ""
+    return by_lower[close[0]] if close else None
+
+
+def meant_field(location: Sequence[int | str]) -> str | None:
+    """The field there that comes closest to one that nobody knows."""
+    return _closest(str(location[-1]), _known_fields(tuple(location[:-1])))
 
 
 def _errors(obj: Mapping[str, Json]) -> Sequence[_ErrorDetails]:

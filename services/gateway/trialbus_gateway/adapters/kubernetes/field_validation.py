@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trialbus.contracts.katib.models import ExperimentObject
+from trialbus.contracts.katib.shape import meant_field
 from trialbus_gateway.adapters.kubernetes.status_objects import bad_request, strict_decoding
 
 Object = dict[str, Any]
@@ -49,7 +50,7 @@ def known_fields(obj: Object, validation: FieldValidation) -> Known:
     unknown = _unknown(rest)
     if not unknown:
         return Known(object=obj)
-    told = tuple(f'unknown field "{_path(location)}"' for location in unknown[:_MAX_TOLD])
+    told = tuple(_told(location) for location in unknown[:_MAX_TOLD])
     if validation is FieldValidation.STRICT:
         raise strict_decoding(told)
     pruned = deepcopy(obj)
@@ -65,6 +66,13 @@ def _unknown(obj: Object) -> list[tuple[int | str, ...]]:
         found = error.errors(include_url=False, include_input=False, include_context=False)
         return [it["loc"] for it in found if it["type"] == "extra_forbidden"]
     return []
+
+
+def _told(location: tuple[int | str, ...]) -> str:
+    """In Kubernetes' words, and what was meant."""
+    meant = meant_field(location)
+    hint = "" if meant is None else f" (did you mean {meant}?)"
+    return f'unknown field "{_path(location)}"{hint}'
 
 
 def _path(location: tuple[int | str, ...]) -> str:
