@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
 
 from trialbus.contracts.katib.views import (
     ended_lists,
@@ -107,12 +108,15 @@ class Changes:
         self, kind: Kind, since: str, pause_s: Callable[[], float]
     ) -> AsyncGenerator[Change | str, None]:
         """What changes after the version `since`, in order. A text is the version that all that
-        came before is up to, given when nothing came for `pause_s`. It ends when the gateway
+        came before is up to, given once in `pause_s` although much of other kinds changes: who
+        comes again with an old version would have to begin anew. It ends when the gateway
         stops. Raises Expired: begin anew with a list."""
         index = await self.index()
         tick = _tick_of(since)
         index.watches += 1
+        now_s = asyncio.get_running_loop().time
         try:
+            due_s = now_s() + pause_s()
             while not self._closed:
                 # Before the look, so that nothing slips by between the two.
                 grown, changes = index.grown, _after(index, tick)
@@ -120,8 +124,11 @@ class Changes:
                     tick = change.tick
                     if change.kind is kind:
                         yield change
-                if not changes and not await _within(grown, pause_s()):
+                if not changes:
+                    await _within(grown, due_s - now_s())
+                if now_s() >= due_s:
                     yield version_of(tick)
+                    due_s = now_s() + pause_s()
         finally:
             index.watches -= 1
             self._used_at = self._parts.clock.monotonic()
@@ -225,13 +232,10 @@ def _tick_of(version: str) -> int:
         raise Unreadable(f"invalid resource version: {error}") from error
 
 
-async def _within(event: asyncio.Event, delay_s: float) -> bool:
-    try:
+async def _within(event: asyncio.Event, delay_s: float) -> None:
+    with suppress(TimeoutError):
         async with asyncio.timeout(delay_s):
             await event.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 def _versioned(view: Object, tick: int) -> Object:

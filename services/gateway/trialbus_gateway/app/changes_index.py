@@ -284,16 +284,17 @@ class Index:
 
     async def _delete(self, uid: str, state: Experiment | None) -> None:
         """state: its tombstone, while there is one."""
-        seen = self._seen.pop(uid)
-        self._uids.pop(f"{seen.namespace}/{seen.name}", None)
-        for kind in (Kind.EXPERIMENTS, Kind.SUGGESTIONS):
-            self._log(ChangeType.DELETED, kind, _last_view(kind, seen, state), seen.labels)
-        opened = seen.opened if state is None else state.next_index
         views = self.log.last_views(Kind.TRIALS, f"{uid}.")
         # Where nobody sees the last states, they need not be read.
         if state is not None and self.watches:
             async for trial, view in trial_views_of(self._store, state):
                 views[trial.id] = view
+        # Only now, and without a wait: whatever fails before is done again as a whole.
+        seen = self._seen.pop(uid)
+        self._uids.pop(f"{seen.namespace}/{seen.name}", None)
+        for kind in (Kind.EXPERIMENTS, Kind.SUGGESTIONS):
+            self._log(ChangeType.DELETED, kind, _last_view(kind, seen, state), seen.labels)
+        opened = seen.opened if state is None else state.next_index
         for index in range(opened):
             key = trial_id(uid, index)
             bare = bare_view(

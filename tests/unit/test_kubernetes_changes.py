@@ -1,0 +1,84 @@
+"""The index of changes amid failures, and what those hear who watch quiet things."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from trialbus.contracts.collections import TRIALS
+from trialbus.contracts.documents import Document
+from trialbus.kernel.errors import Transient
+from trialbus.ports.store import Query
+from trialbus.testkit.gateway_world import World, gateway_world, running_trial
+from trialbus.testkit.memory_store import MemoryClient
+from trialbus_gateway.core.change_log import Kind
+from trialbus_gateway.core.resource_versions import tick_of, version_of
+
+DEADLINE_S = 5.0
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with gateway_world(tmp_path) as world:
+        yield world
+
+
+async def test_a_deletion_that_fails_halfway_is_told_as_a_whole_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, _ = await running_trial(world)
+    index = await world.changes.index()
+    async with index.lock:
+        await index.look_at([state.id])
+    before = index.log.newest
+    # Somebody watches, so the last states are read.
+    index.watches += 1
+    await world.change(state, alive_name=None)
+    find = MemoryClient.find
+
+    async def broken(store: MemoryClient, collection: str, query: Query) -> list[Document]:
+        if collection == TRIALS.name:
+            raise Transient("away")
+        return await find(store, collection, query)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryClient, "find", broken)
+        async with index.lock:
+            with pytest.raises(Transient):
+                await index.look_at([state.id])
+    async with index.lock:
+        await index.look_at([state.id])
+    told = [(it.kind, it.type.value) for it in index.log.after(before, 9)]
+    assert told == [
+        (Kind.EXPERIMENTS, "DELETED"),
+        (Kind.SUGGESTIONS, "DELETED"),
+        (Kind.TRIALS, "DELETED"),
+    ]
+
+
+async def test_who_watches_what_is_quiet_hears_how_far_everything_is(world: World) -> None:
+    """Else its version would be forgotten while others change."""
+    state = await world.apply()
+    index = await world.changes.index()
+    start = index.log.newest
+
+    async def busy() -> None:
+        changed = state
+        while True:
+            changed = await world.change(changed, next_index=changed.next_index + 1)
+            async with index.lock:
+                await index.look([changed])
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(busy())
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            follow = world.changes.follow(Kind.TRIALS, version_of(start), lambda: 0.1)
+            async with aclosing(follow) as changes:
+                told = await anext(changes)
+    finally:
+        task.cancel()
+    assert isinstance(told, str)
+    assert start < tick_of(told) <= index.log.newest
