@@ -215,6 +215,13 @@ def test_a_wrong_file_is_refused_with_every_problem(kubectl: Kubectl) -> None:
     assert kubectl("get", "experiments", "-o", "name") == ""
 
 
+def test_a_kind_that_is_not_there_is_called_so(kubectl: Kubectl) -> None:
+    """Before it is looked for, its schema is, in another document."""
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trial-templates"}}
+    said = kubectl.refused("apply", "-f", "-", text=json.dumps(other))
+    assert 'no matches for kind "ConfigMap" in version "v1"' in said
+
+
 def test_fields_are_explained(kubectl: Kubectl) -> None:
     objective = kubectl("explain", "experiment.spec.objective")
     for field in ("additionalMetricNames", "goal", "metricStrategies", "objectiveMetricName"):

@@ -18,6 +18,13 @@ Json = Any
 
 _ROOT = "/openapi/v3"
 _JSON = ("application/json", "application/*", "*/*")
+# Clients ask with an @, which no Content-Type may have.
+_SWAGGER_PROTOBUF_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_SWAGGER_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+# gnostic's message `openapi.v2.Document` that describes nothing: swagger (1) is "2.0", and info (2)
+# has title (1) and version (2). kubectl wants it for kinds that v3 lacks; without it, it would
+# complain of the content type instead of saying that there is no such kind.
+_EMPTY_SWAGGER = b"\x0a\x032.0" + b"\x12\x11" + b"\x0a\x08trialbus" + b"\x12\x05empty"
 # The address of a document holds its hash: another document is at another address.
 _FOREVER = {"cache-control": "public, immutable", "vary": "Accept"}
 _A_YEAR_OFF = "Fri, 31 Dec 2049 23:59:59 GMT"
@@ -57,9 +64,13 @@ class OpenApi:
         return Response(content, media_type="application/json", headers=headers)
 
     async def _v2(self, request: Request) -> Response:
-        """Clients that need it want protobuf, which is not there: they must go by v3."""
+        """The schemas as JSON; as protobuf a document without any: these are in v3."""
+        vary = {"vary": "Accept"}
+        asked = request.headers.get("accept", "").split(",")[0].strip()
+        if asked in (_SWAGGER_PROTOBUF_ASKED, _SWAGGER_PROTOBUF):
+            return Response(_EMPTY_SWAGGER, media_type=_SWAGGER_PROTOBUF, headers=vary)
         _accept_json(request)
-        return JsonAnswer(openapi_v2(), headers={"vary": "Accept"})
+        return JsonAnswer(openapi_v2(), headers=vary)
 
 
 @cache
