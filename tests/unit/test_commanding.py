@@ -136,6 +136,16 @@ async def test_a_command_for_a_deleted_namesake_is_stale(asking: Asking) -> None
     assert [state.phase for state in asking.states] == [Phase.DELETING, Phase.CREATED]
 
 
+@pytest.mark.parametrize("verb", ["apply", "suspend", "delete"])
+async def test_a_command_for_what_is_deleted_by_now_is_stale(asking: Asking, verb: str) -> None:
+    await asking.ask("c1")
+    old = asking.state.id
+    await asking.ask("c2", "delete", uid=old)
+    reply = await asking.ask("c3", verb, uid=old)
+    assert (reply.accepted, reply.stale) == (False, True)
+    assert [state.phase for state in asking.states] == [Phase.DELETING]
+
+
 async def test_a_repeat_of_a_creation_after_the_deletion_is_stale(asking: Asking) -> None:
     await asking.ask("c1")
     await asking.ask("c2", "delete")

@@ -99,6 +99,8 @@ class Commanding:
         """What to commit, or the answer when nothing is to be committed."""
         now = self._parts.clock.now()
         if document is None:
+            if asked.command.uid is not None:
+                return CommandReply(accepted=False, stale=True, message="deleted by now")
             if asked.verb is Verb.APPLY and asked.command.revision in (None, NOT_THERE):
                 applied = self._applied(asked, None)
                 return _Wanted(state=create(applied, now), base=None)

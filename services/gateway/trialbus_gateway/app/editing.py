@@ -10,6 +10,7 @@ from typing import Any
 from trialbus.contracts.commands import NOT_THERE, Verb
 from trialbus.contracts.katib.times import rfc3339
 from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.ids import is_name
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.changes import Changes
@@ -63,7 +64,7 @@ class Editing:
         """Raises NotThere, EditedSince, AnotherByNow, Refused, and whatever `change` raises."""
         for _ in range(MAX_COMMIT_RETRIES):
             # First, so that what is shown is never older than the revision.
-            state = await self._documents.living(namespace, name)
+            state = await self._living(namespace, name)
             there = await self._changes.experiment(namespace, name)
             wanted = change(there, _source_over(self._commanding, state))
             self._check(there, wanted)
@@ -88,7 +89,7 @@ class Editing:
         keep_history: bool = False,
     ) -> Object:
         """The object that was there. Raises NotThere, EditedSince, AnotherByNow."""
-        state = await self._documents.living(namespace, name)
+        state = await self._living(namespace, name)
         there = await self._changes.experiment(namespace, name)
         if uid not in (None, state.id):
             raise AnotherByNow(_other_uid(uid, state.id))
@@ -96,12 +97,23 @@ class Editing:
             raise EditedSince(name)
         revision = state.revision if resource_version else None
         only = Conditions(uid=state.id, revision=revision, dry_run=dry_run)
-        accepted = await self._commanding.tell(
-            namespace, name, Verb.DELETE, only=only, keep_history=keep_history
-        )
+        try:
+            accepted = await self._commanding.tell(
+                namespace, name, Verb.DELETE, only=only, keep_history=keep_history
+            )
+        except AnotherByNow:
+            # Where somebody else was faster with the same, there is nothing any more.
+            await self._living(namespace, name)
+            raise
         if not dry_run:
             self._changes.hint(accepted.uid)
         return there
+
+    async def _living(self, namespace: str, name: str) -> Experiment:
+        """Raises NotThere, also for what nothing can be called."""
+        if not (is_name(namespace) and is_name(name)):
+            raise NotThere(f"there is no experiment {namespace}/{name}")
+        return await self._documents.living(namespace, name)
 
     def _check(self, there: Object, wanted: Object) -> None:
         """What the writer says of the object that it means."""

@@ -1,0 +1,59 @@
+"""Writes of the Kubernetes-style API while somebody else was faster, and of names that are none."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trialbus.testkit.gateway_world import World, gateway_world, katib
+from trialbus_gateway.app.commanding import Commanding
+
+ALL = "/apis/kubeflow.org/v1beta1/namespaces/lab/experiments"
+MERGE = {"content-type": "application/merge-patch+json"}
+APPLY = {"content-type": "application/apply-patch+yaml"}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with gateway_world(tmp_path) as world:
+        yield world
+
+
+async def test_what_is_deleted_amid_a_write_is_not_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Commanding._send
+
+    async def late(commanding: Commanding, *args: Any) -> Any:
+        for state in await world.experiments():
+            if state.alive_name is not None:
+                await world.change(state, alive_name=None)
+        return await send(commanding, *args)
+
+    labelled = {**katib(), "metadata": {"name": "tune", "labels": {"a": "b"}}}
+    for method, body, headers in (
+        ("PATCH", {"metadata": {"labels": {"a": "b"}}}, MERGE),
+        ("PUT", labelled, {}),
+        ("DELETE", None, {}),
+    ):
+        await world.apply()
+        with monkeypatch.context() as patched:
+            patched.setattr(Commanding, "_send", late)
+            answer = await world.client.request(method, f"{ALL}/tune", json=body, headers=headers)
+        assert (answer.status_code, answer.json()["reason"]) == (404, "NotFound"), answer.text
+
+
+@pytest.mark.parametrize("name", ["a.b", "Foo_Bar", "x" * 64])
+async def test_what_nothing_can_be_called_is_not_found(world: World, name: str) -> None:
+    """Clients that delete or patch what may not be there look for a 404."""
+    for method, headers in (("GET", {}), ("DELETE", {}), ("PATCH", MERGE), ("PUT", {})):
+        body = {"PATCH": {}, "PUT": {**katib(), "metadata": {"name": name}}}.get(method)
+        answer = await world.client.request(method, f"{ALL}/{name}", json=body, headers=headers)
+        assert answer.status_code == 404, answer.text
+    applied = {**katib(), "metadata": {"name": name}}
+    answer = await world.client.patch(
+        f"{ALL}/{name}", params={"fieldManager": "me"}, json=applied, headers=APPLY
+    )
+    # It would be made.
+    assert answer.status_code == 422, answer.text
