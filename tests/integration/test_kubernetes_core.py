@@ -163,6 +163,11 @@ async def test_selectors_find_it(world: World, query: str) -> None:
         "labelSelector=katib.kubeflow.org/experiment=tune,team=blue",
         "fieldSelector=status.phase=Succeeded",
         "fieldSelector=metadata.name=other",
+        # What nothing here can be called may still be asked for.
+        "labelSelector=job-name=My_Job",
+        "labelSelector=job-name=",
+        "labelSelector=katib.kubeflow.org/experiment=My.Experiment",
+        "fieldSelector=metadata.name=a.b",
     ],
 )
 async def test_selectors_leave_it_out(world: World, query: str) -> None:

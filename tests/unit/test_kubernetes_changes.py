@@ -13,6 +13,7 @@ from trialbus.kernel.errors import Transient
 from trialbus.ports.store import Query
 from trialbus.testkit.gateway_world import World, gateway_world, running_trial
 from trialbus.testkit.memory_store import MemoryClient
+from trialbus.testkit.virtual_time import run_virtual
 from trialbus_gateway.core.change_log import Kind
 from trialbus_gateway.core.resource_versions import tick_of, version_of
 
@@ -82,3 +83,26 @@ async def test_who_watches_what_is_quiet_hears_how_far_everything_is(world: Worl
         task.cancel()
     assert isinstance(told, str)
     assert start < tick_of(told) <= index.log.newest
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/apis/kubeflow.org/v1beta1/trials",
+        "/api/v1/pods",
+        "/apis/batch/v1/jobs",
+        "/api/v1/namespaces/lab/events",
+    ],
+)
+def test_a_watch_without_a_time_ends_within_the_hour(tmp_path: Path, path: str) -> None:
+    """Whoever forgets it does not leave it here for ever."""
+
+    async def lasted_s() -> float:
+        async with gateway_world(tmp_path) as world:
+            now_s = asyncio.get_running_loop().time
+            begun_at = now_s()
+            answer = await world.client.get(path, params={"watch": "true"}, timeout=None)
+            assert (answer.status_code, answer.text) == (200, "")
+            return now_s() - begun_at
+
+    assert 1800 <= run_virtual(lasted_s(), limit_s=7200) <= 3601

@@ -114,11 +114,13 @@ class CoreEvents:
     ) -> AsyncGenerator[Told, None]:
         told: set[str] = set()
         while True:
-            for view in await self._found(wanted, namespace):
+            found = await self._found(wanted, namespace)
+            for view in found:
                 metadata = view["metadata"]
                 if metadata["uid"] not in told and int(metadata["resourceVersion"]) > since:
                     yield Told(type="ADDED", view=view)
-                told.add(metadata["uid"])
+            # Of what is found no more nothing is remembered, however long somebody watches.
+            told = {view["metadata"]["uid"] for view in found}
             await self._clock.sleep(_LOOK_EVERY_S)
 
     async def _found(self, wanted: Wanted, namespace: str | None) -> list[Object]:

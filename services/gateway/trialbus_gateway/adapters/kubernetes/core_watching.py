@@ -12,6 +12,7 @@ from trialbus.kernel.errors import Transient
 from trialbus_gateway.adapters.answers_json import to_json
 from trialbus_gateway.adapters.bodies import count, flag
 from trialbus_gateway.adapters.kubernetes.core_answers import CoreAnswers, CoreKind, Wanted
+from trialbus_gateway.adapters.kubernetes.list_options import lasting_s
 from trialbus_gateway.adapters.kubernetes.status_objects import (
     StatusFailure,
     expired,
@@ -75,7 +76,7 @@ class CoreWatch:
         bookmarks = flag(request, "allowWatchBookmarks")
         initial = flag(request, "sendInitialEvents")
         lines = self._lines(bookmarks=bookmarks, initial=initial)
-        return LiveAnswer(_until(lines, timeout_s), "application/json;stream=watch")
+        return LiveAnswer(_until(lines, lasting_s(timeout_s)), "application/json;stream=watch")
 
     async def _lines(self, *, bookmarks: bool, initial: bool) -> AsyncGenerator[bytes, None]:
         """The first piece is empty: it brings the head of the answer on its way."""
@@ -117,11 +118,10 @@ def _error(failure: StatusFailure) -> bytes:
 
 
 async def _until(
-    lines: AsyncGenerator[bytes, None], timeout_s: int | None
+    lines: AsyncGenerator[bytes, None], timeout_s: float
 ) -> AsyncGenerator[bytes, None]:
     """Ends after the timeout, between two lines."""
-    loop = asyncio.get_running_loop()
-    deadline = None if not timeout_s else loop.time() + timeout_s
+    deadline = asyncio.get_running_loop().time() + timeout_s
     async with aclosing(lines):
         while True:
             try:

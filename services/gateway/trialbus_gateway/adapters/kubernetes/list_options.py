@@ -1,5 +1,6 @@
 """What a list or a watch is asked for in its query (metav1.ListOptions)."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from trialbus_gateway.app.changes_listing import Scope
 from trialbus_gateway.app.failures import Unreadable
 from trialbus_gateway.core.resource_versions import tick_of
 
+# Watches that ask for no time end somewhere between these, so that not all come again at once.
+_SHORTEST_S, _LONGEST_S = 1800.0, 3600.0
 _EXACT = "Exact"
 _NOT_OLDER = "NotOlderThan"
 
@@ -93,6 +96,11 @@ def number_of(request: Request, name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise Unreadable(f"{name}: not a number: {text[:100]!r}")
     return int(text)
+
+
+def lasting_s(timeout_s: int | None) -> float:
+    """How long a watch goes on that is asked for with this time."""
+    return timeout_s or random.uniform(_SHORTEST_S, _LONGEST_S)
 
 
 def _problems(request: Request, *, is_watch: bool) -> Iterator[Problem]:

@@ -169,6 +169,9 @@ class Pods:
         """What the selectors leave open is read; they are applied to all that is found."""
         name = wanted.one_field("metadata.name") or wanted.one_label(TRIAL_LABEL, *JOB_LABELS)
         experiment = wanted.one_label(EXPERIMENT_LABEL)
+        if not all(is_name(it) for it in (name, experiment, namespace) if it is not None):
+            # What may stand in a label is more than what something here can be called.
+            return Page(items=[], next=None)
         try:
             if name is not None:
                 trial = await self._showing.documents.trial(name)
@@ -178,8 +181,6 @@ class Pods:
             if experiment is not None and namespace is not None:
                 state = await self._showing.documents.living(namespace, experiment)
                 found = await self._showing.listing.trials_of(state, page)
-            elif namespace is not None and not is_name(namespace):
-                return Page(items=[], next=None)
             else:
                 found = await self._showing.listing.trials(namespace, page)
         except NotThere:

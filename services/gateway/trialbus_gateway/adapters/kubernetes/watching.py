@@ -1,7 +1,6 @@
 """Watches: one JSON line for each change, for as long as both sides stay."""
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -11,7 +10,7 @@ from trialbus.contracts.katib.models import API_VERSION
 from trialbus.contracts.katib.schemas import Kind as Schema
 from trialbus.kernel.errors import Transient
 from trialbus_gateway.adapters.answers_json import to_json
-from trialbus_gateway.adapters.kubernetes.list_options import ListOptions
+from trialbus_gateway.adapters.kubernetes.list_options import ListOptions, lasting_s
 from trialbus_gateway.adapters.kubernetes.status_objects import expired, unavailable
 from trialbus_gateway.adapters.kubernetes.tables import (
     META_GROUP,
@@ -25,11 +24,10 @@ from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.changes_listing import ChangesListing, Scope
 from trialbus_gateway.app.failures import Expired
 from trialbus_gateway.core.change_log import Change, ChangeType, Kind, Object
+from trialbus_gateway.core.resource_versions import version_of
 
 # As often as the API server sends them.
 BOOKMARK_S = 60.0
-# Where no time is asked for, somewhere between these, so that not all come again at once.
-_SHORTEST_S, _LONGEST_S = 1800.0, 3600.0
 _INITIAL_END = {"k8s.io/initial-events-end": "true"}
 
 
@@ -62,7 +60,7 @@ class _Watch:
         self._form = form
         self._scope = scope
         self._options = options
-        self._ends_at = _now() + (options.timeout_s or random.uniform(_SHORTEST_S, _LONGEST_S))
+        self._ends_at = _now() + lasting_s(options.timeout_s)
         # Only the first table of a watch defines the columns.
         self._columns = True
 
@@ -90,7 +88,7 @@ class _Watch:
                 yield self._bookmark(since, _INITIAL_END)
         elif since in ("", "0"):
             # Only what is to come.
-            since = (await self._listing.page(self._kind, self._scope, limit=1)).version
+            since = version_of((await self._changes.index()).log.newest)
         changes = self._changes.follow(self._kind, since, self._pause_s)
         async with aclosing(changes):
             async for change in changes:
