@@ -1,17 +1,19 @@
 """`kubectl logs` against a gateway over a bus and a store in memory."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from trialbus.contracts import subjects
-from trialbus.contracts.collections import CHUNKS, RUNS
-from trialbus.contracts.documents import CHUNK, RUN, Document
+from trialbus.contracts.collections import CHUNKS, EXPERIMENTS, RUNS
+from trialbus.contracts.documents import CHUNK, EXPERIMENT, RUN, Document
 from trialbus.contracts.logs import LogReply, LogRequest
 from trialbus.kernel.chunks import Chunk
-from trialbus.kernel.ids import chunk_id, run_id
+from trialbus.kernel.ids import chunk_id, collector_run_id, run_id
 from trialbus.kernel.run import RunPhase
+from trialbus.kernel.spec import CollectorKind, MetricsCollectorSpec
 from trialbus.ports.bus import Request
 from trialbus.testkit.gateway_world import World, gateway_world, run_of, running_trial
 
@@ -35,7 +37,11 @@ async def path(world: World) -> AsyncIterator[str]:
     )
     first = run_of(state, 0, 1, phase=RunPhase.LOST, finished_at=ENDED_AT)
     await world.put(RUN.encode(first), into=RUNS.name)
-    outputs = {run_id(state.id, 0, 1): "of the first\n", run_id(state.id, 0, 2): TEXT}
+    outputs = {
+        run_id(state.id, 0, 1): "of the first\n",
+        run_id(state.id, 0, 2): TEXT,
+        collector_run_id(run_id(state.id, 0, 2)): "7 rows reported\n",
+    }
 
     async def respond(requests: Sequence[Request]) -> Sequence[bytes]:
         asked = [LogRequest.from_bytes(request.data) for request in requests]
@@ -104,6 +110,20 @@ async def test_what_cannot_be_shown_is_a_bad_request(
     refused = await world.get(f"{path}?{query}", 400)
     assert refused["reason"] == "BadRequest"
     assert said in refused["message"]
+
+
+@pytest.mark.parametrize(
+    ("container", "shown"), [("scraper", "7 rows reported\n"), ("training-container", TEXT)]
+)
+async def test_a_custom_collector_has_an_output_of_its_own(
+    world: World, path: str, container: str, shown: str
+) -> None:
+    [document] = world.store.documents(EXPERIMENTS.name)
+    state = EXPERIMENT.decode(document)
+    custom = MetricsCollectorSpec(kind=CollectorKind.CUSTOM, container={"name": "scraper"})
+    await world.change(state, spec=replace(state.spec, metrics_collector=custom))
+    answer = await world.client.get(f"{path}?container={container}&tailLines=9")
+    assert (answer.status_code, answer.text) == (200, shown)
 
 
 async def test_lines_have_the_times_of_the_metrics_around_them(world: World, path: str) -> None:

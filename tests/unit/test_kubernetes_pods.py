@@ -21,6 +21,7 @@ def _attempt(
     *,
     phase: TrialPhase = TrialPhase.CREATED,
     collector: CollectorKind = CollectorKind.STDOUT,
+    beside: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Attempt:
     """made: of its run, None: nobody has taken it."""
@@ -32,6 +33,7 @@ def _attempt(
         number=1,
         run=of,
         collector=collector,
+        beside=beside,
     )
 
 
@@ -100,6 +102,16 @@ def test_the_collector_stands_beside_the_container(
     pod = pod_object(_attempt({}, collector=collector))
     names = [it["name"] for it in pod["spec"]["containers"]]
     assert names == ["training-container", *sidecars]
+
+
+def test_a_custom_collector_stands_beside_it_under_its_own_name() -> None:
+    beside = {"name": "scraper", "image": "my/scraper:1", "command": ["scrape"]}
+    pod = pod_object(_attempt({}, collector=CollectorKind.CUSTOM, beside=beside))
+    assert pod["spec"]["containers"][1:] == [beside]
+    assert [it["name"] for it in pod["status"]["containerStatuses"]] == [
+        "training-container",
+        "scraper",
+    ]
 
 
 # By hand from apimachinery's duration.HumanDuration.

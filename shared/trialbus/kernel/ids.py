@@ -3,6 +3,7 @@
 uid            an experiment's identity (a UUID); its name is unique only among the living
 trial id       `<uid>.<index>`                 index: 0-based, in the order of opening
 run id         `<uid>.<index>.<attempt>`       attempt: 1-based
+               `<run id>.collector`            the process of its custom metrics collector
 answer id      `<uid>:<request number>`        number: 1-based
 chunk id       `<run id>@<from_byte>`          zero padded, so that ids sort by position
 """
@@ -46,6 +47,11 @@ def trial_id(uid: str, index: int) -> str:
 
 def run_id(uid: str, index: int, attempt: int) -> str:
     return f"{uid}.{index}.{attempt}"
+
+
+def collector_run_id(run: str) -> str:
+    """Of the custom metrics collector beside a run."""
+    return f"{run}.collector"
 
 
 def parse_run_id(text: str) -> RunKey:

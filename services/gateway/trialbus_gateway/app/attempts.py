@@ -1,6 +1,6 @@
 """Trials together with the runs of their newest attempts, as pods and jobs show them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,14 @@ from trialbus_gateway.core.trial_story import TrialFacts
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """view: the Trial as it is shown. number: of its newest attempt; run: of that one, None until
-    a launcher has taken it. collector: of its experiment."""
+    a launcher has taken it. collector: of its experiment; beside: the container of a custom one."""
 
     trial: Trial
     view: dict[str, Any]
     number: int
     run: Run | None
     collector: CollectorKind
+    beside: Mapping[str, Any] | None = None
 
 
 class Attempts:
@@ -68,4 +69,5 @@ def _attempt(trial: Trial, state: Experiment, number: int, run: Run | None) -> A
         number=number,
         run=run,
         collector=state.spec.metrics_collector.kind,
+        beside=state.spec.metrics_collector.container,
     )

@@ -3,12 +3,13 @@
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import CHUNKS
 from trialbus.contracts.logs import LogReply, LogRequest
 from trialbus.kernel.errors import Poison, Transient
+from trialbus.kernel.ids import collector_run_id
 from trialbus.kernel.limits import MAX_PAYLOAD_BYTES, REQUEST_TIMEOUT_S
 from trialbus.kernel.run import Run
 from trialbus.kernel.trial import Trial
@@ -57,12 +58,19 @@ class Logs:
                 yield piece.text
 
     async def pieces(
-        self, trial: Trial, *, follow: bool, tail: int | None, previous: bool = False
+        self,
+        trial: Trial,
+        *,
+        follow: bool,
+        tail: int | None,
+        previous: bool = False,
+        of_collector: bool = False,
     ) -> AsyncGenerator[Piece, None]:
         """The output of its newest attempt, the first piece of which may be empty.
 
-        tail: only so many lines of what is there now. previous: of the attempt before. Raises
-        NotThere when there is none before, Transient when the launcher of a run that lives is away.
+        tail: only so many lines of what is there now. previous: of the attempt before.
+        of_collector: of its custom metrics collector. Raises NotThere when there is none before,
+        Transient when the launcher of a run that lives is away.
         """
         run = await self._documents.run(trial, before=int(previous))
         if run is None and previous:
@@ -72,9 +80,12 @@ class Logs:
             await self._parts.clock.sleep(self._poll_s)
             trial = await self._documents.trial(trial.name)
             run = await self._documents.run(trial)
+        kept = "" if of_collector else (run.log_tail if run else "") or trial.log_tail
         if run is None:
-            yield Piece(text=last_lines(trial.log_tail, tail))
+            yield Piece(text=last_lines(kept, tail))
             return
+        if of_collector:
+            run = replace(run, id=collector_run_id(run.id))
         start = -TAIL_WINDOW_BYTES if tail is not None else 0
         try:
             reply = await self._ask(run, start)
@@ -83,7 +94,7 @@ class Logs:
                 raise
             reply = LogReply(known=False)
         if not reply.known:
-            yield Piece(text=last_lines(run.log_tail or trial.log_tail, tail))
+            yield Piece(text=last_lines(kept, tail))
             return
         begin = 0
         if tail is not None:

@@ -10,7 +10,7 @@ from trialbus.contracts.documents import EXPERIMENT, RUN, TRIAL
 from trialbus.kernel.errors import Poison, Refused
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
-from trialbus.kernel.ids import run_id, trial_id
+from trialbus.kernel.ids import collector_run_id, run_id, trial_id
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS, MAX_TOLD_ITEMS
 from trialbus.kernel.run import Run, RunPhase, StopReason
 from trialbus.kernel.spec import CollectorKind
@@ -22,7 +22,6 @@ from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_trial_launcher.app.following import Following
 from trialbus_trial_launcher.app.plans import Place
 from trialbus_trial_launcher.app.sources.choosing import source_of
-from trialbus_trial_launcher.app.sources.custom import collector_id
 from trialbus_trial_launcher.app.sources.means import Means
 from trialbus_trial_launcher.app.starting import plans_of
 from trialbus_trial_launcher.core.actions import (
@@ -240,7 +239,7 @@ class Launching:
     async def _collectors(self, run_ids: Sequence[str]) -> list[str]:
         """Of these runs those that were started beside them; what lives of them is stopped."""
         grace_s = self._parts.settings.kill_grace_s
-        looks = await self._launcher.status([collector_id(run_id) for run_id in run_ids])
+        looks = await self._launcher.status([collector_run_id(run_id) for run_id in run_ids])
         for key, status in looks.items():
             if status.state is RunState.RUNNING:
                 await self._launcher.stop(key, reason=StopReason.DELETED.value, grace_s=grace_s)

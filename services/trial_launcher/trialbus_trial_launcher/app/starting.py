@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.ids import collector_run_id
 from trialbus.kernel.spec import CollectorKind, TrialTemplate
 from trialbus.kernel.templates import TrialIdentity, render_command
 from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import RunPlan
 from trialbus_trial_launcher.app.plans import Place, plan_of
-from trialbus_trial_launcher.app.sources.custom import collector_id
 from trialbus_trial_launcher.app.sources.means import Means
 from trialbus_trial_launcher.app.sources.scraping import PORT_FILE, PORT_VARIABLE
 
@@ -85,7 +85,7 @@ def _collector_plan(
     except Refused as refused:
         raise Refused([_of_the_container(problem) for problem in refused.problems]) from refused
     return RunPlan(
-        run_id=collector_id(run),
+        run_id=collector_run_id(run),
         command=rendered.command,
         env=rendered.env,
         working_dir=rendered.working_dir,

@@ -1,6 +1,7 @@
 """`kubectl logs`: the output of a trial's newest attempt, or of the one before.
 
-The process is one, so its containers have the same output: that of the trial.
+The process is one, so its containers have the same output: that of the trial. Only a custom
+metrics collector has one of its own.
 """
 
 from collections.abc import AsyncGenerator
@@ -13,7 +14,11 @@ from starlette.routing import Route
 from trialbus.kernel.spec import CollectorKind
 from trialbus.kernel.timestamps import rfc3339_seconds
 from trialbus_gateway.adapters.bodies import count, flag
-from trialbus_gateway.adapters.kubernetes.pod_objects import containers_of, primary_of
+from trialbus_gateway.adapters.kubernetes.pod_objects import (
+    containers_of,
+    custom_collector_of,
+    primary_of,
+)
 from trialbus_gateway.adapters.kubernetes.status_objects import Target, bad_request, not_found
 from trialbus_gateway.adapters.streams import text_stream
 from trialbus_gateway.app.attempts import Attempt
@@ -51,6 +56,7 @@ class PodLogs:
             follow=follow and not previous,
             tail=count(request, "tailLines", _MAX_TAIL_LINES),
             previous=previous,
+            of_collector=bool(container) and container == custom_collector_of(attempt),
         )
         lines = await self._lines_for(attempt, self._options(request), previous=previous)
         try:

@@ -1,7 +1,8 @@
 """A trial's attempt as Kubernetes shows it: a Job and its Pod, both under the trial's name.
 
 On one machine there is one process. It is the primary container; the metrics collector is shown
-beside it as Katib's sidecar, so that whoever asks for the one or the other gets the output.
+beside it as Katib's sidecar, so that whoever asks for the one or the other gets the output. Only a
+custom collector is a process, and has an output, of its own.
 """
 
 from collections.abc import Mapping
@@ -39,9 +40,17 @@ def primary_of(attempt: Attempt) -> str:
 
 def containers_of(attempt: Attempt) -> list[str]:
     """The primary one, then the collector, if it is one of the kinds that have it."""
-    sidecar = _COLLECTORS.get(attempt.collector)
+    sidecar = custom_collector_of(attempt) or _COLLECTORS.get(attempt.collector)
     primary = primary_of(attempt)
     return [primary] if sidecar is None else [primary, sidecar]
+
+
+def custom_collector_of(attempt: Attempt) -> str | None:
+    """The name of the container of a custom collector."""
+    if attempt.collector is not CollectorKind.CUSTOM or attempt.beside is None:
+        return None
+    name = str(attempt.beside.get("name") or "")
+    return name if name != primary_of(attempt) else None
 
 
 def job_object(attempt: Attempt) -> Object:
@@ -150,7 +159,9 @@ def _pod_spec(attempt: Attempt) -> Object:
     given = [it for it in spec.get("containers") or [] if isinstance(it, Mapping)]
     primary = next((it for it in given if it.get("name") == primary_of(attempt)), {})
     containers = [{"image": NO_IMAGE, **primary, "name": primary_of(attempt)}]
-    containers += [{"name": name, "image": NO_IMAGE} for name in containers_of(attempt)[1:]]
+    beside = attempt.beside if custom_collector_of(attempt) else None
+    sidecars = containers_of(attempt)[1:]
+    containers += [{"image": NO_IMAGE, **(beside or {}), "name": name} for name in sidecars]
     shown = {"restartPolicy": "Never", **spec, "containers": containers}
     if attempt.run is not None:
         shown["nodeName"] = attempt.run.host

@@ -2,6 +2,7 @@
 
 import json
 
+from trialbus.kernel.ids import collector_run_id
 from trialbus.kernel.limits import CUSTOM_COLLECTOR_DEADLINE_S, MAX_MESSAGE_CHARS
 from trialbus.kernel.line_streams import LineReader
 from trialbus.kernel.run import StopReason
@@ -23,11 +24,6 @@ _AWAITED = frozenset(
         StopReason.OUTPUT_LIMIT.value,
     }
 )
-
-
-def collector_id(run_id: str) -> str:
-    """The run of its custom collector."""
-    return f"{run_id}.collector"
 
 
 class PushSource:
@@ -62,7 +58,7 @@ class CustomSource(PushSource):
         super().__init__(watched)
         self._clock = clock
         self._grace_s = grace_s
-        self._run_id = collector_id(watched.run_id)
+        self._run_id = collector_run_id(watched.run_id)
 
     async def finish(self, status: RunStatus, /) -> int:
         """Waits for its end."""
