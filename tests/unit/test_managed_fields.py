@@ -1,5 +1,6 @@
 """Who wrote which field, and what server-side apply makes of it."""
 
+import time
 from copy import deepcopy
 from typing import Any
 
@@ -214,3 +215,15 @@ def test_a_value_that_only_lacks_defaults_is_the_same() -> None:
     config = thing({"list": [{"a": 1}]})
     after = applied(live, config, "me", T2, defaulted=defaulted, force=False)
     assert owned(after) == {("creator", UPDATE): {"spec.list"}, ("me", APPLY): {"spec.list"}}
+
+
+def test_thousands_of_fields_are_withdrawn_at_once() -> None:
+    many = {f"a{number}": "" for number in range(10_000)}
+    live = apply({}, thing(annotations=many, labels={"a": "b"}), "me", T1)
+    before = deepcopy(live)
+    start = time.process_time()
+    left = apply(live, thing(labels={"a": "b"}), "me", T2)
+    assert time.process_time() - start < 0.5
+    assert "annotations" not in left["metadata"]
+    assert left["metadata"]["labels"] == {"a": "b"}
+    assert live == before

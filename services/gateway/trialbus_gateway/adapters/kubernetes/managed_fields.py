@@ -124,7 +124,10 @@ def applied(
         _refuse_conflicts(others, taken, live)
     others = [_without(it, _overlapping(it, taken, live), at) for it in others]
     if mine is not None:
-        _withdraw(result, mine.paths - me.paths, [me, *others])
+        if withdrawn := mine.paths - me.paths:
+            # A copy: what is merged shares parts with what is there.
+            result = deepcopy(result)
+            _withdraw(result, withdrawn, [me, *others])
         if mine.paths == me.paths and not taken:
             me = replace(me, time=mine.time)
     return with_managers(result, [it for it in (*others, me) if it.paths])
@@ -222,11 +225,9 @@ def _remove(obj: Object, path: Path, owned: Paths) -> None:
     parents: list[Object] = [obj]
     for part in path[:-1]:
         node = parents[-1].get(part)
-        if not isinstance(node, Mapping):
+        if not isinstance(node, dict):
             return
-        # A copy: what is merged shares parts with what is there.
-        parents[-1][part] = dict(node)
-        parents.append(parents[-1][part])
+        parents.append(node)
     parents[-1].pop(path[-1], None)
     for length in range(len(path) - 1, 1, -1):
         if parents[length] or path[:length] in owned:
