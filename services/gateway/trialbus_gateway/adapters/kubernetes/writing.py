@@ -15,7 +15,7 @@ from starlette.routing import Route
 from trialbus.contracts.katib.models import API_VERSION
 from trialbus.contracts.yaml_input import check_json
 from trialbus.kernel.errors import Refused
-from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_EXPERIMENT_NAME_CHARS, MAX_PAGE_ITEMS
+from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_EXPERIMENT_NAME_CHARS
 from trialbus_gateway.adapters.answers_json import JsonAnswer
 from trialbus_gateway.adapters.kubernetes.bodies import (
     APPLY,
@@ -80,7 +80,7 @@ class Writing:
     async def _create(self, request: Request) -> Response:
         options = WriteOptions.parse(request)
         obj = _identified(await object_of(request), request)
-        generated = "name" not in obj["metadata"]
+        generated = not obj["metadata"].get("name")
         if obj["metadata"].get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         known = known_fields(obj, options.validation)
@@ -171,21 +171,18 @@ class Writing:
     async def _delete_all(self, request: Request) -> Response:
         """Those that the selectors fit, at the time of the call."""
         options = DeleteOptions.parse(request, await optional_object_of(request))
-        scope, token, gone = scope_of(request), "", list[Object]()
-        while True:
-            page = await self._listing.page(
-                Kind.EXPERIMENTS, scope, limit=MAX_PAGE_ITEMS, token=token, whole=False
-            )
-            for item in page.items:
-                metadata = item["metadata"]
-                try:
-                    await self._deleted(metadata["namespace"], metadata["name"], options)
-                except NotThere:
-                    continue
-                gone.append(item)
-            if not page.next:
-                break
-            token = page.next
+        # All of them first: so many ends at once would let a page's token expire.
+        page = await self._listing.page(
+            Kind.EXPERIMENTS, scope_of(request), limit=None, whole=False
+        )
+        gone = list[Object]()
+        for item in page.items:
+            metadata = item["metadata"]
+            try:
+                await self._deleted(metadata["namespace"], metadata["name"], options)
+            except NotThere:
+                continue
+            gone.append(item)
         listed = {"apiVersion": API_VERSION, "kind": "ExperimentList", "metadata": {}}
         return _answer({**listed, "items": gone})
 
