@@ -184,7 +184,10 @@ def test_silence_is_said_after_its_deadline_and_taken_back() -> None:
     assert conditions_of(step(state, at=NOW + SUGGESTION_DEADLINE_S)) == []
     late = step(state, at=NOW + SUGGESTION_DEADLINE_S + 1)
     assert conditions_of(late) == [("Running", True, "SuggestionStalled")]
-    assert late.conditions[0].message == "No points after 60 s: is the suggestion service up?"
+    assert late.conditions[0].message == (
+        "No points of random after 60 s: is the suggestion service up, and the server of the "
+        "algorithm, if it has one?"
+    )
     assert step(late, at=NOW + SUGGESTION_DEADLINE_S + 9) == late
     answered = step(late, answer(2, first=1, count=3), at=NOW + 70)
     assert conditions_of(answered) == [("Running", True, "ExperimentRunning")]

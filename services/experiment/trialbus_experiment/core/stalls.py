@@ -79,8 +79,9 @@ def _no_points(draft: Draft) -> _Stall | None:
         if request.got is None and draft.now - request.asked_at > SUGGESTION_DEADLINE_S:
             return _Stall(
                 reason="SuggestionStalled",
-                message=f"No points after {SUGGESTION_DEADLINE_S:g} s: "
-                "is the suggestion service up?",
+                message=f"No points of {draft.state.spec.algorithm.name} after "
+                f"{SUGGESTION_DEADLINE_S:g} s: is the suggestion service up, and the server of "
+                "the algorithm, if it has one?",
             )
     return None
 
