@@ -32,7 +32,7 @@ from trialbus.kernel.catalogue import (
 )
 from trialbus.kernel.errors import Problem
 from trialbus.kernel.ids import is_name
-from trialbus.kernel.limits import MAX_EXPERIMENT_NAME_CHARS
+from trialbus.kernel.limits import DEFAULT_PARALLEL_TRIAL_COUNT, MAX_EXPERIMENT_NAME_CHARS
 from trialbus.kernel.objective import ObjectiveType, Strategy
 from trialbus.kernel.spec import AtGoal, Place, ResumePolicy
 
@@ -136,10 +136,14 @@ def _count_problems(spec: ExperimentSpec) -> Iterator[Problem]:
     for field, attribute in _BELOW_MAX:
         value = getattr(spec, attribute)
         if limit is not None and limit > 0 and value is not None and value > limit:
-            yield Problem(
-                field=f"spec.{field}",
-                message=f"{value}: should be less than or equal to spec.maxTrialCount {limit}",
+            message = f"{value}: should be less than or equal to spec.maxTrialCount {limit}"
+            # Whoever wrote none is told where the number comes from.
+            by_default = (attribute, value) == (
+                "parallel_trial_count",
+                DEFAULT_PARALLEL_TRIAL_COUNT,
             )
+            hint = f"; left out, it is {DEFAULT_PARALLEL_TRIAL_COUNT}" if by_default else ""
+            yield Problem(field=f"spec.{field}", message=f"{message}{hint}")
 
 
 def _objective_problems(objective: ObjectiveSpec | None) -> Iterator[Problem]:
