@@ -77,3 +77,17 @@ def test_the_log_forgets_the_oldest_and_knows_that_it_did() -> None:
     assert not log.knows(0)
     assert not log.knows(2)
     assert [it.tick for it in log.after(3, 9)] == [4, 5, 6, 7]
+
+
+def test_large_changes_are_forgotten_sooner() -> None:
+    log = ChangeLog(0, capacity=100, max_size=10)
+    for tick in range(1, 21):
+        log.append(change(tick), size=2)
+    # Of 20 times 2 no more than twice the limit is kept at any time.
+    assert not log.knows(5)
+    assert len(log.after(log.newest - 4, 99)) == 4
+    log.append(change(21), size=1000)
+    assert log.after(20, 9)[0].tick == 21
+    log.append(change(22), size=1)
+    assert log.newest == 22
+    assert not log.knows(20)

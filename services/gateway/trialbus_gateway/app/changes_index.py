@@ -32,7 +32,7 @@ from trialbus_gateway.core.change_log import Change, ChangeLog, ChangeType, Kind
 from trialbus_gateway.core.last_views import bare_view
 from trialbus_gateway.core.resource_versions import version_of
 
-# Changes that clients can catch up with: some 10 MB.
+# Changes that clients can catch up with, of views of a usual size: some 20 to 40 MB.
 LOG_CAPACITY = 2_048
 # Ended trials whose own versions are known; older ones have the version of the beginning.
 MAX_ENDED_TRIALS = 50_000
@@ -311,7 +311,8 @@ class Index:
     def _log(self, type_: ChangeType, kind: Kind, view: Object, before: Labels | None) -> int:
         tick = self._next_tick()
         view["metadata"]["resourceVersion"] = version_of(tick, view)
-        self.log.append(Change(tick=tick, type=type_, kind=kind, view=view, before=before))
+        change = Change(tick=tick, type=type_, kind=kind, view=view, before=before)
+        self.log.append(change, size=len(json.dumps(view, default=str)))
         return tick
 
     def _tell(self) -> None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+# As text; in memory a view is some four times as large.
+MAX_SIZE = 8_000_000
+
 Object = dict[str, Any]
 Labels = Mapping[str, str]
 
@@ -41,24 +44,41 @@ class Forgotten(Exception):
 
 
 class ChangeLog:
-    """start: the tick at which nothing had changed yet."""
+    """start: the tick at which nothing had changed yet. capacity: how many changes are kept at
+    least, unless they are larger than `max_size` together; twice as much at most."""
 
-    def __init__(self, start: int, capacity: int) -> None:
+    def __init__(self, start: int, capacity: int, *, max_size: int = MAX_SIZE) -> None:
         self._capacity = capacity
+        self._max_size = max_size
         # All changes after this tick are here.
         self._floor = start
         self._changes: list[Change] = []
+        self._sizes: list[int] = []
+        self._size = 0
 
     @property
     def newest(self) -> int:
         return self._changes[-1].tick if self._changes else self._floor
 
-    def append(self, change: Change) -> None:
+    def append(self, change: Change, size: int = 0) -> None:
+        """size: about that of its view as text."""
         self._changes.append(change)
-        if len(self._changes) > 2 * self._capacity:
+        self._sizes.append(size)
+        self._size += size
+        if len(self._changes) > 2 * self._capacity or self._size > 2 * self._max_size:
             # Now and then, so that an append costs little.
-            self._floor = self._changes[self._capacity - 1].tick
-            del self._changes[: self._capacity]
+            self._forget()
+
+    def _forget(self) -> None:
+        """The newest one stays in any case."""
+        count = max(0, len(self._changes) - self._capacity - 1)
+        size = self._size - sum(self._sizes[:count])
+        while size > self._max_size and count < len(self._changes) - 1:
+            size -= self._sizes[count]
+            count += 1
+        if count:
+            self._floor, self._size = self._changes[count - 1].tick, size
+            del self._changes[:count], self._sizes[:count]
 
     def knows(self, tick: int) -> bool:
         if tick == self._floor:
