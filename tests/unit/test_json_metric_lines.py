@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trialbus.kernel.json_metric_lines import JsonMetricReader, json_names_in
+from trialbus.kernel.json_metric_lines import JsonMetricReader, json_names_in, number_of
 from trialbus.kernel.line_streams import Point
 from trialbus.kernel.timestamps import epoch_seconds, rfc3339_seconds
 
@@ -55,6 +55,12 @@ def test_text_that_is_no_number_is_counted(text: str) -> None:
     reader = JsonMetricReader(["loss"])
     assert reader.feed(f'{{"loss": "{text}"}}\n'.encode(), NOW) == []
     assert reader.rejected_values == 1
+
+
+def test_a_long_text_that_is_no_number_takes_linear_time() -> None:
+    # In square time this is 10^12 steps, hours; in linear time a few milliseconds.
+    assert number_of("9" * 10**6 + "x") is None
+    assert epoch_seconds("9" * 10**6 + "x") is None
 
 
 MESS = [

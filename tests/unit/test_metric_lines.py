@@ -289,6 +289,12 @@ def test_a_users_filter_takes_linear_time_over_a_long_word() -> None:
     assert list(expression.matches("loss" * 250_000)) == []
 
 
+def test_a_long_value_that_is_no_number_takes_linear_time() -> None:
+    parser = LineParser(MetricFilter.compile([r"(\w+)=(\w+)"]), ["loss"], line_bytes=2 * 10**6)
+    assert parser.feed(b"loss=" + b"9" * 10**6 + b"x\n", NOW) == []
+    assert parser.rejected_values == 1
+
+
 def test_of_one_line_so_many_matches_are_looked_at_and_no_more() -> None:
     line = b"x=1 " * (MAX_LINE_MATCHES - 1) + b"loss=2 loss=3\n"
     parser = LineParser(MetricFilter.compile([r"(\w+)=(\d)"]), ["loss"], line_bytes=len(line))

@@ -122,6 +122,13 @@ async def test_a_value_that_is_no_number_refuses_the_report_with_every_problem(v
         assert await rows(channel) == []
 
 
+async def test_a_long_value_that_is_no_number_is_refused_in_linear_time() -> None:
+    # In square time this is 10^12 steps, hours; in linear time a few milliseconds.
+    async with served(StillWorld()) as channel:
+        with pytest.raises(Refused, match="not a number"):
+            await report(channel, ("", "loss", "9" * 10**6 + "x"))
+
+
 async def test_times_keep_microseconds_and_go_zero_time_means_now() -> None:
     async with served(StillWorld()) as channel:
         await report(

@@ -17,7 +17,7 @@ from trialbus.kernel.timestamps import epoch_seconds
 TIMESTAMP = "timestamp"
 
 _NUMBER_TEXT = re.compile(
-    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf(?:inity)?)", re.ASCII | re.IGNORECASE
+    r"[+-]?(?:(?:\d++\.?\d*+|\.\d+)(?:e[+-]?\d+)?|nan|inf(?:inity)?)", re.ASCII | re.IGNORECASE
 )
 
 Json = Any

@@ -24,7 +24,7 @@ from trialbus.kernel.timestamps import rfc3339_seconds
 DEFAULT_METRIC_FORMAT = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 
 _NUMBER = (
-    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?"
+    r"[+-]?(?:(?:\d++\.?\d*+|\.\d+)(?:[Ee][+-]?\d+)?"
     r"|(?:[Nn][Aa][Nn]|[Ii][Nn][Ff](?:[Ii][Nn][Ii][Tt][Yy])?)(?!\w))"
 )
 _WHOLE_NUMBER = re.compile(_NUMBER, re.ASCII)

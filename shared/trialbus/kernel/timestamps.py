@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
-_DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d+)(?:[Ee][+-]?\d+)?", re.ASCII)
 # The years that RFC 3339 can write in UTC: 1 to 9999.
 _EARLIEST_S = -62_135_596_800.0
 _LATEST_S = 253_402_300_799.0

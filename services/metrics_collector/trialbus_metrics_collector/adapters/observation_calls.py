@@ -21,7 +21,7 @@ _NO_VALUES = frozenset({"", "unavailable"})
 # Go's zero time: Katib's collectors have it for lines without a time.
 _NO_TIMES = frozenset({"", "0001-01-01T00:00:00Z"})
 _NUMBER = re.compile(
-    r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)",
+    r"[+-]?(\d++\.?\d*+([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)",
     re.ASCII | re.IGNORECASE,
 )
 # Of a long log: others are served in between.
