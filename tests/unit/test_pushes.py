@@ -248,6 +248,8 @@ async def test_a_long_log_is_stored_in_pieces_and_read_back_whole() -> None:
         Point(metric="a" * 256, value=1.0),
         Point(metric="a\0b", value=1.0),
         Point(metric="a", value=1.0, at=math.inf),
+        Point(metric="a", value=1.0, at=1e15),
+        Point(metric="a", value=1.0, at=-1e300),
     ],
 )
 async def test_of_a_push_with_a_wrong_point_nothing_is_stored(bad: Point) -> None:

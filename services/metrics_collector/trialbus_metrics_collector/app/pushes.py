@@ -1,6 +1,5 @@
 """What a trial's own code pushes: the trial is found by its name, and its run's chain grows."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from trialbus.kernel.limits import (
     MAX_RUN_METRICS,
     PUSH_DEADLINE_S,
 )
+from trialbus.kernel.timestamps import epoch_seconds
 from trialbus.runtime.named_trials import NamedTrial, NamedTrials
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.appending import Appending, has_ended
@@ -123,8 +123,8 @@ def _problem(point: Point) -> str | None:
         return f"a metric's name has 1 to {MAX_METRIC_NAME_CHARS} characters"
     if "\0" in point.metric:
         return "a metric's name holds no NUL"
-    if point.at is not None and not math.isfinite(point.at):
-        return "a time must be finite"
+    if point.at is not None and epoch_seconds(point.at) is None:
+        return "a time is in seconds since 1970, in a year from 1 to 9999"
     return None
 
 
