@@ -22,8 +22,8 @@ RIGHT = [
     'children.#(!%"*a*")',
     "friends.#(age>45)#.last",
     "friends.#( age >= 45 )#",
-    'friends.#[last=="Murphy"]#',
     "friends.#(first%~x)#",
+    'friends.#(first%"*a*b*")#',
     "vals.#(b==~true)#.a",
     "status.conditions.#(type==Complete)",
     "status.conditions.#(type)",
@@ -35,7 +35,6 @@ RIGHT = [
     "@this",
     "[name.first,age]",
     '{name.first,age,"the_murphys":friends.#(last=="Murphy")#.first}',
-    '{first,"kind":!"person","n":![1,2]}',
     "..#.name",
 ]
 WRONG = [
@@ -69,6 +68,13 @@ WRONG = [
     ("#(" * 4000 + ")" * 4000, "longer than"),
     ("#(" * 100 + "a" + ")" * 100, "nested deeper"),
     ("@pretty:" + "[" * 9000, "is no JSON value"),
+    ('status.conditions.#[type=="Complete"]', "a query is written #(name==value)"),
+    ('status.conditions.#[type=="Complete"]#', "a query is written #(name==value)"),
+    ('!"x"', "a literal, !value, is not supported"),
+    ("status.!true", "a literal, !value, is not supported"),
+    ('{first,"kind":!"person"}', "a literal, !value, is not supported"),
+    ('a.#(b%"*a*a*a*b")', "more than 3 of * in one pattern"),
+    ("status.*a*a*a*b", "more than 3 of * in one pattern"),
 ]
 
 

@@ -3,7 +3,7 @@
 The library that evaluates paths takes every text and finds nothing at a wrong one, so a trial
 would never be done. Syntax: https://github.com/tidwall/gjson/blob/master/SYNTAX.md. Refused is what
 cannot mean what its writer meant: unbalanced brackets and quotes, queries without a value,
-modifiers that do not exist, empty parts.
+modifiers that do not exist, empty parts; and what that library does not know or does not bear.
 """
 
 import json
@@ -22,6 +22,8 @@ MODIFIERS = (
 # Known to Go's library, but the one here finds nothing with them: the trial would fail unjudged.
 _NOT_HERE = frozenset({"dig", "fromstr", "group", "keys", "tostr", "values"})
 _MAX_DEPTH = 16
+# Of one key or pattern: looking for it costs the length of the text to the power of their number.
+_MAX_STARS = 3
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SELECTOR_NAME = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[\w-]+):')
@@ -87,10 +89,12 @@ class _Reader:
             case "@":
                 return self._modifier(at, end, closing)
             case "!":
-                return self._literal(at, end)
+                raise _Wrong(f"{self._rest(at)}: a literal, !value, is not supported")
             case "[" | "{":
                 return self._selectors(at, end, depth)
-            case "#" if self._text[at + 1 : at + 2] in ("(", "["):
+            case "#" if self._text.startswith("#[", at, end):
+                raise _Wrong(f"{self._rest(at)}: a query is written #(name==value)")
+            case "#" if self._text.startswith("#(", at, end):
                 return self._query(at, end, depth)
             case _ if first in closing:
                 raise _Wrong(f"a part is empty at position {at + 1}")
@@ -98,6 +102,7 @@ class _Reader:
                 return self._key(at, end, closing)
 
     def _key(self, at: int, end: int, closing: str) -> int:
+        begin = at
         while at < end and self._text[at] not in f".|{closing}":
             if self._text[at] == "\\":
                 at += 1
@@ -107,6 +112,7 @@ class _Reader:
                     "needs a backslash before it"
                 )
             at += 1
+        self._check_stars(begin, min(at, end))
         return min(at, end)
 
     def _modifier(self, at: int, end: int, closing: str) -> int:
@@ -127,9 +133,6 @@ class _Reader:
         while at < end and self._text[at] not in f".|{closing}":
             at += 1
         return at
-
-    def _literal(self, at: int, end: int) -> int:
-        return self._json(at + 1, end)
 
     def _json(self, at: int, end: int) -> int:
         try:
@@ -217,6 +220,11 @@ class _Reader:
             raise _Wrong("a query compares with nothing: #(name==value)")
         if not (_QUOTED.fullmatch(text) or _BARE_VALUE.fullmatch(text)):
             raise _Wrong(f"{text:.40} is no value: a text in quotes, a number, true or false")
+        self._check_stars(start, end)
+
+    def _check_stars(self, start: int, end: int) -> None:
+        if self._text.count("*", start, end) > _MAX_STARS:
+            raise _Wrong(f"{self._rest(start)}: more than {_MAX_STARS} of * in one pattern")
 
     def _stripped(self, start: int, end: int) -> tuple[int, int]:
         text = self._text[start:end]
