@@ -108,8 +108,8 @@ MISSING: list[tuple[dict[str, Any], LocalImages, int, str]] = [
         {"command": ("python3", "train.py", "--x=1")},
         NO_IMAGES,
         127,
-        "file not found: 'train.py'; if it is in the image team/train:1, say which folder stands "
-        "for that: --map-image team/train=DIR",
+        "file not found: 'train.py' in FOLDER; if it is in the image team/train:1, say which "
+        "folder stands for that: --map-image team/train=DIR",
     ),
     (
         {"command": ("/start.sh",)},
@@ -142,7 +142,7 @@ MISSING: list[tuple[dict[str, Any], LocalImages, int, str]] = [
         {"command": ("python3", "train.py")},
         MAPPED,
         127,
-        "file not found: 'train.py' (--map-image says that team/train:1 is /img)",
+        "file not found: 'train.py' in FOLDER (--map-image says that team/train:1 is /img)",
     ),
     (
         {"command": ("true",), "working_dir": "/img"},
@@ -150,7 +150,12 @@ MISSING: list[tuple[dict[str, Any], LocalImages, int, str]] = [
         126,
         "working folder not found: '/img' (--map-image says that team/train:1 is /img)",
     ),
-    ({"command": ("python3", "x.py"), "image": ""}, NO_IMAGES, 127, "file not found: 'x.py'"),
+    (
+        {"command": ("python3", "x.py"), "image": ""},
+        NO_IMAGES,
+        127,
+        "file not found: 'x.py' in FOLDER",
+    ),
 ]
 
 
@@ -161,7 +166,8 @@ async def test_what_is_missing_is_named_with_what_to_say(
     launcher = LocalProcessLauncher(tmp_path / "runs", images=images)
     fields = {"image": IMAGE, "working_dir": str(tmp_path), **plan}
     status, _ = await run(launcher, RunPlan(run_id=RUN, **fields))
-    assert (status.exit_code, status.message) == (code, message)
+    told = message.replace("FOLDER", repr(str(tmp_path)))
+    assert (status.exit_code, status.message) == (code, told)
     await launcher.close()
 
 

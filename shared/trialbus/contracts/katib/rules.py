@@ -218,7 +218,9 @@ def _algorithm_problems(
 def _installed(name: str, known: Sequence[str], kind: _Kind) -> str:
     """What there is instead."""
     if name in kind.katibs:
-        return f"; Katib's {name} is not installed here; installed: {', '.join(known)}"
+        told = f"; Katib's {name} is not installed here; installed: {', '.join(known)}"
+        elsewhere = "; TRIALBUS_REMOTE_ALGORITHMS may name a server of it"
+        return told + (elsewhere if kind is _SEARCH else "")
     return did_you_mean(name, known) or f"; known: {', '.join(known)}"
 
 

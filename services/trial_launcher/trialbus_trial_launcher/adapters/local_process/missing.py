@@ -1,7 +1,7 @@
 """What a command needs and this machine does not have, found before anything runs."""
 
 # Names are put together as the shell and the kernel do it, never normalised.
-# ruff: noqa: PTH110, PTH112, PTH113, PTH118
+# ruff: noqa: PTH109, PTH110, PTH112, PTH113, PTH117, PTH118
 
 import os
 from dataclasses import dataclass
@@ -45,9 +45,15 @@ def problem_of(plan: RunPlan, path: str, images: LocalImages) -> Problem | None:
         return Problem(exit_code=NOT_FOUND, message=text)
     at = script_at(command)
     if at is not None and not os.path.exists(os.path.join(folder or ".", command[at])):
-        text = f"file not found: {command[at]!r}{images.hint(command[at], plan.image)}"
+        file = command[at]
+        text = f"file not found: {file!r}{_where(file, folder)}{images.hint(file, plan.image)}"
         return Problem(exit_code=NOT_FOUND, message=text)
     return None
+
+
+def _where(file: str, folder: str | None) -> str:
+    """The folder that a relative file was looked for in."""
+    return "" if os.path.isabs(file) else f" in {folder or os.getcwd()!r}"
 
 
 def places(name: str, path: str, working_dir: str | None) -> list[str]:
