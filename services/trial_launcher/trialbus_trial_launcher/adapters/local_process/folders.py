@@ -172,7 +172,7 @@ class RunFolders:
     def tidy(self, run_ids: Iterable[str]) -> None:
         """Removes what is private to these runs."""
         for run_id in run_ids:
-            shutil.rmtree(f"{self.path(run_id)}/{PRIVATE_FOLDER}", ignore_errors=True)
+            _remove_tree(f"{self.path(run_id)}/{PRIVATE_FOLDER}")
 
     def withdraw(self, run_id: str) -> str | None:
         """Takes the folder away from its name at once; where it is now, for `delete`."""
@@ -185,7 +185,7 @@ class RunFolders:
 
     def delete(self, withdrawn: Iterable[str]) -> None:
         for path in withdrawn:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_tree(path)
 
     def _remove_abandoned(self) -> None:
         """What a crash left behind while it prepared or removed a folder."""
@@ -213,6 +213,13 @@ def _folder_name(name: str) -> str:
     if "\0" in name or name.startswith("/") or ".." in name.split("/"):
         raise Poison(f"not a folder below another: {name!r}")
     return name
+
+
+def _remove_tree(path: str) -> None:
+    """As far as it can be removed. Folders that a trial has nested without end are too deep for
+    Python's calls: they stay, and nobody waits for them."""
+    with suppress(RecursionError):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_file(path: str, text: str) -> None:

@@ -8,15 +8,17 @@ import errno
 import fcntl
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 
 from trialbus.kernel.errors import Poison
 from trialbus.ports.launcher import PRIVATE_FOLDER, PrivateFile
 from trialbus_trial_launcher.adapters.local_process.folders import RunFolders
 
-# More files than these are not looked at: a trial may leave any number.
-_MAX_LISTED_FILES = 10_000
+# More files and folders than these are not looked at: a trial may leave any number.
+_MAX_LISTED = 10_000
 
 
 class RunFiles:
@@ -32,8 +34,6 @@ class RunFiles:
                 if stat.S_ISREG(looks.st_mode):
                     name = path[len(top) + 1 :]
                     found.append(PrivateFile(path=name, size_bytes=looks.st_size))
-            if len(found) == _MAX_LISTED_FILES:
-                break
         return sorted(found, key=lambda file: file.path)
 
     def read_private(self, run_id: str, path: str, from_byte: int, max_bytes: int) -> bytes:
@@ -68,16 +68,21 @@ class RunFiles:
 
 
 def _walk(top: str) -> Iterator[str]:
-    """Paths of what is no folder; links to folders are not followed, they may lead anywhere."""
-    try:
-        entries = sorted(os.scandir(top), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path)
-        else:
-            yield entry.path
+    """Paths of what is no folder; links to folders are not followed, they may lead anywhere. The
+    nearest come first, however deep the folders are."""
+    folders, left = deque([top]), _MAX_LISTED
+    while folders and left:
+        try:
+            with os.scandir(folders.popleft()) as found:
+                entries = sorted(islice(found, left), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        left -= len(entries)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            else:
+                yield entry.path
 
 
 def _read(path: str, from_byte: int, max_bytes: int, flags: int = 0) -> bytes:
