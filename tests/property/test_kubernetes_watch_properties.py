@@ -41,6 +41,8 @@ STEPS = (
     *("open", "close", "write", "drain") * 3,
 )
 LATE = [("close", "a", True), ("drain", "a", False), ("write", "a", True)]
+# Neither open nor ended when the index begins, and relabelled before anybody looked at it.
+UNSEEN = [("close", "b", False), ("drain", "a", False), ("label", "b", False)]
 
 Objects = dict[str, dict[str, Any]]
 
@@ -277,6 +279,10 @@ async def play(
 @settings(max_examples=100, deadline=None)
 @example(kind=Kind.TRIALS, selector="", capacity=1000, steps=LATE)
 @example(kind=Kind.EXPERIMENTS, selector="", capacity=1000, steps=LATE)
+@example(kind=Kind.TRIALS, selector="team=red", capacity=1000, steps=UNSEEN)
+@example(
+    kind=Kind.TRIALS, selector="team=red", capacity=1000, steps=[*UNSEEN, ("write", "b", True)]
+)
 @given(
     kind=st.sampled_from(Kind),
     selector=st.sampled_from(SELECTORS),

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 from trialbus.contracts.collections import RUNS, TRIALS
 from trialbus.contracts.documents import RUN, TRIAL
-from trialbus.contracts.katib.views import trial_view
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import run_id, trial_id
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Query, Store
-from trialbus_gateway.core.change_log import Object
 
 _PAGE = 500
 
@@ -76,8 +74,10 @@ async def _ended(store: Store, uid: str, watermark: int) -> list[Trial]:
         watermark = found[-1].finished or watermark
 
 
-async def trial_views_of(store: Store, state: Experiment) -> AsyncIterator[tuple[Trial, Object]]:
-    """Of all trials that have documents, in the order of opening."""
+async def trials_with_runs(
+    store: Store, state: Experiment
+) -> AsyncIterator[tuple[Trial, Run | None]]:
+    """All trials that have documents, in the order of opening; of open ones the newest runs."""
     after = -1
     while True:
         query = Query(equals={"uid": state.id}, above={"index": after}, order="index", limit=_PAGE)
@@ -90,7 +90,7 @@ async def trial_views_of(store: Store, state: Experiment) -> AsyncIterator[tuple
         found = await store.get_many(RUNS.name, list(ids.values()))
         for trial in trials:
             run = found.get(ids.get(trial.id, ""))
-            yield trial, trial_view(trial, state, None if run is None else RUN.decode(run))
+            yield trial, None if run is None else RUN.decode(run)
         if len(trials) < _PAGE:
             return
         after = trials[-1].index

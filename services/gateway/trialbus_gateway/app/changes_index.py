@@ -27,7 +27,7 @@ from trialbus.kernel.ids import trial_id, trial_name
 from trialbus.kernel.run import Run
 from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Query, Store
-from trialbus_gateway.app.changes_facts import Facts, read_facts, trial_views_of, watermark_of
+from trialbus_gateway.app.changes_facts import Facts, read_facts, trials_with_runs, watermark_of
 from trialbus_gateway.core.change_log import Change, ChangeLog, ChangeType, Kind, Labels, Object
 from trialbus_gateway.core.last_views import bare_view
 from trialbus_gateway.core.resource_versions import version_of
@@ -243,8 +243,7 @@ class Index:
     def _take_trial(
         self, seen: Seen, state: Experiment, trial: Trial, run: Run | None, *, quiet: bool
     ) -> None:
-        started_at = run.started_at if run is not None and shows_running(trial, run) else None
-        sign = (trial.version, started_at)
+        sign = _trial_sign(trial, run)
         known = seen.open.get(trial.id)
         if known is None and trial.ended and self._is_over(seen, trial):
             return
@@ -274,21 +273,27 @@ class Index:
 
     async def _relabel(self, seen: Seen, state: Experiment) -> None:
         """Trials bear the labels of their experiment: an edit of those is one of all trials."""
-        async for trial, view in trial_views_of(self._store, state):
-            if trial.id in seen.open:
-                tick = self._log(ChangeType.MODIFIED, Kind.TRIALS, view, seen.trial_labels)
-                seen.open[trial.id].tick = tick
-            elif trial.ended and self._is_over(seen, trial):
-                tick = self._log(ChangeType.MODIFIED, Kind.TRIALS, view, seen.trial_labels)
+        async for trial, run in trials_with_runs(self._store, state):
+            # What was there when the index began may not have been looked at yet.
+            told = trial.id in seen.open or trial.index < seen.before
+            if not told and not (trial.ended and self._is_over(seen, trial)):
+                continue
+            view = trial_view(trial, state, run)
+            tick = self._log(ChangeType.MODIFIED, Kind.TRIALS, view, seen.trial_labels)
+            if trial.ended:
+                seen.open.pop(trial.id, None)
                 self._remember(trial.id, tick)
+            else:
+                known = Versioned(tick=tick, sign=_trial_sign(trial, run))
+                seen.open.setdefault(trial.id, known).tick = tick
 
     async def _delete(self, uid: str, state: Experiment | None) -> None:
         """state: its tombstone, while there is one."""
         views = self.log.last_views(Kind.TRIALS, f"{uid}.")
         # Where nobody sees the last states, they need not be read.
         if state is not None and self.watches:
-            async for trial, view in trial_views_of(self._store, state):
-                views[trial.id] = view
+            async for trial, run in trials_with_runs(self._store, state):
+                views[trial.id] = trial_view(trial, state, run)
         # Only now, and without a wait: whatever fails before is done again as a whole.
         seen = self._seen.pop(uid)
         self._uids.pop(f"{seen.namespace}/{seen.name}", None)
@@ -343,6 +348,11 @@ def _sign(view: Object, more: object) -> int:
     """Of all but the number that the store gives to each of its writes."""
     metadata = {key: it for key, it in view["metadata"].items() if key != "resourceVersion"}
     return hash(json.dumps([{**view, "metadata": metadata}, more], default=str))
+
+
+def _trial_sign(trial: Trial, run: Run | None) -> object:
+    started_at = run.started_at if run is not None and shows_running(trial, run) else None
+    return (trial.version, started_at)
 
 
 def _labels_in(source: Mapping[str, Any]) -> Labels:
