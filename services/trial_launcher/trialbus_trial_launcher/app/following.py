@@ -168,9 +168,10 @@ class Following:
                 if followed.refused:
                     return
                 await followed.source.gather()
+                # First what waits: reading on while nobody answers would pile it up.
+                await self._send_all(followed)
                 await self._read_more(followed)
-                while await self._send_next(followed):
-                    pass
+                await self._send_all(followed)
         except Transient as error:
             self._parts.telemetry.log.debug("chunk waits", run=followed.run.id, error=str(error))
         finally:
@@ -181,6 +182,11 @@ class Following:
         if data:
             followed.tail.feed(data, self._parts.clock.now())
         return bool(data)
+
+    async def _send_all(self, followed: Followed) -> None:
+        """Raises Transient."""
+        while await self._send_next(followed):
+            pass
 
     async def _send_next(self, followed: Followed) -> bool:
         """Send one chunk; whether there is more to say. Raises Transient."""
@@ -255,14 +261,12 @@ class Following:
     async def _ship_block(self, followed: Followed, length: int) -> None:
         """Read one block of an ended run's stream and send what it holds; the last one makes the
         final chunk, so a short output is one chunk."""
-        while await self._send_next(followed):
-            pass
+        await self._send_all(followed)
         while not (followed.complete or followed.refused):
             more = await self._read_more(followed)
             if not more or followed.tail.read_to >= length:
                 followed.tail.end(self._parts.clock.now())
-            while await self._send_next(followed):
-                pass
+            await self._send_all(followed)
 
     async def _looked(self, followed: Followed, status: RunStatus) -> str:
         """Told where the objective may be missed: this process saw none."""

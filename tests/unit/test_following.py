@@ -1,0 +1,91 @@
+"""What a launcher does with its runs' metrics while nobody takes them."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from trialbus.kernel.limits import READ_BLOCK_BYTES
+from trialbus.kernel.line_streams import LineReader
+from trialbus.kernel.metric_lines import LineParser, MetricFilter
+from trialbus.kernel.run import Run, RunPhase
+from trialbus.ports.launcher import RunPlan, RunStatus
+from trialbus.testkit.memory_launcher import MemoryWorld, Script
+from trialbus.testkit.still_world import UID, StillClock, StillWorld
+from trialbus_trial_launcher.app.following import Following
+
+LINE = b"loss=1\n"
+
+
+class HastyClock(StillClock):
+    """Who waits has waited."""
+
+    async def sleep(self, delay_s: float) -> None:
+        self.time += delay_s
+        await asyncio.sleep(0)
+
+
+@dataclass
+class EndlessSource:
+    """As much output as anybody reads."""
+
+    read_to: int = 0
+    gathered: int = 0
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def reader(self, start: int) -> LineReader:
+        return LineParser(MetricFilter.compile(()), ("loss",), start=start)
+
+    async def gather(self) -> None:
+        self.gathered += 1
+        if self.gathered == 10:
+            self.enough.set()
+
+    async def finish(self, _status: RunStatus, /) -> int:
+        raise AssertionError("it never ends")
+
+    async def abandon(self) -> None:
+        """Nothing goes with it."""
+
+    async def read(self, from_byte: int, max_bytes: int, /) -> bytes:
+        data = LINE * (max_bytes // len(LINE))
+        self.read_to = max(self.read_to, from_byte + len(data))
+        return data
+
+    async def looked(self) -> str:
+        return ""
+
+
+async def test_without_a_collector_no_more_output_is_read_than_one_block() -> None:
+    source, parts = EndlessSource(), StillWorld(clock=HastyClock()).parts()
+    following = Following(parts, MemoryWorld(_never).launcher(), lambda *_: None, _as_it_is)
+    following.add(_run(), source, "loss")
+    shipping = asyncio.ensure_future(following.ship_live())
+    async with asyncio.timeout(30.0):
+        await source.enough.wait()
+    shipping.cancel()
+    await following.close()
+    assert 0 < source.read_to <= READ_BLOCK_BYTES
+
+
+async def _as_it_is(run: Run) -> Run:
+    return run
+
+
+def _never(_run_id: str, _plan: RunPlan) -> Script:
+    raise AssertionError("nothing is started")
+
+
+def _run() -> Run:
+    return Run(
+        id=f"{UID}.0.1",
+        uid=UID,
+        index=0,
+        attempt=1,
+        version=1,
+        namespace="team",
+        experiment="tune",
+        trial="tune-a",
+        phase=RunPhase.RUNNING,
+        host="here",
+        boot_id="boot",
+        created_at=900.0,
+    )
