@@ -43,6 +43,8 @@ STEPS = (
 LATE = [("close", "a", True), ("drain", "a", False), ("write", "a", True)]
 # Neither open nor ended when the index begins, and relabelled before anybody looked at it.
 UNSEEN = [("close", "b", False), ("drain", "a", False), ("label", "b", False)]
+# Opened and counted between two looks.
+BRIEF = [("close", "a", False), ("drain", "a", False), ("open", "a", False), ("close", "a", False)]
 
 Objects = dict[str, dict[str, Any]]
 
@@ -279,6 +281,7 @@ async def play(
 @settings(max_examples=100, deadline=None)
 @example(kind=Kind.TRIALS, selector="", capacity=1000, steps=LATE)
 @example(kind=Kind.EXPERIMENTS, selector="", capacity=1000, steps=LATE)
+@example(kind=Kind.TRIALS, selector="", capacity=1000, steps=BRIEF)
 @example(kind=Kind.TRIALS, selector="team=red", capacity=1000, steps=UNSEEN)
 @example(
     kind=Kind.TRIALS, selector="team=red", capacity=1000, steps=[*UNSEEN, ("write", "b", True)]

@@ -17,16 +17,17 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """open, runs: by trial id, of open trials. ended: by uid, since the watermark."""
+    """at_hand, runs: by trial id, of trials that are open or closing. ended: by uid, since the
+    watermark."""
 
-    open: Mapping[str, Trial]
+    at_hand: Mapping[str, Trial]
     runs: Mapping[str, Run]
     ended: Mapping[str, Sequence[Trial]]
 
     def trials(self, state: Experiment) -> list[Trial]:
-        """The open ones that have documents, and those that ended."""
-        ids = (trial_id(state.id, int(key)) for key in state.open)
-        found = [self.open[key] for key in ids if key in self.open]
+        """The open and closing ones that have documents, and those that ended."""
+        ids = (trial_id(state.id, int(key)) for key in _attempts(state))
+        found = [self.at_hand[key] for key in ids if key in self.at_hand]
         return [*self.ended.get(state.id, ()), *found]
 
     def running(self, state: Experiment) -> frozenset[int]:
@@ -42,9 +43,9 @@ async def read_facts(
 ) -> Facts:
     """watermarks: by uid, the finish number up to which nothing is news."""
     keys = {
-        trial_id(state.id, int(key)): run_id(state.id, int(key), open_.attempt)
+        trial_id(state.id, int(key)): run_id(state.id, int(key), attempt)
         for state in states
-        for key, open_ in state.open.items()
+        for key, attempt in _attempts(state).items()
     }
     runs = await store.get_many(RUNS.name, list(keys.values()))
     trials = await store.get_many(TRIALS.name, list(keys))
@@ -55,7 +56,7 @@ async def read_facts(
         if state.finished > watermarks[state.id]
     }
     return Facts(
-        open={key: TRIAL.decode(document) for key, document in trials.items()},
+        at_hand={key: TRIAL.decode(document) for key, document in trials.items()},
         runs={key: RUN.decode(runs[run]) for key, run in keys.items() if run in runs},
         ended=ended,
     )
@@ -78,12 +79,12 @@ async def trials_with_runs(
     store: Store, state: Experiment
 ) -> AsyncIterator[tuple[Trial, Run | None]]:
     """All trials that have documents, in the order of opening; of open ones the newest runs."""
-    after = -1
+    after, attempts = -1, _attempts(state)
     while True:
         query = Query(equals={"uid": state.id}, above={"index": after}, order="index", limit=_PAGE)
         trials = [TRIAL.decode(document) for document in await store.find(TRIALS.name, query)]
         ids = {
-            trial.id: run_id(trial.uid, trial.index, _attempt(state, trial))
+            trial.id: run_id(trial.uid, trial.index, attempts.get(str(trial.index), trial.attempt))
             for trial in trials
             if not trial.ended
         }
@@ -98,11 +99,10 @@ async def trials_with_runs(
         await asyncio.sleep(0)
 
 
-def _attempt(state: Experiment, trial: Trial) -> int:
-    """Its newest one."""
-    key = str(trial.index)
-    at_hand = state.open.get(key) or state.closing.get(key)
-    return trial.attempt if at_hand is None else at_hand.attempt
+def _attempts(state: Experiment) -> dict[str, int]:
+    """The newest ones of trials that are open or closing, by index."""
+    attempts = {key: it.attempt for key, it in state.closing.items()}
+    return attempts | {key: it.attempt for key, it in state.open.items()}
 
 
 def watermark_of(state: Experiment) -> int:

@@ -221,7 +221,7 @@ class Index:
     ) -> None:
         view = suggestion_view(state)
         # The assignments are complete when all open trials have their documents.
-        there = sum(1 for trial in facts.open.values() if trial.uid == state.id)
+        there = sum(trial_id(state.id, int(key)) in facts.at_hand for key in state.open)
         sign = _sign(view, max(0, len(state.open) - there))
         self._compare(Kind.SUGGESTIONS, seen.suggestion, sign, view, before, quiet=quiet)
 
