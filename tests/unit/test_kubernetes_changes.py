@@ -71,7 +71,7 @@ async def test_who_watches_what_is_quiet_hears_how_far_everything_is(world: Worl
             changed = await world.change(changed, next_index=changed.next_index + 1)
             async with index.lock:
                 await index.look([changed])
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
 
     task = asyncio.create_task(busy())
     try:
