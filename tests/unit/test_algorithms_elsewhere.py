@@ -246,6 +246,22 @@ async def test_points_with_other_parameters_are_refused() -> None:
     assert "values for z, not for x" in answer.refused
 
 
+async def test_more_points_than_were_asked_for_are_refused() -> None:
+    async with scripted({"GetSuggestions": Noting(reply_of("0.1", "0.2", "0.3"))}) as address:
+        answer = await answered(address, tuned(count=2))
+    assert answer.points == ()
+    assert answer.refused is not None
+    assert "gave 3 points, not 2" in answer.refused
+
+
+async def test_an_answer_that_no_document_can_hold_is_refused() -> None:
+    async with scripted({"GetSuggestions": Noting(reply_of("1" * 5 * 1024**2))}) as address:
+        answer = await answered(address, tuned())
+    assert answer.points == ()
+    assert answer.refused is not None
+    assert "more than 4194304" in answer.refused
+
+
 async def test_a_server_that_is_away_is_asked_again() -> None:
     async with scripted({"GetSuggestions": Noting(reply_of("0.5"))}) as address:
         pass

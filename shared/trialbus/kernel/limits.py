@@ -45,6 +45,8 @@ FREE_AHEAD_FACTOR = 4
 FREE_AHEAD_MIN_POINTS = 8
 # At most so many: an answer is one document, and the end drops what is left.
 FREE_AHEAD_MAX_POINTS = 256
+# Of an algorithm on another server: an answer is one document, which takes 16 MiB.
+MAX_ANSWER_BYTES = 4 * 1024**2
 
 # Messages ------------------------------------------------------------------------------------
 # Of one message; then it is buried as a dead letter, with the reason.

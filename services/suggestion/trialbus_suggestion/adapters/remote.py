@@ -9,7 +9,7 @@ from trialbus.adapters.grpc import CallFailed, call, open_channel
 from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.kernel.errors import NotThere, Problem, Refused, TooLarge
 from trialbus.kernel.ids import trial_name
-from trialbus.kernel.limits import SUGGESTION_DEADLINE_S
+from trialbus.kernel.limits import MAX_ANSWER_BYTES, SUGGESTION_DEADLINE_S
 from trialbus.kernel.proposals import PointTexts, Proposal
 from trialbus_suggestion.adapters.katib_messages import experiment_message, trial_messages
 from trialbus_suggestion.app.remote import RemoteQuestion
@@ -90,6 +90,11 @@ def _proposal(reply: api_pb2.GetSuggestionsReply, question: RemoteQuestion) -> P
     """An answer without points says that there are no more. Raises Refused for what is no point
     of this experiment."""
     names = question.experiment.spec.assignment_names
+    wanted, size = question.request.count, reply.ByteSize()
+    if len(reply.parameter_assignments) > wanted:
+        raise _wrong(f"gave {len(reply.parameter_assignments)} points, not {wanted}")
+    if size > MAX_ANSWER_BYTES:
+        raise _wrong(f"gave an answer of {size} bytes, more than {MAX_ANSWER_BYTES}")
     points = tuple(_point(said, names) for said in reply.parameter_assignments)
     given = tuple(said.trial_name for said in reply.parameter_assignments)
     labels = tuple(tuple(sorted(said.labels.items())) for said in reply.parameter_assignments)
@@ -107,6 +112,9 @@ def _point(said: api_pb2.GetSuggestionsReply.ParameterAssignments, names: PointT
     values = {it.name: it.value for it in said.assignments}
     if set(values) != set(names):
         told, wanted = ", ".join(sorted(values)) or "nothing", ", ".join(names)
-        message = f"the algorithm gave values for {told:.500}, not for {wanted:.500}"
-        raise Refused([Problem(field="algorithm", message=message)])
+        raise _wrong(f"gave values for {told:.500}, not for {wanted:.500}")
     return tuple(values[name] for name in names)
+
+
+def _wrong(what: str) -> Refused:
+    return Refused([Problem(field="algorithm", message=f"the algorithm {what}")])
