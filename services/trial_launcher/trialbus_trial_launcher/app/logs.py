@@ -30,7 +30,7 @@ class Logs:
         if status.state is RunState.ABSENT:
             return LogReply(known=False, ended=True)
         size = max(_LONGEST_CHARACTER_BYTES, min(asked.max_bytes, _MAX_BYTES))
-        start = asked.from_byte
+        start = min(asked.from_byte, status.output_bytes)
         if start < 0:
             start = max(0, status.output_bytes + start)
         data = await self._launcher.read(asked.run, start, size)
