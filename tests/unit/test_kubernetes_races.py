@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from trialbus.kernel.errors import Transient
 from trialbus.testkit.gateway_world import World, gateway_world, katib
+from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 
 ALL = "/apis/kubeflow.org/v1beta1/namespaces/lab/experiments"
@@ -42,6 +44,34 @@ async def test_what_is_deleted_amid_a_write_is_not_found(
             patched.setattr(Commanding, "_send", late)
             answer = await world.client.request(method, f"{ALL}/tune", json=body, headers=headers)
         assert (answer.status_code, answer.json()["reason"]) == (404, "NotFound"), answer.text
+
+
+async def test_what_is_made_is_no_failure_although_it_cannot_be_read_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(changes: Changes, namespace: str, name: str) -> Any:
+        raise Transient("the store is away")
+
+    monkeypatch.setattr(Changes, "experiment", away)
+    answer = await world.client.post(ALL, json=katib())
+    assert answer.status_code == 201, answer.text
+    [state] = await world.experiments()
+    assert answer.json()["metadata"]["uid"] == state.id
+
+
+async def test_nobody_is_made_to_look_deleted(world: World) -> None:
+    metadata = {
+        "name": "tune",
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+        "deletionGracePeriodSeconds": 0,
+    }
+    body = {**katib(), "metadata": metadata}
+    made = (await world.client.post(ALL, json=body)).json()
+    assert not made["metadata"].keys() & metadata.keys() - {"name"}
+    patch = {"metadata": {**metadata, "labels": {"a": "b"}}}
+    patched = (await world.client.patch(f"{ALL}/tune", json=patch, headers=MERGE)).json()
+    assert patched["metadata"]["labels"] == {"a": "b"}
+    assert not patched["metadata"].keys() & metadata.keys() - {"name"}
 
 
 @pytest.mark.parametrize("name", ["a.b", "Foo_Bar", "x" * 64])

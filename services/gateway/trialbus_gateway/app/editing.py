@@ -9,6 +9,7 @@ from typing import Any
 
 from trialbus.contracts.commands import NOT_THERE, Verb
 from trialbus.contracts.katib.times import rfc3339
+from trialbus.kernel.errors import Transient
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import is_name
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES
@@ -130,12 +131,13 @@ class Editing:
         return await self._commanding.apply(namespace, name, _bare(obj), only=only)
 
     async def _shown(self, there: Object, wanted: Object, accepted: Accepted) -> Object:
-        """As it is after the commit; it may have been deleted meanwhile."""
+        """As it is after the commit; it may have been deleted meanwhile. That it cannot be read
+        is no failure any more: who repeats a creation would be told that the name is taken."""
         self._changes.hint(accepted.uid)
         metadata = wanted["metadata"]
         try:
             found = await self._changes.experiment(metadata["namespace"], metadata["name"])
-        except NotThere:
+        except (NotThere, Transient):
             return self._imagined(there, wanted, accepted)
         if found["metadata"]["uid"] != accepted.uid:
             return self._imagined(there, wanted, accepted)

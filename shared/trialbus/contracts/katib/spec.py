@@ -39,8 +39,8 @@ Json = Any
 
 DEFAULT_NAMESPACE = "default"
 # Written by the server; an object that was got and is applied again has them.
-_SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields",
-                  "selfLink")  # fmt: skip
+_SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
+                  "deletionGracePeriodSeconds", "managedFields", "selfLink")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ _NOBODYS = frozenset({("apiVersion",), ("kind",), ("status",)}) | frozenset(
     ("metadata", name)
     for name in (
         "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp",
-        "deletionTimestamp", "managedFields", "selfLink",
+        "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink",
     )
 )  # fmt: skip
 
