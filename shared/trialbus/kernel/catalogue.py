@@ -4,9 +4,12 @@ Descriptions are light: they load in every service; the code behind them loads o
 Messages are Katib's, word for word, where Katib has one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from trialbus.kernel.errors import Problem
+from trialbus.kernel.space_rules import Parameter
 
 SettingKind = Literal["int", "float", "bool", "str"]
 SettingValue = int | float | bool | str
@@ -53,6 +56,21 @@ class StoppingRuleDescription:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What an algorithm would search: valid parameters, its settings as read, the trial counts
+    (max_trial_count None: no limit)."""
+
+    parameters: tuple[Parameter, ...]
+    settings: Mapping[str, SettingValue]
+    parallel_trial_count: int
+    max_trial_count: int | None
+
+
+def _fits(_submission: Submission) -> Iterable[Problem]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlgorithmDescription:
     """`look_ahead`: may points be drawn before earlier results are known? `free`: results are not
     looked at; `pending`: at most `parallelTrialCount` ahead, treated as running; `none`: never.
@@ -62,10 +80,13 @@ class AlgorithmDescription:
     `searches`: `parameters` of `spec.parameters`, `architectures` of `spec.nasConfig`, or either.
     `any_settings`: settings beside those named here are taken as they are, because who computes
     checks them: an algorithm on another server.
+    `check`: every problem that only settings, space and counts together show; asked when each is
+    right on its own. Fields are those of the experiment: `spec.parameters[0].feasibleSpace.step`.
     """
 
     name: str
     settings: tuple[Setting, ...] = ()
+    check: Callable[[Submission], Iterable[Problem]] = _fits
     look_ahead: LookAhead = "none"
     parameter_types: frozenset[str] = frozenset()
     distributions: frozenset[str] = frozenset()

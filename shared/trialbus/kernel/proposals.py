@@ -17,11 +17,15 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What never changes in an experiment, as far as an algorithm is concerned."""
+    """What never changes in an experiment, as far as an algorithm is concerned.
+
+    seed: of all draws; the same for experiments with the same `random_state`.
+    """
 
     parameters: tuple[Parameter, ...]
     objective: ObjectiveType
     algorithm: AlgorithmSpec
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from random import Random
@@ -57,8 +57,13 @@ class WorkerProcess:
     """Starts on the first question. All but `kill` and `pid` is for one thread at a time."""
 
     def __init__(self, descriptions: Iterable[AlgorithmDescription], timeout_s: float) -> None:
-        # Settings hold functions, which cannot be sent; the worker does not check settings.
-        self._descriptions = [replace(description, settings=()) for description in descriptions]
+        # Only what finds the code is sent: settings and checks hold functions, which may not cross.
+        self._descriptions = [
+            AlgorithmDescription(
+                name=it.name, look_ahead=it.look_ahead, implementation=it.implementation
+            )
+            for it in descriptions
+        ]
         self._timeout_s = timeout_s
         self._running: tuple[SpawnProcess, Connection] | None = None
         self._closed = False

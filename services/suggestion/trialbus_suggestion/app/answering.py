@@ -132,7 +132,10 @@ class Answering:
         if self._remote.serves(spec.algorithm.name):
             return await self._remote.propose(await self._question(state, request, asked))
         study = Study(
-            parameters=spec.parameters, objective=spec.objective.type, algorithm=spec.algorithm
+            parameters=spec.parameters,
+            objective=spec.objective.type,
+            algorithm=spec.algorithm,
+            seed=state.seed,
         )
         history = _PastOf(self._parts, state, request)
         return await self._compute.propose(state.id, study, asked, history)

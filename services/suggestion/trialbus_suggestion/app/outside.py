@@ -68,8 +68,14 @@ class OutsideAnswering:
             watermark=len(past.finished),
             seed=request_seed(seed, total) >> 1,
         )
+        # Trials that Katib does not tell again, for want of metrics, shift the indexes of points:
+        # under the same seed those would come once more.
+        untold = max(0, total - count - len(past.points))
         study = Study(
-            parameters=spec.parameters, objective=spec.objective.type, algorithm=spec.algorithm
+            parameters=spec.parameters,
+            objective=spec.objective.type,
+            algorithm=spec.algorithm,
+            seed=request_seed(seed, untold) >> 1 if untold else seed,
         )
 
         async def history(*, first: int, after: int | None) -> History:

@@ -4,8 +4,14 @@ from collections.abc import Iterator, Sequence
 
 from trialbus.contracts.katib.models import ExperimentSpec, FeasibleSpace, ParameterSpec
 from trialbus.kernel import space_rules
-from trialbus.kernel.catalogue import AlgorithmDescription
+from trialbus.kernel.catalogue import (
+    AlgorithmDescription,
+    Submission,
+    check_settings,
+    read_settings,
+)
 from trialbus.kernel.errors import Problem
+from trialbus.kernel.limits import DEFAULT_PARALLEL_TRIAL_COUNT
 from trialbus.kernel.space_rules import Parameter
 
 _FIELD = "spec.parameters"
@@ -43,6 +49,27 @@ def _nothing_to_search(algorithm: AlgorithmDescription | None) -> str:
     wanted = sorted(algorithm.searches) if algorithm is not None else ()
     hint = f"; the algorithm {algorithm.name} searches {' or '.join(wanted)}" if algorithm else ""
     return f"spec.parameters or spec.nasConfig must be specified{hint}"
+
+
+def search_problems(
+    spec: ExperimentSpec,
+    algorithm: AlgorithmDescription | None,
+    settings: Sequence[tuple[str, str]],
+) -> Iterator[Problem]:
+    """What the algorithm says to the whole; nothing while a part is wrong by itself."""
+    parameters = tuple(kernel_parameter(parameter) for parameter in spec.parameters or ())
+    if algorithm is None or not (parameters or spec.nas_config):
+        return
+    if space_rules.problems_of(parameters) or check_settings(algorithm, settings):
+        return
+    yield from algorithm.check(
+        Submission(
+            parameters=parameters,
+            settings=read_settings(algorithm, settings),
+            parallel_trial_count=spec.parallel_trial_count or DEFAULT_PARALLEL_TRIAL_COUNT,
+            max_trial_count=spec.max_trial_count,
+        )
+    )
 
 
 _OF_SPACE = tuple(f".feasibleSpace.{name}" for name in ("min", "max", "step", "list"))

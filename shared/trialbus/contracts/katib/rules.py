@@ -19,7 +19,7 @@ from trialbus.contracts.katib.models import (
     ObjectiveSpec,
 )
 from trialbus.contracts.katib.nas_rules import nas_problems
-from trialbus.contracts.katib.parameter_rules import parameter_problems
+from trialbus.contracts.katib.parameter_rules import parameter_problems, search_problems
 from trialbus.contracts.katib.shape import did_you_mean
 from trialbus.contracts.katib.template_rules import template_problems
 from trialbus.contracts.katib.template_sources import FoundTemplate
@@ -123,6 +123,7 @@ def spec_problems(spec: ExperimentSpec, around: Circumstances) -> Iterator[Probl
     name = spec.algorithm.algorithm_name if spec.algorithm is not None else None
     algorithm = catalogue.algorithms.get(name or "")
     yield from parameter_problems(spec, algorithm)
+    yield from search_problems(spec, algorithm, settings_of(spec.algorithm))
     yield from nas_problems(spec.nas_config, algorithm)
     yield from collector_problems(spec.metrics_collector_spec)
 
@@ -233,9 +234,9 @@ def _setting_hint(spec: AlgorithmSpec, index: int, description: Description) -> 
     return did_you_mean(name, names) or f"; known: {', '.join(names) or 'none'}"
 
 
-def settings_of(spec: AlgorithmSpec) -> tuple[tuple[str, str], ...]:
+def settings_of(spec: AlgorithmSpec | None) -> tuple[tuple[str, str], ...]:
     """The settings as the kernel has them."""
-    given: Sequence[NameValue] = spec.algorithm_settings or ()
+    given: Sequence[NameValue] = (spec.algorithm_settings if spec is not None else None) or ()
     return tuple((setting.name or "", setting.value or "") for setting in given)
 
 
