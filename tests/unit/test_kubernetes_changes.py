@@ -1,6 +1,7 @@
 """The index of changes amid failures, and what those hear who watch quiet things."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -14,7 +15,8 @@ from trialbus.ports.store import Query
 from trialbus.testkit.gateway_world import World, gateway_world, running_trial
 from trialbus.testkit.memory_store import MemoryClient
 from trialbus.testkit.virtual_time import run_virtual
-from trialbus_gateway.core.change_log import Kind
+from trialbus_gateway.app.failures import Expired
+from trialbus_gateway.core.change_log import Change, Kind
 from trialbus_gateway.core.resource_versions import tick_of, version_of
 
 DEADLINE_S = 5.0
@@ -106,3 +108,28 @@ def test_a_watch_without_a_time_ends_within_the_hour(tmp_path: Path, path: str) 
             return now_s() - begun_at
 
     assert 1800 <= run_virtual(lasted_s(), limit_s=7200) <= 3601
+
+
+async def test_the_end_of_very_many_trials_keeps_nobody_waiting(world: World) -> None:
+    """More than can be remembered need not be told one by one: whoever watches lists anew."""
+    state = await world.apply()
+    index = await world.changes.index()
+    before = version_of(index.log.newest)
+    state = await world.change(state, next_index=300_000)
+    await world.change(state, alive_name=None)
+    start = time.process_time()
+    async with index.lock:
+        await index.look_at([state.id])
+    assert time.process_time() - start < 1.0
+    async with aclosing(world.changes.follow(Kind.TRIALS, before, lambda: 60.0)) as changes:
+        with pytest.raises(Expired):
+            await anext(changes)
+    listed = await world.get("/apis/kubeflow.org/v1beta1/trials")
+    since = listed["metadata"]["resourceVersion"]
+    assert listed["items"] == []
+    again = await world.apply("again")
+    async with aclosing(world.changes.follow(Kind.EXPERIMENTS, since, lambda: 60.0)) as changes:
+        await world.tell(again)
+        told = await anext(changes)
+    assert isinstance(told, Change)
+    assert told.view["metadata"]["name"] == "again"

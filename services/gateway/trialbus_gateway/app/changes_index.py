@@ -289,9 +289,12 @@ class Index:
 
     async def _delete(self, uid: str, state: Experiment | None) -> None:
         """state: its tombstone, while there is one."""
-        views = self.log.last_views(Kind.TRIALS, f"{uid}.")
+        opened = self._seen[uid].opened if state is None else state.next_index
+        # More than the log can hold would push each other out of it, and whoever watches waits.
+        told = opened <= self.log.capacity
+        views = self.log.last_views(Kind.TRIALS, f"{uid}.") if told else {}
         # Where nobody sees the last states, they need not be read.
-        if state is not None and self.watches:
+        if state is not None and self.watches and told:
             async for trial, run in trials_with_runs(self._store, state):
                 views[trial.id] = trial_view(trial, state, run)
         # Only now, and without a wait: whatever fails before is done again as a whole.
@@ -299,8 +302,9 @@ class Index:
         self._uids.pop(f"{seen.namespace}/{seen.name}", None)
         for kind in (Kind.EXPERIMENTS, Kind.SUGGESTIONS):
             self._log(ChangeType.DELETED, kind, _last_view(kind, seen, state), seen.labels)
-        opened = seen.opened if state is None else state.next_index
-        for index in range(opened):
+        if not told:
+            self.log.begin_anew(self._next_tick())
+        for index in range(opened if told else 0):
             key = trial_id(uid, index)
             bare = bare_view(
                 Kind.TRIALS,

@@ -48,7 +48,7 @@ class ChangeLog:
     least, unless they are larger than `max_size` together; twice as much at most."""
 
     def __init__(self, start: int, capacity: int, *, max_size: int = MAX_SIZE) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._max_size = max_size
         # All changes after this tick are here.
         self._floor = start
@@ -65,13 +65,13 @@ class ChangeLog:
         self._changes.append(change)
         self._sizes.append(size)
         self._size += size
-        if len(self._changes) > 2 * self._capacity or self._size > 2 * self._max_size:
+        if len(self._changes) > 2 * self.capacity or self._size > 2 * self._max_size:
             # Now and then, so that an append costs little.
             self._forget()
 
     def _forget(self) -> None:
         """The newest one stays in any case."""
-        count = max(0, len(self._changes) - self._capacity - 1)
+        count = max(0, len(self._changes) - self.capacity - 1)
         size = self._size - sum(self._sizes[:count])
         while size > self._max_size and count < len(self._changes) - 1:
             size -= self._sizes[count]
@@ -79,6 +79,12 @@ class ChangeLog:
         if count:
             self._floor, self._size = self._changes[count - 1].tick, size
             del self._changes[:count], self._sizes[:count]
+
+    def begin_anew(self, tick: int) -> None:
+        """Nothing before this tick is known any more."""
+        self._floor, self._size = tick, 0
+        self._changes.clear()
+        self._sizes.clear()
 
     def knows(self, tick: int) -> bool:
         if tick == self._floor:
