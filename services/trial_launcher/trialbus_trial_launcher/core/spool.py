@@ -13,8 +13,11 @@ from typing import Any
 from trialbus.kernel.json_metric_lines import JsonLineReader, Reading
 
 SPOOL = "spool.jsonl"
-# Of one line, so that it stays far below the longest that is read.
+# Of one line, so that it is one chunk.
 MAX_LINE_POINTS = 100
+# Beside its points a line has labels and tags, as long as a trial makes them in one scrape (1 MiB,
+# and JSON may need six bytes for one).
+MAX_SPOOL_LINE_BYTES = 8 * 1024**2
 
 Json = Any
 Pairs = Sequence[tuple[str, float]]
@@ -32,7 +35,7 @@ class SpoolReader(JsonLineReader):
     __slots__ = ()
 
     def __init__(self, *, start: int = 0) -> None:
-        super().__init__(points_of, start=start)
+        super().__init__(points_of, start=start, line_bytes=MAX_SPOOL_LINE_BYTES)
 
 
 def points_of(record: Mapping[str, Json]) -> Reading:
