@@ -15,6 +15,7 @@ from trialbus.ports.store import Query
 from trialbus.testkit.gateway_world import World, gateway_world, running_trial
 from trialbus.testkit.memory_store import MemoryClient
 from trialbus.testkit.virtual_time import run_virtual
+from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.failures import Expired
 from trialbus_gateway.core.change_log import Change, Kind
 from trialbus_gateway.core.resource_versions import tick_of, version_of
@@ -133,3 +134,29 @@ async def test_the_end_of_very_many_trials_keeps_nobody_waiting(world: World) ->
         told = await anext(changes)
     assert isinstance(told, Change)
     assert told.view["metadata"]["name"] == "again"
+
+
+async def test_a_new_label_of_very_many_trials_keeps_nobody_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, trial = await running_trial(world)
+    changes = Changes(world.parts, capacity=4)
+    before = (await changes.trial("lab", trial.name))["metadata"]["resourceVersion"]
+    metadata = {**state.source["metadata"], "labels": {"team": "red"}}
+    source = {**state.source, "metadata": metadata}
+    state = await world.change(state, next_index=300_000, source=source)
+    find = MemoryClient.find
+
+    async def counted(store: MemoryClient, collection: str, query: Query) -> list[Document]:
+        # The one trial by its name, which is asked for below.
+        assert collection != TRIALS.name or "name" in query.equals
+        return await find(store, collection, query)
+
+    monkeypatch.setattr(MemoryClient, "find", counted)
+    shown = await changes.trial("lab", trial.name)
+    assert shown["metadata"]["labels"]["team"] == "red"
+    assert int(shown["metadata"]["resourceVersion"]) > int(before) + 2**16
+    async with aclosing(changes.follow(Kind.TRIALS, before, lambda: 60.0)) as follow:
+        with pytest.raises(Expired):
+            await anext(follow)
+    await changes.close()

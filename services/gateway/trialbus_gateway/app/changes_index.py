@@ -273,6 +273,9 @@ class Index:
 
     async def _relabel(self, seen: Seen, state: Experiment) -> None:
         """Trials bear the labels of their experiment: an edit of those is one of all trials."""
+        if state.next_index > self.log.capacity:
+            self._relabel_untold(seen)
+            return
         async for trial, run in trials_with_runs(self._store, state):
             # What was there when the index began may not have been looked at yet.
             told = trial.id in seen.open or trial.index < seen.before
@@ -286,6 +289,16 @@ class Index:
             else:
                 known = Versioned(tick=tick, sign=_trial_sign(trial, run))
                 seen.open.setdefault(trial.id, known).tick = tick
+
+    def _relabel_untold(self, seen: Seen) -> None:
+        """Of more trials than the log can hold: whoever watches lists anew."""
+        tick = self._next_tick()
+        self.log.begin_anew(tick)
+        for known in seen.open.values():
+            known.tick = tick
+        for key in self._ended_trials:
+            if key.startswith(f"{seen.uid}."):
+                self._ended_trials[key] = tick
 
     async def _delete(self, uid: str, state: Experiment | None) -> None:
         """state: its tombstone, while there is one."""
