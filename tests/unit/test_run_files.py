@@ -1,5 +1,6 @@
 """The files that a trial leaves in its private folder, whatever it makes of that."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -90,3 +91,19 @@ def test_of_very_many_files_and_folders_so_many_are_looked_at_and_no_more(
         (private / f"folder-{number}" / "below").mkdir(parents=True)
         (private / f"folder-{number}" / "file").write_bytes(b"")
     assert 0 < len(files.private_files(RUN, "")) <= 20
+
+
+def test_nobody_who_is_in_the_way_makes_a_launcher_wait(files: RunFiles, tmp_path: Path) -> None:
+    run = tmp_path / RUN
+    run.mkdir()
+    assert files.keep(RUN, "spool.jsonl", 0, b"one\n")
+    with (run / "spool.jsonl").open("rb") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert not files.keep(RUN, "spool.jsonl", 4, b"two\n")
+    assert files.keep(RUN, "spool.jsonl", 4, b"two\n")
+    os.mkfifo(run / "pipe.txt")
+    (run / "link.txt").symlink_to(run / "spool.jsonl")
+    (run / "folder.txt").mkdir()
+    for name in ("pipe.txt", "link.txt", "folder.txt"):
+        assert not files.keep(RUN, name, 0, b"three\n")
+    assert (run / "spool.jsonl").read_bytes() == b"one\ntwo\n"

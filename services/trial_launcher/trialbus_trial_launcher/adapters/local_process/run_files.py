@@ -19,6 +19,8 @@ from trialbus_trial_launcher.adapters.local_process.folders import RunFolders
 
 # More files and folders than these are not looked at: a trial may leave any number.
 _MAX_LISTED = 10_000
+# The run is forgotten, or its command has put something else in the place.
+_NO_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO})
 
 
 class RunFiles:
@@ -43,18 +45,23 @@ class RunFiles:
         return _read(self._kept(run_id, name), from_byte, max_bytes, os.O_NOFOLLOW)
 
     def keep(self, run_id: str, name: str, at_byte: int, data: bytes) -> bool:
-        """All or nothing, also for others who do the same at this time."""
+        """All or nothing, also for others who do the same at this time; never waits for them."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(self._kept(run_id, name), flags, 0o600)
-        except FileNotFoundError:  # the run is forgotten
-            return False
+            descriptor = os.open(self._kept(run_id, name), flags | os.O_NONBLOCK, 0o600)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return False
+            raise
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_size != at_byte:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            seen = os.fstat(descriptor)
+            if seen.st_size != at_byte or not stat.S_ISREG(seen.st_mode):
                 return False
             _write_or_undo(descriptor, at_byte, data)
             return True
+        except BlockingIOError:  # another holds the lock just now
+            return False
         finally:
             os.close(descriptor)
 
