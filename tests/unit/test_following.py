@@ -1,6 +1,7 @@
-"""What a launcher does with its runs' metrics while nobody takes them."""
+"""What a launcher does with its runs' metrics while nobody takes them, or it cannot have them."""
 
 import asyncio
+import errno
 from dataclasses import dataclass, field
 
 from trialbus.kernel.limits import READ_BLOCK_BYTES
@@ -13,6 +14,7 @@ from trialbus.testkit.still_world import UID, StillClock, StillWorld
 from trialbus_trial_launcher.app.following import Following
 
 LINE = b"loss=1\n"
+RUN = f"{UID}.0.1"
 
 
 class HastyClock(StillClock):
@@ -40,7 +42,7 @@ class EndlessSource:
             self.enough.set()
 
     async def finish(self, _status: RunStatus, /) -> int:
-        raise AssertionError("it never ends")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     async def abandon(self) -> None:
         """Nothing goes with it."""
@@ -66,6 +68,22 @@ async def test_without_a_collector_no_more_output_is_read_than_one_block() -> No
     assert 0 < source.read_to <= READ_BLOCK_BYTES
 
 
+async def test_a_machine_that_is_short_of_something_delays_an_end_and_not_for_ever() -> None:
+    ends: asyncio.Queue[Run] = asyncio.Queue()
+    world = MemoryWorld(lambda _id, _plan: Script(duration_s=0.0))
+    launcher, parts = world.launcher(), StillWorld(clock=HastyClock()).parts()
+    following = Following(parts, launcher, lambda _, after: ends.put_nowait(after), _as_it_is)
+    await launcher.start([RunPlan(run_id=RUN, command=("x",))])
+    await launcher.ended(timeout_s=30.0)
+    following.add(_run(), EndlessSource(), "loss")
+    following.end([RUN])
+    async with asyncio.timeout(30.0):
+        ended = await ends.get()
+    await following.close()
+    assert ended.phase is RunPhase.FINISHED
+    assert ended.message == "its metrics could not be stored in 60 s"
+
+
 async def _as_it_is(run: Run) -> Run:
     return run
 
@@ -76,7 +94,7 @@ def _never(_run_id: str, _plan: RunPlan) -> Script:
 
 def _run() -> Run:
     return Run(
-        id=f"{UID}.0.1",
+        id=RUN,
         uid=UID,
         index=0,
         attempt=1,

@@ -247,7 +247,8 @@ class Following:
                         length = await followed.source.finish(status)
                         progress_at = self._parts.clock.monotonic()
                     await self._ship_block(followed, length)
-                except Transient as error:
+                # OSError: what the machine is short of may come back, and then nothing is lost.
+                except (Transient, OSError) as error:
                     self._parts.telemetry.log.debug("end waits", error=str(error))
                 now = self._parts.clock.monotonic()
                 if followed.tail.stored_to != before:
