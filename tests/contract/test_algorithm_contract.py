@@ -1,8 +1,10 @@
 """What every registered algorithm owes, over every parameter type and distribution."""
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from random import Random
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from trialbus.kernel.catalogue import Submission
 from trialbus.kernel.objective import ObjectiveType
 from trialbus.kernel.proposals import FinishedTrial, PointTexts, ProposalRequest, Study
 from trialbus.kernel.space import Parameter, SearchSpace
@@ -23,6 +26,8 @@ from trialbus_suggestion.core.seeds import request_seed
 
 REGISTRY = Registry()
 NAMES = [description.name for description in REGISTRY.descriptions]
+# Those that do not look at results.
+FREE = [it.name for it in REGISTRY.descriptions if it.look_ahead == "free"]
 # Few initial points, so that the model speaks soon.
 SETTINGS = {"bayesianoptimization": (("n_initial_points", "3"),)}
 P_VALUE = 0.001
@@ -54,6 +59,23 @@ MIXED = (
     Parameter(name="fixed", type="categorical", list=("only",)),
 )
 Objective = Callable[[int, PointTexts], tuple[TrialPhase, float | None]]
+
+
+def takes(name: str, *parameters: Parameter) -> bool:
+    """Whether the algorithm searches such a space at all."""
+    submission = Submission(
+        parameters=parameters, settings={}, parallel_trial_count=3, max_trial_count=None
+    )
+    return not list(REGISTRY.describe(name).check(submission))
+
+
+def mixed_for(name: str) -> tuple[Parameter, ...]:
+    """MIXED, with a step where the algorithm needs one."""
+    return MIXED if takes(name, *MIXED) else (replace(MIXED[0], step="1e-4"), *MIXED[1:])
+
+
+def allows_duplicates(name: str) -> bool:
+    return "duplicates" in {setting.name for setting in REGISTRY.describe(name).settings}
 
 
 def study_of(name: str, *parameters: Parameter, **extra: str) -> Study:
@@ -142,6 +164,8 @@ class TestEveryAlgorithm:
     def test_points_lie_within_bounds_and_on_the_grid(
         self, name: str, parameter: Parameter
     ) -> None:
+        if not takes(name, parameter):
+            pytest.skip("refused at submission")
         run = Run(study_of(name, parameter))
         run.rounds(3, 2)
         assert len(run.points) == 6
@@ -156,7 +180,7 @@ class TestEveryAlgorithm:
                 assert str(int(text)) == text
 
     def test_a_restored_instance_answers_every_request_alike(self, name: str) -> None:
-        run = Run(study_of(name, *MIXED))
+        run = Run(study_of(name, *mixed_for(name)))
         run.rounds(5, 2)
         for request, answer in run.requests:
             for portion in (1, 100):
@@ -167,7 +191,7 @@ class TestEveryAlgorithm:
 
     def test_other_seeds_give_other_points(self, name: str) -> None:
         first, second = (
-            REGISTRY.create(study_of(name, *MIXED))
+            REGISTRY.create(replace(study_of(name, *mixed_for(name)), seed=seed))
             .propose(
                 ProposalRequest(number=1, first=0, count=3, watermark=0, seed=seed), Random(seed)
             )
@@ -195,7 +219,24 @@ class TestEveryAlgorithm:
         assert len(run.ask(9)) == 2
         assert sorted(run.points) == [("1",), ("2",), ("3",), ("4",), ("5",)]
 
+    def test_32_workers_share_a_space_of_60_points_without_a_duplicate(self, name: str) -> None:
+        parameters = (
+            Parameter(name="a", type="int", min="1", max="5"),
+            Parameter(name="b", type="categorical", list=("x", "y", "z")),
+            Parameter(name="c", type="double", min="0.1", max="0.4", step="0.1"),
+        )
+        run = Run(study_of(name, *parameters))
+        run.ask(32)
+        while not run.exhausted:
+            finished = len(run.finished)
+            for index in range(finished, min(finished + 7, len(run.points))):
+                run.finish(index)
+            run.ask(32 - (len(run.points) - len(run.finished)))
+        assert len(run.points) == len(set(run.points)) == 60
+
     def test_with_duplicates_allowed_a_small_space_never_ends(self, name: str) -> None:
+        if not allows_duplicates(name):
+            pytest.skip("it has no such setting")
         study = study_of(
             name, Parameter(name="a", type="int", min="1", max="2"), duplicates="allow"
         )
@@ -216,12 +257,14 @@ class TestEveryAlgorithm:
             phase = TrialPhase.FAILED if value is None else TrialPhase.SUCCEEDED
             return phase, value
 
-        run = Run(study_of(name, *MIXED), mostly_strange)
+        run = Run(study_of(name, *mixed_for(name)), mostly_strange)
         run.rounds(6, 2)
         assert len(set(run.points)) == 12
 
     def test_an_experiment_of_failures_goes_on(self, name: str) -> None:
-        run = Run(study_of(name, *MIXED), lambda _index, _point: (TrialPhase.FAILED, None))
+        run = Run(
+            study_of(name, *mixed_for(name)), lambda _index, _point: (TrialPhase.FAILED, None)
+        )
         run.rounds(4, 2)
         assert len(set(run.points)) == 8
 
@@ -229,6 +272,8 @@ class TestEveryAlgorithm:
     def test_initial_points_follow_a_continuous_distribution(
         self, name: str, parameter: Parameter
     ) -> None:
+        if not takes(name, parameter):
+            pytest.skip("refused at submission")
         values = initial_values(name, parameter)
         assert stats.kstest(values, frozen(parameter).cdf).pvalue > P_VALUE
 
@@ -236,12 +281,44 @@ class TestEveryAlgorithm:
     def test_initial_points_follow_a_grid_s_distribution(
         self, name: str, parameter: Parameter
     ) -> None:
+        if not allows_duplicates(name):
+            pytest.skip("each point comes once, whatever the distribution")
         shares = cell_shares(parameter)
         space = SearchSpace((parameter,))
         counts = Counter(space.index_of((v,)) for v in initial_values(name, parameter))
         observed = [counts[i] for i in range(len(shares))]
         expected = [share * sum(observed) for share in shares]
         assert stats.chisquare(observed, expected).pvalue > P_VALUE
+
+
+@pytest.mark.parametrize("name", FREE)
+class TestAlgorithmsThatDoNotLookAtResults:
+    @pytest.mark.parametrize("duplicates", ["avoid", "allow"])
+    def test_points_do_not_depend_on_how_many_are_asked_for_at_a_time(
+        self, name: str, duplicates: str
+    ) -> None:
+        small = (
+            Parameter(name="a", type="int", min="1", max="8", distribution="normal"),
+            Parameter(name="b", type="categorical", list=("x", "y", "z", "u", "v")),
+        )
+        extra = {"duplicates": duplicates} if allows_duplicates(name) else {}
+        for parameters in (small, mixed_for(name)):
+            runs = [Run(study_of(name, *parameters, **extra)) for _ in range(3)]
+            for run, counts in zip(runs, ([1] * 40, [40], [3, 7, 19, 11]), strict=True):
+                for count in counts:
+                    run.ask(count)
+            assert runs[0].points == runs[1].points == runs[2].points
+            assert len(runs[0].points) == 40
+
+    def test_ten_thousand_points_are_no_burden(self, name: str) -> None:
+        run = Run(study_of(name, *mixed_for(name)))
+        run.ask(5000)
+        started = time.process_time()
+        for _ in range(500):
+            run.ask(1)
+        assert (time.process_time() - started) / 500 < 0.002
+        run.ask(4500)
+        assert len(set(run.points)) == 10_000
 
 
 def initial_values(name: str, parameter: Parameter) -> list[float]:

@@ -30,8 +30,8 @@ from trialbus_experiment.app.views import Views
 from trialbus_experiment.core import decide as deciding
 from trialbus_experiment.core import outcomes
 from trialbus_metrics_collector.app.chains import Chains
-from trialbus_suggestion.app import answering
 from trialbus_suggestion.app.answering import Answering
+from trialbus_suggestion.core import random_search
 
 # 6: evidence is keyed --------------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ def test_law_7_is_broken_with_seeds_from_the_clock(
     def from_the_clock(_seed: int, _number: int) -> int:
         return int(asyncio.get_running_loop().time() * 1e9)
 
-    monkeypatch.setattr(answering, "request_seed", from_the_clock)
+    monkeypatch.setattr(random_search, "point_seed", from_the_clock)
     assert points_of(play, ALONE) != points_of(play, SLOW_BUS)
 
 

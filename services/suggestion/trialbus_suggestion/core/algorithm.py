@@ -26,7 +26,11 @@ class Algorithm(Protocol):
         """Take in finished trials, in order of their numbers. Each is told once."""
 
     def propose(self, request: ProposalRequest, rng: "Random") -> Proposal:
-        """Draw points, and remember them as `restore` would. `rng` is seeded by the request."""
+        """Draw points, and remember them as `restore` would. `rng` is seeded by the request.
+
+        An algorithm that does not look at results makes its i-th point a function of i and the
+        study's seed, not of how requests are cut: `rng.seed(point_seed(study.seed, i))`.
+        """
 
 
 Factory = Callable[[Study], Algorithm]

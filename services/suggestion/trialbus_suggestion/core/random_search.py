@@ -13,6 +13,7 @@ from trialbus.kernel.proposals import (
 )
 from trialbus.kernel.space import Point, SearchSpace
 from trialbus_suggestion.core.catalogue import RANDOM
+from trialbus_suggestion.core.seeds import point_seed
 from trialbus_suggestion.core.seen import SeenPoints, draw, draw_unseen
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 
 
 class RandomSearch:
-    """Does not look at results. With `duplicates=allow` it forgets what it drew, as Katib does."""
+    """The i-th point is a function of seed, i and, to avoid duplicates, the points before it: the
+    same however many are asked for at a time. With `duplicates=allow` it forgets what it drew, as
+    Katib does."""
 
     def __init__(self, study: Study) -> None:
         settings = read_settings(RANDOM, study.algorithm.settings)
+        self._seed = study.seed
         self._space = SearchSpace(study.parameters)
         self._seen = SeenPoints(self._space)
         self._avoids = settings["duplicates"] == "avoid"
@@ -38,7 +42,8 @@ class RandomSearch:
 
     def propose(self, request: ProposalRequest, rng: "Random") -> Proposal:
         points: list[PointTexts] = []
-        while len(points) < request.count:
+        for index in range(request.first, request.first + request.count):
+            rng.seed(point_seed(self._seed, index))
             point = self._next(rng)
             if point is None:
                 break
