@@ -259,8 +259,10 @@ def template(success: str = JOB_SUCCESS, failure: str = JOB_FAILURE, **more: Any
     )
 
 
-async def judging(given: TrialTemplate | None, path: str | None = None) -> tuple[Judging, Tidied]:
-    """Over a store with the experiment and its trial 0, where x = 7."""
+async def judging(
+    given: TrialTemplate | None, path: str | None = None, value: str = "7"
+) -> tuple[Judging, Tidied]:
+    """Over a store with the experiment and its trial 0, where x has the value."""
     world, tidied = StillWorld(), Tidied()
     collector = MetricsCollectorSpec(
         kind=CollectorKind.FILE if path else CollectorKind.STDOUT,
@@ -276,7 +278,7 @@ async def judging(given: TrialTemplate | None, path: str | None = None) -> tuple
         index=0,
         name="exp-0",
         phase=TrialPhase.CREATED,
-        assignments=(Assignment(name="x", value="7"),),
+        assignments=(Assignment(name="x", value=value),),
         conditions=(),
         created_at=NOW,
     )
@@ -305,6 +307,16 @@ async def test_the_usual_conditions_are_left_to_the_exit_code(given: TrialTempla
     judge_, _ = await judging(given)
     assert await judge_.judge(run(0)) == run(0)
     assert await judge_.judge(run(0, exit_code=3)) == run(0, exit_code=3)
+
+
+async def test_an_object_that_gets_too_long_with_its_values_is_judged_once_and_for_all() -> None:
+    given = template("status", NEVER)
+    notes = {f"x{n}": "${trialParameters.x}" for n in range(20)}
+    long = replace(given, trial_spec={**OBJECT, "metadata": {"annotations": notes}})
+    judge_, _ = await judging(long, value="7" * 100_000)
+    end = await judge_.judge(run(0))
+    assert end.verdict is RunVerdict.UNDECIDED
+    assert "longer than" in end.job_message
 
 
 async def test_runs_that_we_stopped_or_lost_are_left_as_they_are() -> None:

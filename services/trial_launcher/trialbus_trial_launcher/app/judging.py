@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trialbus.contracts.collections import EXPERIMENTS, TRIALS
 from trialbus.contracts.documents import EXPERIMENT, TRIAL
 from trialbus.contracts.katib.defaults import JOB_FAILURE, JOB_SUCCESS
 from trialbus.contracts.katib.times import rfc3339, rfc3339_or_none
+from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import parse_run_id, trial_id
-from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS
-from trialbus.kernel.run import Run
+from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS, MAX_MESSAGE_CHARS
+from trialbus.kernel.run import Run, RunVerdict
 from trialbus.kernel.spec import TrialTemplate
 from trialbus.kernel.templates import TrialIdentity, render_object
 from trialbus.ports.launcher import Launcher
@@ -54,8 +55,14 @@ class Judging:
         identity = TrialIdentity(
             namespace=run.namespace, experiment=run.experiment, name=run.trial, attempt=run.attempt
         )
+        try:
+            rendered = render_object(template, identity, TRIAL.decode(document).assignments)
+        except Refused as refused:
+            # The command takes less of its values than the whole object does.
+            why = str(refused)[:MAX_MESSAGE_CHARS]
+            return replace(run, verdict=RunVerdict.UNDECIDED, job_message=why)
         job = ended_job(
-            render_object(template, identity, TRIAL.decode(document).assignments),
+            rendered,
             run,
             started_at=rfc3339_or_none(run.started_at),
             finished_at=rfc3339(run.finished_at if run.finished_at is not None else run.created_at),
