@@ -38,7 +38,7 @@ from trialbus.kernel.trial import Trial
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.telemetry import Telemetry
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
-from trialbus_early_stopping.core.catalogue import MEDIAN_STOP
+from trialbus_early_stopping.core.catalogue import BUILT_IN as STOPPING_RULES
 from trialbus_experiment.core.states import TRANSITIONS
 from trialbus_suggestion.core.catalogue import BUILT_IN
 
@@ -231,7 +231,7 @@ def _data_fields(schema: Mapping[str, Any], path: str) -> Iterator[Row]:
 
 
 def algorithms_page(_: Texts) -> str:
-    described = [_described(it) for it in (*BUILT_IN, MEDIAN_STOP)]
+    described = [_described(it) for it in (*BUILT_IN, *STOPPING_RULES)]
     return "\n".join(described)
 
 

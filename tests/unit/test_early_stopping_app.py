@@ -168,7 +168,13 @@ async def test_the_launcher_is_told_once_of_each_verdict() -> None:
     told = event.data["trials"]
     assert [it["trial"] for it in told] == [trial_name("tune", UID, index) for index in (2, 3)]
     assert told[0]["step"] == 2
-    assert told[0]["evidence"] == {"best": 8.0, "median": 2.5, "completed": 2, "watermark": 2}
+    assert told[0]["evidence"] == {
+        "best": 8.0,
+        "median": 2.5,
+        "completed": 2,
+        "watermark": 2,
+        "numbers": {},
+    }
 
 
 async def test_repeated_hints_commit_nothing() -> None:

@@ -16,9 +16,9 @@ from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.testkit.still_world import UID, StillWorld, experiment
 from trialbus_early_stopping.app.asked_stops import AskedStops
-from trialbus_early_stopping.app.fixed_rules import FixedRules, SucceededTrial, check_rule
-from trialbus_early_stopping.core.catalogue import MedianStopSettings
-from trialbus_early_stopping.core.katib_rule import FixedRule, fixed_rule
+from trialbus_early_stopping.app.fixed_rules import FixedRules, SucceededTrial
+from trialbus_early_stopping.core.registry import Registry
+from trialbus_early_stopping.core.rule import FixedRule
 
 NAME = "tune-a"
 RUN = f"{UID}.0.1"
@@ -122,6 +122,26 @@ async def test_an_experiment_without_early_stopping_stops_nothing_early() -> Non
         await stops.stop(NAME)
 
 
+MEDIAN = [("min_trials_required", "3"), ("start_step", "2")]
+
+
+async def fixed_rule(
+    name: str,
+    settings: list[tuple[str, str]],
+    completed: list[tuple[float, ...]],
+    objective: ObjectiveType = ObjectiveType.MINIMIZE,
+) -> FixedRule | None:
+    world = World()
+    await world.prepare()
+    rules = FixedRules(world.parts().store, Registry())
+    rules.check(name, settings)
+    trials = [
+        SucceededTrial(name=f"t{number}", observed=values)
+        for number, values in enumerate(completed)
+    ]
+    return await rules.rule(name, settings, objective=objective, metric="loss", trials=trials)
+
+
 # Rules --------------------------------------------------------------------------------------------
 
 
@@ -135,24 +155,61 @@ async def test_an_experiment_without_early_stopping_stops_nothing_early() -> Non
         (ObjectiveType.MAXIMIZE, [(-1.0, -2.0), (-2.0,), (0.5, 0.5)], -1.5),
     ],
 )
-def test_a_fixed_rule_is_the_true_median_of_the_first_means(
+async def test_a_fixed_rule_is_the_true_median_of_the_first_means(
     objective: ObjectiveType, completed: list[tuple[float, ...]], expected: float
 ) -> None:
-    settings = MedianStopSettings(min_trials_required=3, start_step=2)
-    assert fixed_rule(settings, objective, completed) == FixedRule(value=expected, start_step=2)
+    found = await fixed_rule("medianstop", MEDIAN, completed, objective)
+    assert found == FixedRule(value=expected, start_step=2)
 
 
-def test_there_is_no_rule_before_enough_trials_have_values() -> None:
-    settings = MedianStopSettings(min_trials_required=3, start_step=2)
-    assert fixed_rule(settings, ObjectiveType.MINIMIZE, [(1.0,), (2.0,), ()]) is None
-    assert fixed_rule(settings, ObjectiveType.MINIMIZE, []) is None
+async def test_there_is_no_rule_before_enough_trials_have_values() -> None:
+    assert await fixed_rule("medianstop", MEDIAN, [(1.0,), (2.0,), ()]) is None
+    assert await fixed_rule("medianstop", MEDIAN, []) is None
+
+
+async def test_a_percentile_is_a_fixed_rule_like_the_median() -> None:
+    given = [("percentile", "25"), ("min_trials_required", "3"), ("start_step", "2")]
+    # Best of the first two: 1, 2, 3, 9; the quarter rank of four is 0.75.
+    completed = [(4.0, 1.0, 0.0), (2.0, 2.5), (3.0,), (9.0, 9.0, 1.0)]
+    assert await fixed_rule("percentile", given, completed) == FixedRule(value=1.75, start_step=2)
+    # Upwards the best are 4, 2.5, 3, 9: three quarters of the way from 9 to 4 ... down.
+    found = await fixed_rule("percentile", given, completed, ObjectiveType.MAXIMIZE)
+    assert found == FixedRule(value=5.25, start_step=2)
+    assert await fixed_rule("percentile", given, completed[:2]) is None
+
+
+@pytest.mark.parametrize(
+    ("objective", "given", "expected"),
+    [
+        ("minimize", {"upper": "5"}, FixedRule(value=5.0, start_step=0, stops="above")),
+        ("minimize", {"lower": "1"}, FixedRule(value=1.0, start_step=0, stops="below")),
+        ("minimize", {"lower": "1", "upper": "5"}, FixedRule(value=5, start_step=0, stops="above")),
+        ("maximize", {"lower": "1", "upper": "5"}, FixedRule(value=1, start_step=0, stops="below")),
+        ("maximize", {"upper": "5"}, FixedRule(value=5.0, start_step=0, stops="above")),
+        (
+            "maximize",
+            {"lower": "1", "start_step": "3"},
+            FixedRule(value=1.0, start_step=3, stops="below"),
+        ),
+    ],
+)
+async def test_a_threshold_is_a_fixed_rule_from_the_first_trial_on(
+    objective: str, given: dict[str, str], expected: FixedRule
+) -> None:
+    found = await fixed_rule("threshold", list(given.items()), [], ObjectiveType(objective))
+    assert found == expected
+
+
+async def test_patience_is_no_rule_of_katibs() -> None:
+    assert await fixed_rule("patience", [("patience", "2")], [(1.0,), (1.0,), (1.0,)]) is None
 
 
 async def test_trials_of_somebody_else_are_taken_by_what_is_said_of_them() -> None:
     world = World()
     await world.prepare()
-    rules = FixedRules(world.parts().store)
+    rules = FixedRules(world.parts().store, Registry())
     found = await rules.rule(
+        "medianstop",
         [("min_trials_required", "1")],
         objective=ObjectiveType.MINIMIZE,
         metric="loss",
@@ -176,18 +233,26 @@ async def test_trials_of_somebody_else_are_taken_by_what_is_said_of_them() -> No
             "min_trials_required must be greater than zero (>0)",
         ),
         ("medianstop", [("start_step", "0")], "start_step must be greater or equal than one (>=1)"),
+        ("threshold", [], "lower or upper must be set"),
+        ("percentile", [], "percentile must be set between zero and 100 (>0, <100)"),
+        ("patience", [("patience", "0")], "patience must be set, greater or equal than one (>=1)"),
     ],
 )
 def test_wrong_settings_are_refused_in_katibs_words(
     name: str, settings: list[tuple[str, str]], why: str
 ) -> None:
+    rules = FixedRules(World().parts().store, Registry())
     with pytest.raises(Refused) as refused:
-        check_rule(name, settings)
+        rules.check(name, settings)
     assert str(refused.value) == why
 
 
 def test_right_settings_pass() -> None:
-    check_rule("medianstop", [("min_trials_required", "5"), ("start_step", "1")])
+    rules = FixedRules(World().parts().store, Registry())
+    rules.check("medianstop", [("min_trials_required", "5"), ("start_step", "1")])
+    rules.check("percentile", [("percentile", "12.5"), ("interval_steps", "5")])
+    rules.check("threshold", [("lower", "-1"), ("upper", "2"), ("start_step", "2")])
+    rules.check("patience", [("patience", "5"), ("min_delta", "0.01")])
 
 
 # Times --------------------------------------------------------------------------------------------

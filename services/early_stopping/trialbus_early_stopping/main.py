@@ -7,29 +7,32 @@ from typing import Any
 from trialbus.contracts.collections import EVIDENCE
 from trialbus.kernel.events import heard_by
 from trialbus.kernel.limits import GRPC_START_DELAY_S
+from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, ServiceDefinition
 from trialbus_early_stopping.app.asked_stops import AskedStops
 from trialbus_early_stopping.app.fixed_rules import FixedRules
 from trialbus_early_stopping.app.reacting import StoppingReactor
+from trialbus_early_stopping.core.registry import Registry
 
 _NAME = "early_stopping"
 
 
 async def build(parts: Parts) -> Behaviour:
     """Judges running trials at each of their reports, and stops those that others have judged."""
-    reactor = StoppingReactor(parts)
+    rules = Registry(catalogue_of(parts.settings).stopping_rules.values())
+    reactor = StoppingReactor(parts, rules)
     return Behaviour(
         reactor=Reactor(listens=heard_by(_NAME), react=reactor.react, sweep=reactor.sweep),
-        tasks=(partial(_serve_grpc, parts),) if parts.serves_grpc else (),
+        tasks=(partial(_serve_grpc, parts, rules),) if parts.serves_grpc else (),
     )
 
 
-async def _serve_grpc(parts: Parts) -> None:
+async def _serve_grpc(parts: Parts, rules: Registry) -> None:
     """Loaded here, in the service's own process: gRPC does not survive a fork."""
     await parts.clock.sleep(GRPC_START_DELAY_S)
     server: Any = import_module("trialbus_early_stopping.adapters.early_stopping")
     await server.serve(
-        FixedRules(parts.store),
+        FixedRules(parts.store, rules),
         AskedStops(parts),
         ready=lambda: parts.bus.connected and parts.store.connected,
         host=parts.settings.host,

@@ -28,6 +28,10 @@ def _anything(_value: Any) -> bool:
     return True
 
 
+def _agreed(_values: Mapping[str, SettingValue]) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """One setting. `check` takes the parsed value; `message` is what to say when it is wrong,
@@ -47,11 +51,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingRuleDescription:
-    """`any_settings`: as of an algorithm."""
+    """`implementation`, `any_settings`: as of an algorithm. `wrong_together`: what is wrong with
+    values that are right one by one."""
 
     name: str
     settings: tuple[Setting, ...] = ()
+    implementation: str = ""
     any_settings: bool = False
+    wrong_together: Callable[[Mapping[str, SettingValue]], str | None] = _agreed
     meaning: str = ""
 
 
@@ -137,6 +144,9 @@ def check_settings(
         for setting in description.settings
         if setting.required and setting.name not in names
     ]
+    if not problems and isinstance(description, StoppingRuleDescription):
+        message = description.wrong_together(read_settings(description, given))
+        problems += [] if message is None else [SettingProblem(index=None, message=message)]
     return problems
 
 

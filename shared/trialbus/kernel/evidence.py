@@ -3,7 +3,8 @@
 An evidence document's key is the run's id. Once it holds a verdict, the verdict never changes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,8 +13,9 @@ class StoppingVerdict:
 
     stop: True; a run that may go on has no verdict. step: 1-based ordinal of the report that was
     judged. best: the run's best objective by that step, in the user's own direction. median: what
-    it was compared with. completed: trials that counted. watermark: finish number up to which
-    trials were known. to_byte: how much of the run's output was known.
+    it was compared with, if that is one. completed: trials that counted. watermark: finish number
+    up to which trials were known. to_byte: how much of the run's output was known. numbers: what
+    else the rule decided with, by name.
     """
 
     rule: str
@@ -26,6 +28,7 @@ class StoppingVerdict:
     watermark: int
     to_byte: int
     decided_at: float
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,16 +14,12 @@ from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.measurements import format_value
 from trialbus.kernel.objective import ObjectiveType
 from trialbus_early_stopping.app.asked_stops import AskedStops
-from trialbus_early_stopping.app.fixed_rules import FixedRules, SucceededTrial, check_rule
+from trialbus_early_stopping.app.fixed_rules import FixedRules, SucceededTrial
+from trialbus_early_stopping.core.rule import Stops
 
 _OBJECTIVES = {
     api_pb2.MINIMIZE: ObjectiveType.MINIMIZE,
     api_pb2.MAXIMIZE: ObjectiveType.MAXIMIZE,
-}
-# A rule fires on what is worse.
-_COMPARISONS = {
-    ObjectiveType.MINIMIZE: api_pb2.GREATER,
-    ObjectiveType.MAXIMIZE: api_pb2.LESS,
 }
 
 
@@ -43,7 +39,7 @@ class EarlyStopping:
         )
 
     async def _validate(self, request: Any) -> Message:
-        _checked_settings(request.early_stopping)
+        self._checked(request.early_stopping)
         return api_pb2.ValidateEarlyStoppingSettingsReply()
 
     async def _set_trial_status(self, request: Any) -> Message:
@@ -52,7 +48,7 @@ class EarlyStopping:
 
     async def _get_rules(self, request: Any) -> Message:
         spec = request.experiment.spec
-        settings = _checked_settings(spec.early_stopping)
+        settings = self._checked(spec.early_stopping)
         objective, metric = _objective(spec.objective)
         succeeded = [
             SucceededTrial(name=trial.name, observed=_observed(trial.status.observation, metric))
@@ -60,23 +56,33 @@ class EarlyStopping:
             if trial.status.condition == api_pb2.TrialStatus.SUCCEEDED
         ]
         found = await self._rules.rule(
-            settings, objective=objective, metric=metric, trials=succeeded
+            spec.early_stopping.algorithm_name,
+            settings,
+            objective=objective,
+            metric=metric,
+            trials=succeeded,
         )
         reply = api_pb2.GetEarlyStoppingRulesReply()
         if found is not None:
             reply.early_stopping_rules.add(
                 name=metric,
                 value=format_value(found.value),
-                comparison=_COMPARISONS[objective],
+                comparison=_comparison(found.stops, objective),
                 start_step=found.start_step,
             )
         return reply
 
+    def _checked(self, said: Any) -> list[tuple[str, str]]:
+        settings = [(each.name, each.value) for each in said.algorithm_settings]
+        self._rules.check(said.algorithm_name, settings)
+        return settings
 
-def _checked_settings(said: Any) -> list[tuple[str, str]]:
-    settings = [(each.name, each.value) for each in said.algorithm_settings]
-    check_rule(said.algorithm_name, settings)
-    return settings
+
+def _comparison(stops: Stops, objective: ObjectiveType) -> int:
+    """A rule fires on what it compares so."""
+    if stops == "worse":
+        stops = "above" if objective is ObjectiveType.MINIMIZE else "below"
+    return int(api_pb2.GREATER if stops == "above" else api_pb2.LESS)
 
 
 def _objective(said: Any) -> tuple[ObjectiveType, str]:

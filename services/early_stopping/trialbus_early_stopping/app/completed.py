@@ -19,6 +19,7 @@ from trialbus_early_stopping.app.views import (
     FinishedTrial,
     WatchedExperiment,
 )
+from trialbus_early_stopping.core.rule import ComparingRule
 
 _PAGE_TRIALS = 100
 
@@ -63,8 +64,11 @@ class CompletedTrials:
     async def catch_up(
         self, experiment: WatchedExperiment, remembered: Remembered, now: float
     ) -> None:
-        """As far as trial documents are written; the rest waits for the next look."""
+        """As far as trial documents are written; the rest waits for the next look. A rule that
+        looks at nothing but the trial that it judges needs none."""
         rule = remembered.rule
+        if not isinstance(rule, ComparingRule):
+            return
         while rule.watermark < experiment.finished:
             trials = await self._next_trials(experiment.id, rule.watermark)
             if not trials:
@@ -72,7 +76,7 @@ class CompletedTrials:
             evidence = await self._evidence(experiment, trials, remembered, now)
             for trial in trials:
                 if trial.counts:
-                    remembered.complete(evidence[trial.run], trial.finished)
+                    remembered.complete(rule, evidence[trial.run], trial.finished)
                 else:
                     rule.pass_over(trial.finished)
 

@@ -11,10 +11,9 @@ from trialbus.contracts.documents import DocumentCodec
 from trialbus.kernel.errors import InvariantBroken
 from trialbus.kernel.evidence import StoppingVerdict
 from trialbus.kernel.limits import MAX_EVIDENCE_STEPS
-from trialbus_early_stopping.core.catalogue import MEDIAN_STOP
 from trialbus_early_stopping.core.decide import decide
 from trialbus_early_stopping.core.evidence import Report, TrialEvidence, Verdict
-from trialbus_early_stopping.core.median import MedianRule
+from trialbus_early_stopping.core.rule import StoppingRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +51,8 @@ def learn(kept: RunEvidence, news: News) -> RunEvidence:
     return _with(kept, _known(kept).with_reports(news.reports), news)
 
 
-def judge(rule: MedianRule, kept: RunEvidence, news: News, now: float) -> RunEvidence:
-    """Take what is new of a running trial, and judge each step that is new.
+def judge(name: str, rule: StoppingRule, kept: RunEvidence, news: News, now: float) -> RunEvidence:
+    """Take what is new of a running trial, and judge each step that is new by the rule `name`.
 
     Where its output is complete the run has ended by itself: there is nothing to stop.
     """
@@ -64,7 +63,7 @@ def judge(rule: MedianRule, kept: RunEvidence, news: News, now: float) -> RunEvi
     verdict = decision.evidence.verdict
     if verdict is None:
         return after
-    return replace(after, verdict=_stored(verdict, news.to_byte, now))
+    return replace(after, verdict=_stored(name, verdict, news.to_byte, now))
 
 
 def must_be_stored(before: RunEvidence, after: RunEvidence) -> bool:
@@ -90,10 +89,10 @@ def _with(kept: RunEvidence, evidence: TrialEvidence, news: News) -> RunEvidence
     )
 
 
-def _stored(verdict: Verdict, to_byte: int, now: float) -> StoppingVerdict:
+def _stored(rule: str, verdict: Verdict, to_byte: int, now: float) -> StoppingVerdict:
     seen = verdict.evidence
     return StoppingVerdict(
-        rule=MEDIAN_STOP.name,
+        rule=rule,
         stop=True,
         step=verdict.step,
         reason=verdict.reason,
@@ -103,6 +102,7 @@ def _stored(verdict: Verdict, to_byte: int, now: float) -> StoppingVerdict:
         watermark=seen.watermark,
         to_byte=to_byte,
         decided_at=now,
+        numbers=seen.numbers,
     )
 
 

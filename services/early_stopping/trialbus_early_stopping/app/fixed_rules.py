@@ -11,8 +11,8 @@ from trialbus.kernel.objective import ObjectiveType
 from trialbus.ports.store import Store
 from trialbus.runtime.named_trials import NamedTrials
 from trialbus_early_stopping.app.chunk_reading import ChunkReader, Mark
-from trialbus_early_stopping.core.catalogue import MEDIAN_STOP, MedianStopSettings
-from trialbus_early_stopping.core.katib_rule import FixedRule, fixed_rule
+from trialbus_early_stopping.core.registry import Registry
+from trialbus_early_stopping.core.rule import ComparingRule, FixedRule
 
 Settings = Sequence[tuple[str, str]]
 
@@ -25,38 +25,42 @@ class SucceededTrial:
     observed: tuple[float, ...]
 
 
-def check_rule(name: str, settings: Settings) -> None:
-    """Raises Refused with every problem, in Katib's words."""
-    if name != MEDIAN_STOP.name:
-        raise Refused([Problem(field="", message=f"unknown algorithm name {name}")])
-    problems = check_settings(MEDIAN_STOP, settings)
-    if problems:
-        raise Refused([Problem(field="", message=each.message) for each in problems])
-
-
 class FixedRules:
-    def __init__(self, store: Store, capacity: int = MAX_KNOWN_TAILS) -> None:
+    def __init__(self, store: Store, rules: Registry, capacity: int = MAX_KNOWN_TAILS) -> None:
+        self._rules = rules
         self._trials = NamedTrials(store)
         self._reader = ChunkReader(store)
         self._capacity = capacity
         # What succeeded trials have reported first never changes: trial, metric, steps -> values.
         self._known: OrderedDict[tuple[str, str, int], tuple[float, ...]] = OrderedDict()
 
+    def check(self, name: str, settings: Settings) -> None:
+        """Raises Refused with every problem, in Katib's words."""
+        if name not in self._rules:
+            raise Refused([Problem(field="", message=f"unknown algorithm name {name}")])
+        problems = check_settings(self._rules.describe(name), settings)
+        if problems:
+            raise Refused([Problem(field="", message=each.message) for each in problems])
+
     async def rule(
         self,
+        name: str,
         settings: Settings,
         *,
         objective: ObjectiveType,
         metric: str,
         trials: Sequence[SucceededTrial],
     ) -> FixedRule | None:
-        """None while too few have succeeded. settings: checked. Raises Transient."""
-        read = MedianStopSettings.read(settings)
-        completed = [
-            await self._values(trial, metric, read.start_step)
-            for trial in {trial.name: trial for trial in trials}.values()
-        ]
-        return fixed_rule(read, objective, completed)
+        """None while too few have succeeded, and of a rule that Katib has no words for. name,
+        settings: checked. Raises Transient."""
+        rule = self._rules.create(name, settings, objective)
+        steps = rule.katib_steps
+        if steps is not None and isinstance(rule, ComparingRule):
+            told = {trial.name: trial for trial in trials}
+            for number, trial in enumerate(told.values(), start=1):
+                values = await self._values(trial, metric, steps)
+                rule.add(trial.name, values[:steps], number)
+        return None if steps is None else rule.katib_rule()
 
     async def _values(self, trial: SucceededTrial, metric: str, steps: int) -> tuple[float, ...]:
         """Its first values as they are stored here; of a trial of somebody else what is said."""

@@ -5,24 +5,26 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from trialbus.kernel.limits import MAX_RULE_AVERAGES, MAX_RULES
+from trialbus.kernel.spec import AlgorithmSpec
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
 from trialbus_early_stopping.app.views import WatchedExperiment
-from trialbus_early_stopping.core.catalogue import MedianStopSettings
-from trialbus_early_stopping.core.median import MedianRule
+from trialbus_early_stopping.core.registry import Registry
+from trialbus_early_stopping.core.rule import ComparingRule, StoppingRule
 
 
 @dataclass(slots=True, kw_only=True)
 class Remembered:
-    """Of one experiment. rule: its completed trials, up to a watermark. evidence: of open runs,
-    by run id. steps: of its longest completed trial."""
+    """Of one experiment. name: of its rule. rule: its completed trials, up to a watermark.
+    evidence: of open runs, by run id. steps: of its longest completed trial."""
 
-    rule: MedianRule
+    name: str
+    rule: StoppingRule
     evidence: dict[str, RunEvidence] = field(default_factory=dict)
     steps: int = 0
 
-    def complete(self, run: RunEvidence, finished: int) -> None:
+    def complete(self, rule: ComparingRule, run: RunEvidence, finished: int) -> None:
         """A trial has succeeded with this evidence."""
-        self.rule.add(run.id, run.values, finished)
+        rule.add(run.id, run.values, finished)
         self.steps = max(self.steps, len(run.values))
 
     @property
@@ -34,18 +36,24 @@ class Remembered:
 class Memory:
     """The experiments that were looked at last, within a number and a size."""
 
-    def __init__(self, experiments: int = MAX_RULES, averages: int = MAX_RULE_AVERAGES) -> None:
+    def __init__(
+        self,
+        rules: Registry,
+        experiments: int = MAX_RULES,
+        averages: int = MAX_RULE_AVERAGES,
+    ) -> None:
+        self._rules = rules
         self._experiments = experiments
         self._averages = averages
         self._known: OrderedDict[str, Remembered] = OrderedDict()
 
-    def of(
-        self, experiment: WatchedExperiment, settings: tuple[tuple[str, str], ...]
-    ) -> Remembered:
+    def of(self, experiment: WatchedExperiment, said: AlgorithmSpec) -> Remembered:
+        """said: its stopping rule, one that is known. What that raises is passed on."""
         remembered = self._known.get(experiment.id)
         if remembered is None:
-            rule = MedianRule(MedianStopSettings.read(settings), experiment.spec.objective.type)
-            remembered = self._known[experiment.id] = Remembered(rule=rule)
+            objective = experiment.spec.objective.type
+            rule = self._rules.create(said.name, said.settings, objective)
+            remembered = self._known[experiment.id] = Remembered(name=said.name, rule=rule)
         self._known.move_to_end(experiment.id)
         return remembered
 

@@ -59,5 +59,6 @@ def _told(run: RunEvidence) -> dict[str, Any]:
             "median": verdict.median,
             "completed": verdict.completed,
             "watermark": verdict.watermark,
+            "numbers": dict(verdict.numbers),
         },
     }

@@ -23,6 +23,7 @@ from trialbus_early_stopping.app.views import (
     WATCHED_EXPERIMENT,
     WatchedExperiment,
 )
+from trialbus_early_stopping.core.registry import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +37,13 @@ class _Watched:
 class StoppingReactor:
     """The stopping service's reaction to "experiment X changed"."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, rules: Registry) -> None:
         self._parts = parts
+        self._rules = rules
         self._documents = EvidenceDocuments(parts.store)
         self._reader = ChunkReader(parts.store)
         self._completed = CompletedTrials(parts.store, self._documents, self._reader)
-        self._memory = Memory()
+        self._memory = Memory(rules)
         self._purging = Purging(parts.store, parts.clock, self._remove)
         # Active experiments, and whether they have a stopping rule.
         self._has_rule: dict[str, bool] = {}
@@ -86,9 +88,9 @@ class StoppingReactor:
             except ValidationError as error:
                 failed[uid] = Poison(f"unreadable experiment document: {error}")
                 continue
-            settings = experiment.settings
-            if settings is not None:
-                remembered = self._memory.of(experiment, settings)
+            rule = experiment.rule
+            if rule is not None and rule.name in self._rules:
+                remembered = self._memory.of(experiment, rule)
                 watched.append(_Watched(experiment=experiment, remembered=remembered))
                 continue
             self._memory.drop(uid)
@@ -115,9 +117,9 @@ class StoppingReactor:
         news = await self._reader.read(marks)
         changed = []
         for each in watched:
-            evidence = each.remembered.evidence
+            remembered, evidence = each.remembered, each.remembered.evidence
             for run in evidence.keys() & news.keys():
-                after = judge(each.remembered.rule, evidence[run], news[run], now)
+                after = judge(remembered.name, remembered.rule, evidence[run], news[run], now)
                 if must_be_stored(evidence[run], after):
                     changed.append(after)
                 else:
@@ -156,7 +158,11 @@ class StoppingReactor:
         specs = await self._parts.store.get_many(EXPERIMENTS.name, unknown, fields=("spec",))
         has_rule = {uid: self._has_rule[uid] for uid in uids if uid in self._has_rule}
         for uid, document in specs.items():
-            has_rule[uid] = document["spec"]["early_stopping"] is not None
+            rule = document["spec"]["early_stopping"]
+            has_rule[uid] = rule is not None and rule["name"] in self._rules
+            if rule is not None and not has_rule[uid]:
+                # Installed where it was submitted, but not here.
+                self._parts.telemetry.log.warning("no such rule here", uid=uid, rule=rule["name"])
         self._has_rule = has_rule
         self._memory.keep(has_rule.keys())
         return [*(uid for uid in uids if has_rule.get(uid)), *await self._purging.due()]

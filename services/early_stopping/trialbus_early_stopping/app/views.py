@@ -9,7 +9,6 @@ from trialbus.kernel.ids import run_id
 from trialbus.kernel.objective import Objective
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import TrialPhase
-from trialbus_early_stopping.core.catalogue import MEDIAN_STOP
 
 EXPERIMENT_FIELDS = ("namespace", "name", "phase", "spec", "open", "finished", "completed_at")
 TRIAL_FIELDS = ("uid", "index", "attempt", "name", "phase", "finished")
@@ -33,12 +32,9 @@ class WatchedExperiment:
     completed_at: float | None
 
     @property
-    def settings(self) -> tuple[tuple[str, str], ...] | None:
-        """Of its stopping rule, while that has something to decide; else None."""
-        rule = self.spec.early_stopping
-        if rule is None or rule.name != MEDIAN_STOP.name:
-            return None
-        return rule.settings if self.phase is ExperimentPhase.RUNNING else None
+    def rule(self) -> AlgorithmSpec | None:
+        """Its stopping rule, while that has something to decide; else None."""
+        return self.spec.early_stopping if self.phase is ExperimentPhase.RUNNING else None
 
     @property
     def running(self) -> dict[str, int]:

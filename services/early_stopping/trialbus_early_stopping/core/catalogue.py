@@ -1,9 +1,66 @@
-"""The stopping rules that this service knows, and their settings."""
+"""The built-in stopping rules: names, settings and messages, as in Katib where it has them.
 
-from collections.abc import Sequence
+Loaded by every service, so it imports nothing heavy.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trialbus.kernel.catalogue import Setting, StoppingRuleDescription, read_settings
+from trialbus.kernel.catalogue import (
+    Setting,
+    SettingValue,
+    StoppingRuleDescription,
+    read_settings,
+)
+
+_RULES = "trialbus_early_stopping.core"
+MIN_TRIALS_REQUIRED = Setting(
+    name="min_trials_required",
+    kind="int",
+    default=3,
+    check=lambda value: value > 0,
+    message="min_trials_required must be greater than zero (>0)",
+    meaning="no trial is stopped before this many trials have succeeded",
+)
+INTERVAL_STEPS = Setting(
+    name="interval_steps",
+    kind="int",
+    default=1,
+    check=lambda value: value >= 1,
+    message="interval_steps must be greater or equal than one (>=1)",
+    meaning="from start_step on, a trial is judged at one report in this many",
+)
+
+
+def _start_step(default: int) -> Setting:
+    return Setting(
+        name="start_step",
+        kind="int",
+        default=default,
+        check=lambda value: value >= 1,
+        message="start_step must be greater or equal than one (>=1)",
+        meaning="no trial is stopped before its report of this number, counted from 1",
+    )
+
+
+def _bound(name: str, meaning: str) -> Setting:
+    return Setting(
+        name=name,
+        kind="float",
+        check=math.isfinite,
+        message=f"{name} must be a finite number",
+        meaning=meaning,
+    )
+
+
+def _wrong_bounds(values: Mapping[str, SettingValue]) -> str | None:
+    if "lower" not in values and "upper" not in values:
+        return "lower or upper must be set"
+    lower, upper = values.get("lower", -math.inf), values.get("upper", math.inf)
+    wrong = float(lower) > float(upper)
+    return "lower must be less or equal than upper (<=)" if wrong else None
+
 
 MEDIAN_STOP = StoppingRuleDescription(
     name="medianstop",
@@ -11,25 +68,74 @@ MEDIAN_STOP = StoppingRuleDescription(
         "stops a trial whose best objective value is worse than the median of the running averages "
         "of the completed trials at the same step"
     ),
+    implementation=f"{_RULES}.median:median_rule",
+    settings=(MIN_TRIALS_REQUIRED, _start_step(4)),
+)
+
+PERCENTILE = StoppingRuleDescription(
+    name="percentile",
+    meaning=(
+        "stops a trial whose best objective value is worse than a percentile of the best values "
+        "of the completed trials at the same step"
+    ),
+    implementation=f"{_RULES}.percentile:PercentileRule",
     settings=(
         Setting(
-            name="min_trials_required",
-            kind="int",
-            default=3,
-            check=lambda value: value > 0,
-            message="min_trials_required must be greater than zero (>0)",
-            meaning="no trial is stopped before this many trials have succeeded",
+            name="percentile",
+            kind="float",
+            required=True,
+            check=lambda value: 0 < value < 100,
+            message="percentile must be set between zero and 100 (>0, <100)",
+            meaning="25 lets trials go on that would be among the best quarter; 50: the better half",
         ),
-        Setting(
-            name="start_step",
-            kind="int",
-            default=4,
-            check=lambda value: value >= 1,
-            message="start_step must be greater or equal than one (>=1)",
-            meaning="no trial is stopped before its report of this number, counted from 1",
-        ),
+        MIN_TRIALS_REQUIRED,
+        _start_step(4),
+        INTERVAL_STEPS,
     ),
 )
+
+THRESHOLD = StoppingRuleDescription(
+    name="threshold",
+    meaning=(
+        "stops a trial that reports an objective value outside of bounds, or one that is not "
+        "a number"
+    ),
+    implementation=f"{_RULES}.threshold:ThresholdRule",
+    settings=(
+        _bound("lower", "a value below it stops the trial; lower, upper or both must be set"),
+        _bound("upper", "a value above it stops the trial"),
+        _start_step(1),
+        INTERVAL_STEPS,
+    ),
+    wrong_together=_wrong_bounds,
+)
+
+PATIENCE = StoppingRuleDescription(
+    name="patience",
+    meaning="stops a trial whose objective value has not improved for a number of reports",
+    implementation=f"{_RULES}.patience:PatienceRule",
+    settings=(
+        Setting(
+            name="patience",
+            kind="int",
+            required=True,
+            check=lambda value: value >= 1,
+            message="patience must be set, greater or equal than one (>=1)",
+            meaning="how many reports without an improvement stop a trial",
+        ),
+        Setting(
+            name="min_delta",
+            kind="float",
+            default=0.0,
+            check=lambda value: 0 <= value < math.inf,
+            message="min_delta must be greater or equal than zero (>=0)",
+            meaning="what is better by less than this is no improvement",
+        ),
+        _start_step(1),
+    ),
+)
+
+BUILT_IN = (MEDIAN_STOP, PERCENTILE, THRESHOLD, PATIENCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +146,10 @@ class MedianStopSettings:
     @classmethod
     def read(cls, given: Sequence[tuple[str, str]]) -> "MedianStopSettings":
         """From settings that passed `check_settings(MEDIAN_STOP, given)`."""
-        values = read_settings(MEDIAN_STOP, given)
+        return cls.of(read_settings(MEDIAN_STOP, given))
+
+    @classmethod
+    def of(cls, values: Mapping[str, SettingValue]) -> "MedianStopSettings":
         return cls(
             min_trials_required=int(values["min_trials_required"]),
             start_step=int(values["start_step"]),

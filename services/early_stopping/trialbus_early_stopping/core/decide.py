@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from trialbus_early_stopping.core.evidence import Report, TrialEvidence, Verdict, best_losses
-from trialbus_early_stopping.core.median import MedianRule
+from trialbus_early_stopping.core.evidence import Report, TrialEvidence, Verdict
+from trialbus_early_stopping.core.rule import Curve, StoppingRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,7 @@ class StoppingDecision:
     verdict: Verdict | None
 
 
-def decide(rule: MedianRule, known: TrialEvidence, reports: Iterable[Report]) -> StoppingDecision:
+def decide(rule: StoppingRule, known: TrialEvidence, reports: Iterable[Report]) -> StoppingDecision:
     """Takes new reports into the evidence and judges each step that they complete, in order.
 
     Every step is judged once, against the completed trials in `rule`; the first verdict to stop
@@ -25,11 +25,11 @@ def decide(rule: MedianRule, known: TrialEvidence, reports: Iterable[Report]) ->
     evidence = known.with_reports(reports)
     if evidence.verdict is not None or evidence.judged == len(evidence.values):
         return StoppingDecision(evidence=evidence, verdict=evidence.verdict)
-    best = best_losses(evidence.values, rule.objective)
+    curve = Curve(evidence.values, rule.objective)
     latest: Verdict | None = None
-    for step in range(evidence.judged + 1, len(best) + 1):
-        latest = rule.judge(step, best[step - 1]) or latest
+    for step in range(evidence.judged + 1, len(evidence.values) + 1):
+        latest = rule.judge(curve, step) or latest
         if latest is not None and latest.stop:
             evidence = replace(evidence, judged=step, verdict=latest)
             return StoppingDecision(evidence=evidence, verdict=latest)
-    return StoppingDecision(evidence=replace(evidence, judged=len(best)), verdict=latest)
+    return StoppingDecision(evidence=replace(evidence, judged=len(evidence.values)), verdict=latest)

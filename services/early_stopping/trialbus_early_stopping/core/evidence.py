@@ -7,8 +7,8 @@ Law: reports that are repeated, or arrive in another order, lead to equal eviden
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -28,12 +28,14 @@ class VerdictEvidence:
     """What a verdict was made from, in the user's own direction.
 
     `watermark`: finish number up to which trials were known; `completed`: how many of them count.
+    `numbers`: what else the rule decided with, by name.
     """
 
     best: float
     median: float | None
     completed: int
     watermark: int
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +77,15 @@ class TrialEvidence:
         return replace(self, values=tuple(values), ahead=ahead)
 
 
+def turned(loss: float, objective: ObjectiveType) -> float:
+    """A loss in the user's own direction."""
+    return loss if objective is ObjectiveType.MINIMIZE else -loss
+
+
 def losses(values: Iterable[float], objective: ObjectiveType) -> list[float]:
     """Values turned so that lower is better; NaN is the worst there is."""
     sign = 1.0 if objective is ObjectiveType.MINIMIZE else -1.0
     return [math.inf if math.isnan(value) else sign * value for value in values]
-
-
-def best_losses(values: Sequence[float], objective: ObjectiveType) -> list[float]:
-    """The best loss by each step: (steps,)."""
-    return list(accumulate(losses(values, objective), min))
 
 
 def running_averages(values: Sequence[float], objective: ObjectiveType) -> list[float]:

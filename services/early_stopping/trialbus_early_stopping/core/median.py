@@ -4,66 +4,36 @@ Golovin et al., "Google Vizier: A Service for Black-Box Optimization", KDD 2017,
 a running trial at step s if its best objective value by step s is strictly worse than the median of
 the running averages of all completed trials' objectives reported up to step s. A completed trial
 with fewer than s reports has reported all of them up to step s, so its last average counts.
-Completed means succeeded with at least one report; stopped and failed trials never count.
 
 NaN counts as the worst value: a running trial that reported only NaN is stopped by any finite
 median, and a completed trial's average is the worst from its first NaN on.
-
-Law: neither the order of completion nor repeats change a verdict; only the set of trials does.
 """
 
-from array import array
-from bisect import insort
-from collections.abc import Sequence
-
-from trialbus.kernel.limits import MAX_EVIDENCE_STEPS
-from trialbus.kernel.measurements import format_value
 from trialbus.kernel.objective import ObjectiveType
 from trialbus_early_stopping.core.catalogue import MedianStopSettings
-from trialbus_early_stopping.core.evidence import Verdict, VerdictEvidence, running_averages
+from trialbus_early_stopping.core.evidence import Verdict, running_averages
+from trialbus_early_stopping.core.rule import (
+    ComparingRule,
+    Curve,
+    FixedRule,
+    Settings,
+    worse_or_not,
+)
+from trialbus_early_stopping.core.step_columns import StepColumns
 
 
-class MedianRule:
-    """The completed trials of one experiment, ready to judge the running ones.
-
-    A cache at a watermark: built again from the completed trials' evidence in any order. Keeps per
-    step the sorted averages of all completed trials, so judging looks up a middle, and adding a
-    trial is one sorted insertion per step. Memory: 8 bytes per completed trial and step.
-    """
-
+class MedianRule(ComparingRule):
     def __init__(self, settings: MedianStopSettings, objective: ObjectiveType) -> None:
+        super().__init__(objective)
         self.settings = settings
-        self.objective = objective
-        self.watermark = 0
-        self._trials: set[str] = set()
-        self._by_step: list[array[float]] = []  # of step 1, 2, ... to the longest trial's last
-        self._last: array[float] = array("d")  # the averages of whole trials: all steps after
+        self._averages = StepColumns()
 
-    @property
-    def completed(self) -> int:
-        """How many completed trials count."""
-        return len(self._trials)
-
-    def add(self, trial: str, values: Sequence[float], finished: int) -> None:
-        """A succeeded trial with its objective by step; `finished` is its finish number."""
-        self.pass_over(finished)
-        averages = running_averages(values[:MAX_EVIDENCE_STEPS], self.objective)
-        if not averages or trial in self._trials:
-            return
-        self._trials.add(trial)
-        while len(self._by_step) < len(averages):
-            self._by_step.append(self._last[:])
-        for index, column in enumerate(self._by_step):
-            insort(column, averages[index] if index < len(averages) else averages[-1])
-        insort(self._last, averages[-1])
-
-    def pass_over(self, finished: int) -> None:
-        """A finished trial that does not count: only the watermark moves."""
-        self.watermark = max(self.watermark, finished)
+    def learn(self, curve: Curve) -> None:
+        self._averages.add(running_averages(curve.values, self.objective))
 
     def median_at(self, step: int) -> float | None:
         """The median loss of the completed trials up to `step`; None without any."""
-        column = self._by_step[step - 1] if step <= len(self._by_step) else self._last
+        column = self._averages.at(step)
         if not column:
             return None
         upper = column[len(column) // 2]
@@ -71,34 +41,34 @@ class MedianRule:
         # Halves first: a sum could overflow. Equal ones stay exact, however small.
         return upper if lower == upper else lower / 2 + upper / 2
 
-    def judge(self, step: int, best_loss: float) -> Verdict | None:
-        """The verdict on a running trial's report number `step`; None if it is too early for one.
-
-        `best_loss`: the best by this step, lower is better.
-        """
-        if step < self.settings.start_step or self.completed < self.settings.min_trials_required:
-            return None
-        median = self.median_at(step)
+    def judge(self, curve: Curve, step: int) -> Verdict | None:
+        median = self._bar(step) if step >= self.settings.start_step else None
         if median is None:
             return None
         # Between -inf and inf there is no middle: NaN, and nothing is worse than it.
-        stop = best_loss > median
-        sign = 1.0 if self.objective is ObjectiveType.MINIMIZE else -1.0
-        evidence = VerdictEvidence(
-            best=sign * best_loss,
-            median=sign * median,
-            completed=self.completed,
-            watermark=self.watermark,
+        stop, shown = curve.best[step - 1] > median, self.own(median)
+        meaning = "the median of the running averages"
+        reason = worse_or_not(
+            curve, step, stop=stop, bar=shown, meaning=meaning, completed=self.completed
         )
-        return Verdict(
-            stop=stop, step=step, reason=_reason(stop, step, evidence), evidence=evidence
-        )
+        return self.verdict(curve, step, stop=stop, reason=reason, median=shown)
+
+    def _bar(self, step: int) -> float | None:
+        enough = self.completed >= self.settings.min_trials_required
+        return self.median_at(step) if enough else None
+
+    @property
+    def katib_steps(self) -> int:
+        return self.settings.start_step
+
+    def katib_rule(self) -> FixedRule | None:
+        """Katib calls the value a median and takes the mean of the completed trials' averages; here
+        it is the median, as its documentation promises."""
+        median = self._bar(self.settings.start_step)
+        if median is None:
+            return None
+        return FixedRule(value=self.own(median), start_step=self.settings.start_step)
 
 
-def _reason(stop: bool, step: int, evidence: VerdictEvidence) -> str:
-    median = "" if evidence.median is None else format_value(evidence.median)
-    return (
-        f"best objective {format_value(evidence.best)} by step {step} is "
-        f"{'worse' if stop else 'not worse'} than {median}, the median of the running averages "
-        f"of {evidence.completed} completed trials"
-    )
+def median_rule(settings: Settings, objective: ObjectiveType) -> MedianRule:
+    return MedianRule(MedianStopSettings.of(settings), objective)

@@ -44,6 +44,7 @@ def _evidence(verdict: StoppingVerdict) -> Json:
         "reason": verdict.reason,
         "best": verdict.best,
         "median": verdict.median,
+        "numbers": dict(verdict.numbers),
         "completed": verdict.completed,
         "watermark": verdict.watermark,
         "decidedAt": moment(verdict.decided_at),
