@@ -120,6 +120,29 @@ async def test_points_of_the_trials_so_far_are_not_given_again() -> None:
     assert points(spent) == []
 
 
+@pytest.mark.parametrize("algorithm", ["random", "grid", "sobol"])
+async def test_trials_that_are_not_told_again_make_no_point_come_twice(algorithm: str) -> None:
+    """Katib leaves out trials without metrics; the indexes of the others are shifted by them."""
+    message = experiment(double("x", "0", "999", step="1"), algorithm=algorithm)
+    async with our_own() as address:
+        six = points(await call(address, "GetSuggestions", asked(message, count=6, total=6)))
+        told = [told_trial(f"t{i}", six[i]["x"], "1") for i in (0, 1, 4)]
+        more = asked(message, *told, count=3, total=9)
+        first, again = [points(await call(address, "GetSuggestions", more)) for _ in range(2)]
+    assert first == again
+    assert all(point not in six for point in first)
+
+
+async def test_points_are_those_of_one_request_however_many_it_asks_for() -> None:
+    for algorithm in ("random", "grid", "sobol"):
+        message = experiment(double("x", "0", "999", step="1"), algorithm=algorithm)
+        async with our_own() as address:
+            six = points(await call(address, "GetSuggestions", asked(message, count=6, total=6)))
+            told = [told_trial(f"t{i}", six[i]["x"], "1") for i in range(2)]
+            later = await call(address, "GetSuggestions", asked(message, *told, count=4, total=6))
+        assert points(later) == six[2:]
+
+
 async def test_results_steer_a_model_and_points_from_elsewhere_are_passed_over() -> None:
     """Of 20 trials the loss is the distance to 0.9; the model looks there."""
     bayes = experiment(
