@@ -27,7 +27,7 @@ from trialbus.kernel.measurements import observe
 from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.runtime.parts import Behaviour
 from trialbus.testkit.memory_store import StoreCall
-from trialbus.testkit.still_world import StillClock, StillWorld, experiment
+from trialbus.testkit.still_world import HastyClock, StillWorld, experiment
 from trialbus_metrics_collector.main import service
 
 RUN = "u.0.1"
@@ -135,14 +135,6 @@ class PushStep:
 push_steps = st.builds(PushStep, number=st.integers(0, 3), replica=st.integers(0, REPLICAS - 1))
 # Steps of one round are under way at the same time.
 schedules = st.lists(st.lists(steps | push_steps, min_size=1, max_size=5), max_size=12)
-
-
-class HastyClock(StillClock):
-    """Who waits has waited."""
-
-    async def sleep(self, delay_s: float) -> None:
-        self.time += delay_s
-        await asyncio.sleep(0)
 
 
 class _Unanswered:

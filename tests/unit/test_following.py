@@ -10,19 +10,11 @@ from trialbus.kernel.metric_lines import LineParser, MetricFilter
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.ports.launcher import RunPlan, RunStatus
 from trialbus.testkit.memory_launcher import MemoryWorld, Script
-from trialbus.testkit.still_world import UID, StillClock, StillWorld
+from trialbus.testkit.still_world import UID, HastyClock, StillWorld
 from trialbus_trial_launcher.app.following import Following
 
 LINE = b"loss=1\n"
 RUN = f"{UID}.0.1"
-
-
-class HastyClock(StillClock):
-    """Who waits has waited."""
-
-    async def sleep(self, delay_s: float) -> None:
-        self.time += delay_s
-        await asyncio.sleep(0)
 
 
 @dataclass

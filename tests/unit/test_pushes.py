@@ -18,7 +18,14 @@ from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.store import Query
 from trialbus.runtime.parts import Behaviour, Parts
 from trialbus.testkit.memory_store import StoreCall
-from trialbus.testkit.still_world import UID, StillClock, StillWorld, deleted, experiment
+from trialbus.testkit.still_world import (
+    UID,
+    HastyClock,
+    StillClock,
+    StillWorld,
+    deleted,
+    experiment,
+)
 from trialbus_metrics_collector.app.appending import Appending
 from trialbus_metrics_collector.app.chains import Chains
 from trialbus_metrics_collector.app.experiments import Experiments
@@ -30,14 +37,6 @@ from trialbus_metrics_collector.main import service
 
 NAME = "tune-a"
 RUN = f"{UID}.0.1"
-
-
-class HastyClock(StillClock):
-    """Who waits has waited."""
-
-    async def sleep(self, delay_s: float) -> None:
-        self.time += delay_s
-        await asyncio.sleep(0)
 
 
 class CountingIds:

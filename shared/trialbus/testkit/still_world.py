@@ -43,6 +43,14 @@ class StillClock:
             await asyncio.get_running_loop().create_future()
 
 
+class HastyClock(StillClock):
+    """Who waits has waited."""
+
+    async def sleep(self, delay_s: float) -> None:
+        self.time += delay_s
+        await asyncio.sleep(0)
+
+
 class NoIds:
     """For services whose documents have keys of their own."""
 
