@@ -29,7 +29,11 @@ NAMES = [description.name for description in REGISTRY.descriptions]
 # Those that do not look at results.
 FREE = [it.name for it in REGISTRY.descriptions if it.look_ahead == "free"]
 # Few initial points, so that the model speaks soon.
-SETTINGS = {"bayesianoptimization": (("n_initial_points", "3"),)}
+SETTINGS = {
+    "bayesianoptimization": (("n_initial_points", "3"),),
+    "tpe": (("n_startup_trials", "3"),),
+    "multivariate-tpe": (("n_startup_trials", "3"),),
+}
 P_VALUE = 0.001
 DISTRIBUTIONS = ("uniform", "logUniform", "normal", "logNormal")
 

@@ -3,7 +3,9 @@
 Loaded by every service, so it imports nothing heavy.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from trialbus.kernel.catalogue import AlgorithmDescription, Setting
@@ -130,4 +132,83 @@ BAYESIAN_OPTIMIZATION = AlgorithmDescription(
     meaning="A surrogate model by scikit-optimize; running trials count as average ones.",
 )
 
-BUILT_IN = (RANDOM, GRID, SOBOL, BAYESIAN_OPTIMIZATION)
+
+def _tpe_setting(name: str, default: int, message: str, meaning: str) -> Setting:
+    return Setting(
+        name=name,
+        kind="int",
+        default=default,
+        check=_not_negative,
+        message=message,
+        meaning=meaning,
+    )
+
+
+_STARTUP_MEANING = "How many trials must have ended before the model is used; before: random."
+_CANDIDATES_MEANING = "How many candidates are drawn for each point; the most promising is taken."
+# Katib's spelling.
+_GREATE = "{} should be greate or equal than zero"
+
+TPE = AlgorithmDescription(
+    name="tpe",
+    settings=(
+        Setting(
+            name="gamma",
+            kind="float",
+            default=0.1,
+            check=lambda value: bool(0 < value < 1),
+            message="gamma should be in the range of (0, 1)",
+            meaning="The share of the ended trials that counts as good, the best, at most 25.",
+        ),
+        Setting(
+            name="prior_weight",
+            kind="float",
+            default=1.0,
+            check=lambda value: bool(0 < value < math.inf),
+            message="prior_weight should be great than zero",
+            meaning="How much the parameters' distributions count beside the trials: as so many.",
+        ),
+        Setting(
+            name="n_EI_candidates",
+            kind="int",
+            default=24,
+            check=lambda value: bool(value > 0),
+            message="n_EI_candidates should be great than zero",
+            meaning=_CANDIDATES_MEANING,
+        ),
+        _tpe_setting("n_startup_trials", 10, _GREATE.format("n_startup_trials"), _STARTUP_MEANING),
+        RANDOM_STATE,
+        DUPLICATES,
+    ),
+    look_ahead="pending",
+    parameter_types=ALL_TYPES,
+    distributions=ALL_DISTRIBUTIONS,
+    implementation="trialbus_suggestion.core.tpe:univariate",
+    heavy=True,
+    meaning="Tree-structured Parzen estimator: values that are likelier among the good trials than "
+    "among the others, each parameter by itself. Fast with thousands of trials and with many at a "
+    "time; running and failed trials count as bad ones. hyperopt's `gamma` is a share of the root "
+    "of the number, here it is the paper's, of the number itself. Source: Bergstra, Bardenet, "
+    "Bengio and Kégl 2011 (Algorithms for Hyper-Parameter Optimization).",
+)
+
+MULTIVARIATE_TPE = AlgorithmDescription(
+    name="multivariate-tpe",
+    settings=(
+        _tpe_setting("n_startup_trials", 10, _GREATE.format("n_startup_trials"), _STARTUP_MEANING),
+        _tpe_setting("n_ei_candidates", 24, _GREATE.format("n_ei_candidates"), _CANDIDATES_MEANING),
+        replace(RANDOM_STATE, message=_GREATE.format("random_state")),
+        DUPLICATES,
+    ),
+    look_ahead="pending",
+    parameter_types=ALL_TYPES,
+    distributions=ALL_DISTRIBUTIONS,
+    implementation="trialbus_suggestion.core.tpe:multivariate",
+    heavy=True,
+    meaning="As `tpe`, but with all parameters at once, so that it learns which values go "
+    "together: the better choice unless parameters have nothing to do with each other. The best "
+    "tenth of the ended trials, at most 25, are good. Sources: Falkner, Klein and Hutter 2018 "
+    "(BOHB), Watanabe 2023 (arXiv 2304.11127); bandwidths as in Optuna.",
+)
+
+BUILT_IN = (RANDOM, GRID, SOBOL, BAYESIAN_OPTIMIZATION, TPE, MULTIVARIATE_TPE)

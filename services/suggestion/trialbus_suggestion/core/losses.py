@@ -26,11 +26,8 @@ def losses_of(finished: Sequence[FinishedTrial], objective: ObjectiveType) -> li
     Hoos, Leyton-Brown 2011, section 4): the model avoids them without losing its scale. Empty
     while no trial has a finite value.
     """
-    raw = [
-        (trial.index, _raw_loss(trial, objective))
-        for trial in finished
-        if trial.phase not in UNINFORMATIVE and not _says_nothing(trial)
-    ]
+    losses = [(trial.index, loss_of(trial, objective)) for trial in finished]
+    raw = [(index, loss) for index, loss in losses if loss is not None]
     finite = [loss for _, loss in raw if math.isfinite(loss)]
     if not finite:
         return []
@@ -40,12 +37,11 @@ def losses_of(finished: Sequence[FinishedTrial], objective: ObjectiveType) -> li
     return _standardised(bounded, best, worst)
 
 
-def _says_nothing(trial: FinishedTrial) -> bool:
-    return trial.value is None and trial.phase is not TrialPhase.FAILED
-
-
-def _raw_loss(trial: FinishedTrial, objective: ObjectiveType) -> float:
+def loss_of(trial: FinishedTrial, objective: ObjectiveType) -> float | None:
+    """As it is, lower is better; inf: failed or NaN; None: the trial says nothing."""
     value = trial.value
+    if trial.phase in UNINFORMATIVE or (value is None and trial.phase is not TrialPhase.FAILED):
+        return None
     if trial.phase is TrialPhase.FAILED or value is None or math.isnan(value):
         return math.inf
     return value if objective is ObjectiveType.MINIMIZE else -value
