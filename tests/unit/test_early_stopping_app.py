@@ -1,128 +1,19 @@
 """The stopping service on the store in memory: stored verdicts, repeats, restarts, replicas."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from trialbus.contracts.collections import CHUNKS, EVIDENCE, TRIALS
-from trialbus.contracts.documents import CHUNK, TRIAL, DocumentCodec
-from trialbus.kernel.chunks import Chunk, Series
-from trialbus.kernel.evidence import StoppingVerdict, StoredVerdict
-from trialbus.kernel.experiment import Experiment, ExperimentPhase
-from trialbus.kernel.ids import chunk_id, run_id, trial_id, trial_name
+from trialbus.contracts.collections import EVIDENCE
+from trialbus.kernel.evidence import StoppingVerdict
+from trialbus.kernel.experiment import ExperimentPhase
+from trialbus.kernel.ids import run_id, trial_name
 from trialbus.kernel.limits import LATE_WRITE_S
-from trialbus.kernel.spec import AlgorithmSpec
-from trialbus.kernel.trial import Trial, TrialPhase
-from trialbus.runtime.parts import Reactor
-from trialbus.testkit.still_world import UID, StillWorld, deleted, experiment, opened
-from trialbus_early_stopping.main import service
-
-RULE = AlgorithmSpec(
-    name="medianstop", settings=(("min_trials_required", "2"), ("start_step", "2"))
-)
-VERDICT = DocumentCodec(StoredVerdict)
-
-
-@dataclass
-class World(StillWorld):
-    """One experiment, as the other services would write it."""
-
-    experiment: Experiment = field(default_factory=lambda: experiment(rule=RULE))
-    ends: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    async def change(self, **changes: Any) -> None:
-        self.experiment = replace(self.experiment, **changes)
-        await self.put(self.experiment)
-
-    async def open(self, *indices: int, attempt: int = 1) -> None:
-        trials = {str(index): opened(attempt) for index in indices}
-        await self.change(open={**self.experiment.open, **trials})
-
-    async def report(self, index: int, *losses: float, final: bool = False) -> None:
-        """One chunk of attempt 1, of ten bytes a point."""
-        run = run_id(UID, index, 1)
-        begin, steps = self.ends.get(run, (0, 0))
-        end = begin + 10 * len(losses) + 5
-        self.ends[run] = (end, steps + len(losses))
-        times = tuple(float(n) for n in range(len(losses)))
-        chunk = Chunk(
-            id=chunk_id(run, begin),
-            uid=UID,
-            run=run,
-            version=1,
-            from_byte=begin,
-            to_byte=end,
-            series=(
-                Series(metric="other", first_step=steps + 1, values=(0.0,), times=(0.0,)),
-                Series(metric="loss", first_step=steps + 1, values=losses, times=times),
-            ),
-            summaries=(),
-            final=final,
-            final_run=run if final else None,
-            stored_at=0.0,
-        )
-        await self.insert(CHUNKS.name, CHUNK.encode(chunk))
-
-    async def close(self, index: int, phase: TrialPhase, *, written: bool = True) -> None:
-        """Take a trial out of `open`. written: its document follows at once."""
-        finished = self.experiment.finished + 1
-        still = {key: it for key, it in self.experiment.open.items() if key != str(index)}
-        await self.change(finished=finished, open=still)
-        if written:
-            await self.write_trial(index, phase, finished)
-
-    async def write_trial(self, index: int, phase: TrialPhase, finished: int) -> None:
-        trial = Trial(
-            id=trial_id(UID, index),
-            uid=UID,
-            version=1,
-            namespace="team",
-            experiment="tune",
-            index=index,
-            name=trial_name("tune", UID, index),
-            phase=phase,
-            assignments=(),
-            conditions=(),
-            created_at=0.0,
-            finished=finished,
-        )
-        await self.insert(TRIALS.name, TRIAL.encode(trial))
-
-    async def complete(self, index: int, *losses: float) -> None:
-        await self.report(index, *losses, final=True)
-        await self.close(index, TrialPhase.SUCCEEDED)
-
-    async def start(self, replica: str = "a") -> Reactor:
-        behaviour = await service.build(self.parts(replica))
-        assert behaviour.reactor is not None
-        return behaviour.reactor
-
-    @property
-    def evidence(self) -> dict[str, dict[str, Any]]:
-        return {it["_id"]: it for it in self.store.documents(EVIDENCE.name)}
-
-    @property
-    def verdicts(self) -> dict[int, StoppingVerdict]:
-        """By trial index, as the launcher reads them."""
-        read = [VERDICT.decode(document) for document in self.evidence.values()]
-        return {int(it.id.split(".")[1]): it.verdict for it in read if it.verdict is not None}
-
-
-async def react(reactor: Reactor) -> Mapping[str, Exception]:
-    return await reactor.react([UID])
-
-
-async def with_two_completed() -> World:
-    """Running averages: 1, 2, 3 and 3, 3, 3: the median is 2, 2.5, 3, 3, ..."""
-    world = World()
-    await world.prepare(world.experiment)
-    await world.complete(0, 1.0, 3.0, 5.0)
-    await world.complete(1, 3.0, 3.0, 3.0)
-    await world.open(2, 3)
-    return world
+from trialbus.kernel.trial import TrialPhase
+from trialbus.testkit.still_world import UID, deleted
+from trialbus.testkit.stopping_world import StoppingWorld, react, with_two_completed
 
 
 async def test_a_bad_trial_gets_a_stored_verdict_with_its_reason_and_evidence() -> None:
@@ -202,7 +93,7 @@ async def test_a_verdict_never_changes_whatever_comes_after_it() -> None:
     assert world.verdicts == verdicts
 
 
-async def play(world: World, *, restarts: bool) -> dict[int, StoppingVerdict]:
+async def play(world: StoppingWorld, *, restarts: bool) -> dict[int, StoppingVerdict]:
     """Trials that report and end in turns; between any two the service may be a new one."""
     reactor = await world.start()
     await world.prepare(world.experiment)
@@ -230,7 +121,7 @@ async def play(world: World, *, restarts: bool) -> dict[int, StoppingVerdict]:
 
 
 async def test_a_restarted_service_gives_the_same_verdicts() -> None:
-    steady, restarted = World(), World()
+    steady, restarted = StoppingWorld(), StoppingWorld()
     verdicts = await play(steady, restarts=False)
     # Averages 1, 2, 3 and 4, 4, 4: the medians are 2.5, 3, 3.5. Trial 3 is worse at step 2. Trial
     # 2 was judged there when one trial had completed, too few; at step 3 it is not worse.
@@ -239,7 +130,7 @@ async def test_a_restarted_service_gives_the_same_verdicts() -> None:
     assert _without_versions(restarted) == _without_versions(steady)
 
 
-def _without_versions(world: World) -> dict[str, dict[str, Any]]:
+def _without_versions(world: StoppingWorld) -> dict[str, dict[str, Any]]:
     return {
         key: {name: value for name, value in document.items() if name != "version"}
         for key, document in world.evidence.items()

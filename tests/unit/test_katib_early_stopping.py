@@ -247,12 +247,20 @@ def test_wrong_settings_are_refused_in_katibs_words(
     assert str(refused.value) == why
 
 
-def test_right_settings_pass() -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("medianstop", [("min_trials_required", "5"), ("start_step", "1")]),
+        ("percentile", [("percentile", "12.5"), ("interval_steps", "5")]),
+        ("threshold", [("lower", "-1"), ("upper", "2"), ("start_step", "2")]),
+        ("patience", [("patience", "5"), ("min_delta", "0.01")]),
+    ],
+)
+def test_right_settings_pass(name: str, settings: list[tuple[str, str]]) -> None:
     rules = FixedRules(World().parts().store, Registry())
-    rules.check("medianstop", [("min_trials_required", "5"), ("start_step", "1")])
-    rules.check("percentile", [("percentile", "12.5"), ("interval_steps", "5")])
-    rules.check("threshold", [("lower", "-1"), ("upper", "2"), ("start_step", "2")])
-    rules.check("patience", [("patience", "5"), ("min_delta", "0.01")])
+    rules.check(name, settings)
+    with pytest.raises(Refused, match="unknown setting speed"):
+        rules.check(name, [*settings, ("speed", "1")])
 
 
 # Times --------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ PERCENTILE = StoppingRuleDescription(
             required=True,
             check=lambda value: 0 < value < 100,
             message="percentile must be set between zero and 100 (>0, <100)",
-            meaning="25 lets trials go on that would be among the best quarter; 50: the better half",
+            meaning="25: the best quarter may go on; 50: the better half",
         ),
         MIN_TRIALS_REQUIRED,
         _start_step(4),
