@@ -20,6 +20,7 @@ from trialbus_suggestion.core.parzen import (
     neighbour_distances,
     normal_cdf,
 )
+from trialbus_suggestion.core.tpe import Table
 
 NUMBER = Column()
 THREE = Column(choices=3)
@@ -150,3 +151,16 @@ def test_a_cut_normal_stays_inside_and_has_scipy_s_quantiles() -> None:
             assert 0 <= found <= 1
             assert found == pytest.approx(cut(center, width).ppf(u), abs=1e-6)
         assert 0 <= cut_normal(center, width, 1.0 - 2**-53) <= 1
+
+
+def test_the_table_keeps_its_rows_sorted_however_they_come() -> None:
+    rng = np.random.default_rng(1)
+    rows = np.round(rng.random((300, 2)), 1)
+    table, members = Table(2), rng.random(300) < 0.5
+    for at, row in enumerate(rows):
+        table.append(row.tolist())
+        if at % 7 == 0:
+            table.sample(np.ones(at + 1, dtype=bool))
+    sample = table.sample(members)
+    assert sample.points.tolist() == rows[members].tolist()
+    assert (sample.order == np.argsort(rows[members].T, axis=1, kind="stable")).all()
