@@ -13,7 +13,7 @@ from scipy.stats import qmc
 from trialbus.contracts.katib.spec import parse_experiment
 from trialbus.contracts.yaml_input import load_document
 from trialbus.kernel.catalogue import Submission
-from trialbus.kernel.errors import Refused
+from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.objective import ObjectiveType
 from trialbus.kernel.proposals import PointTexts, ProposalRequest, Study
 from trialbus.kernel.space import Parameter
@@ -143,6 +143,18 @@ def test_a_grid_is_not_asked_about_what_is_wrong_by_itself() -> None:
     text = KATIB_GRID.read_text().replace('        step: "0.1"\n', "")
     fields = [field for field, _ in refused(text.replace('max: "0.9"', 'max: "x"'))]
     assert fields == ["spec.parameters[1].feasibleSpace.max"]
+
+
+def test_a_check_that_fails_is_a_problem_of_its_algorithm() -> None:
+    def failing(_: Submission) -> list[Problem]:
+        raise KeyError("r_l")
+
+    installed = load_catalogue()
+    broken = replace(installed.algorithms["grid"], check=failing)
+    catalogue = replace(installed, algorithms={"grid": broken})
+    with pytest.raises(Refused) as refusal:
+        parse_experiment(load_document(KATIB_GRID.read_bytes()), catalogue=catalogue)
+    assert str(refusal.value) == "spec.algorithm: the algorithm grid failed: KeyError: 'r_l'"
 
 
 def test_a_double_of_one_value_needs_no_step() -> None:

@@ -62,14 +62,17 @@ def search_problems(
         return
     if space_rules.problems_of(parameters) or check_settings(algorithm, settings):
         return
-    yield from algorithm.check(
-        Submission(
-            parameters=parameters,
-            settings=read_settings(algorithm, settings),
-            parallel_trial_count=spec.parallel_trial_count or DEFAULT_PARALLEL_TRIAL_COUNT,
-            max_trial_count=spec.max_trial_count,
-        )
+    submission = Submission(
+        parameters=parameters,
+        settings=read_settings(algorithm, settings),
+        parallel_trial_count=spec.parallel_trial_count or DEFAULT_PARALLEL_TRIAL_COUNT,
+        max_trial_count=spec.max_trial_count,
     )
+    try:
+        yield from list(algorithm.check(submission))
+    except Exception as error:  # noqa: BLE001 - somebody else's algorithm: its fault is its answer
+        message = f"the algorithm {algorithm.name} failed: {type(error).__name__}: {error}"
+        yield Problem(field="spec.algorithm", message=message)
 
 
 _OF_SPACE = tuple(f".feasibleSpace.{name}" for name in ("min", "max", "step", "list"))
