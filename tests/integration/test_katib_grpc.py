@@ -244,6 +244,40 @@ async def test_rules_come_from_what_is_stored_of_succeeded_trials(
         await call(katib.channel, "EarlyStopping", "GetEarlyStoppingRules", request, timeout_s=30)
 
 
+@pytest.mark.parametrize(
+    ("objective", "rule", "settings", "expected"),
+    [
+        (api_pb2.MINIMIZE, "threshold", {"upper": "5"}, [("5", api_pb2.GREATER, 0)]),
+        (api_pb2.MAXIMIZE, "threshold", {"lower": "1", "upper": "5"}, [("1", api_pb2.LESS, 0)]),
+        (api_pb2.MAXIMIZE, "percentile", {"percentile": "25"}, []),
+        (api_pb2.MINIMIZE, "patience", {"patience": "3"}, []),
+    ],
+)
+async def test_other_rules_are_told_as_far_as_katib_has_words(
+    katib: Katib,
+    objective: api_pb2.ObjectiveType,
+    rule: str,
+    settings: dict[str, str],
+    expected: list[tuple[str, int, int]],
+) -> None:
+    request = api_pb2.GetEarlyStoppingRulesRequest()
+    spec = request.experiment.spec
+    spec.objective.type = objective
+    spec.objective.objective_metric_name = "loss"
+    spec.early_stopping.algorithm_name = rule
+    for name, value in settings.items():
+        spec.early_stopping.algorithm_settings.add(name=name, value=value)
+    checked = api_pb2.ValidateEarlyStoppingSettingsRequest(early_stopping=spec.early_stopping)
+    await call(
+        katib.channel, "EarlyStopping", "ValidateEarlyStoppingSettings", checked, timeout_s=30
+    )
+    reply = await call(
+        katib.channel, "EarlyStopping", "GetEarlyStoppingRules", request, timeout_s=30
+    )
+    told = [(it.value, it.comparison, it.start_step) for it in reply.early_stopping_rules]
+    assert told == expected
+
+
 async def test_pushes_over_the_bus_take_effect_once(
     stack: RealStack, katib: Katib, tmp_path: Path
 ) -> None:

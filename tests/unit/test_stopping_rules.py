@@ -1,10 +1,13 @@
 """The stopping rules beside medianstop, against verdicts worked out by hand."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trialbus.contracts.katib.spec import parse_experiment
+from trialbus.contracts.yaml_input import load_document
 from trialbus.kernel.catalogue import check_settings
 from trialbus.kernel.objective import ObjectiveType
 from trialbus.runtime.catalogue import load_catalogue
@@ -287,6 +290,14 @@ def test_wrong_settings_are_answered_in_katibs_manner(
     rule: str, given: list[tuple[str, str]], message: str
 ) -> None:
     assert [each.message for each in check_settings(REGISTRY.describe(rule), given)] == [message]
+
+
+def test_the_example_is_accepted() -> None:
+    path = Path(__file__).parents[2] / "examples/percentile.yaml"
+    document = load_document(path.read_bytes())
+    parsed = parse_experiment(document, catalogue=load_catalogue(), base_dir=path.parent)
+    assert parsed.spec.early_stopping is not None
+    assert parsed.spec.early_stopping.name == "percentile"
 
 
 def test_every_built_in_rule_is_installed_and_says_where_its_code_is() -> None:
