@@ -126,6 +126,15 @@ def test_no_percentile_is_taken_of_too_few_trials_and_short_ones_count_with_thei
     assert stopped_at(percentile([2.0, 1.0], percentile=50, start_step=4), 9, 9, 9, 1.5) == 4
 
 
+def test_a_completed_trial_is_counted_once() -> None:
+    rule = percentile(A, B, percentile=50)
+    assert isinstance(rule, ComparingRule)
+    for _ in range(3):
+        rule.add("done-1", [0.0], finished=1)
+    assert (rule.completed, rule.watermark) == (2, 2)
+    assert stopped_at(rule, 4.5) is None
+
+
 def test_a_trial_with_only_nan_is_worse_than_any_number_but_not_than_nan() -> None:
     for objective in ObjectiveType:
         assert stopped_at(percentile(A, B, objective=objective), NAN) == 1
