@@ -16,13 +16,14 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
 KATIB = REPOSITORY / "examples/katib"
 MAP = f"--map-path=/opt/pytorch-mnist={KATIB}/images/pytorch-mnist"
-# Those whose trials are Jobs, of the algorithms random and bayesianoptimization.
+# Those whose trials are Jobs, of the algorithms random, tpe and bayesianoptimization.
 FILES = (
     "bayesian-optimization",
     "file-metrics-collector-with-json-format",
     "from-volume-resume",
     "hyperopt-distribution",
     "median-stop",
+    "metrics-collection-strategy",
     "random",
     "trial-metadata-substitution",
 )

@@ -154,16 +154,17 @@ def test_new_points_lie_where_the_good_ones_are(name: str, objective: ObjectiveT
 
 @BOTH
 def test_killed_and_unobserved_trials_say_nothing(name: str) -> None:
-    points = points_on_line(40)
-    known = [trial(i + 1, points[2 * i], float(i), index=2 * i) for i in range(20)]
-    killed = [
-        trial(21 + i, points[2 * i + 1], None, index=2 * i + 1, phase=phase)
-        for i, phase in enumerate([TrialPhase.KILLED, TrialPhase.METRICS_UNAVAILABLE] * 10)
-    ]
-    with_killed = told(study_of(name, *LINE), points, known + killed)
-    without = told(study_of(name, *LINE), points[::2],
-                   [trial(i + 1, points[2 * i], float(i)) for i in range(20)])  # fmt: skip
-    assert ask(with_killed, 40, 1, 40, seed=1) == ask(without, 20, 1, 20, seed=1)
+    points = points_on_line(20)
+    known = [trial(i + 1, point, float(i)) for i, point in enumerate(points)]
+    # Where the best ones are.
+    lost: list[PointTexts] = [(repr(i / 400),) for i in range(40)]
+    phases = [TrialPhase.KILLED, TrialPhase.METRICS_UNAVAILABLE] * 20
+    silent = [trial(21 + i, lost[i], None, phase=phase) for i, phase in enumerate(phases)]
+    study = study_of(name, *LINE)
+    for seed in range(10):
+        with_lost = told(study, points + lost, known + silent)
+        without = told(study, points, known)
+        assert ask(with_lost, 60, 1, 60, seed) == ask(without, 20, 1, 20, seed)
 
 
 @BOTH
