@@ -115,7 +115,8 @@ class Living(RuleBasedStateMachine):
         try:
             self.command(edit(self.state, asked, self.now).state)
         except Refused:
-            assert self.state.ended or self.state.phase in (Phase.DELETING, Phase.DELETED)
+            last = (Phase.ENDING, Phase.DELETING, Phase.DELETED)
+            assert self.state.ended or self.state.phase in last
 
     @rule(sure=st.integers(0, 9))
     def ask_to_delete(self, sure: int) -> None:

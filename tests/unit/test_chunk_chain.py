@@ -7,8 +7,8 @@ import pytest
 from trialbus.kernel.chunks import Chunk, MetricSummary, Series
 from trialbus.kernel.experiment import ExperimentPhase
 from trialbus.kernel.ids import RunKey
-from trialbus.kernel.measurements import Summary, observe
 from trialbus.kernel.line_streams import Point
+from trialbus.kernel.measurements import Summary, observe
 from trialbus_metrics_collector.core.chain import (
     Accepted,
     AlreadyStored,

@@ -12,6 +12,7 @@ from trialbus.kernel.experiment import ExperimentPhase as Phase
 from trialbus.kernel.limits import BUS_DEADLINE_S, LAUNCH_DEADLINE_S, MAX_OUTBOX_EVENTS
 from trialbus.kernel.run import Run
 from trialbus.kernel.spec import AtGoal
+from trialbus.kernel.suggestion import LookAhead
 from trialbus.testkit.experiment_states import (
     NOW,
     answer,
@@ -302,6 +303,20 @@ def test_events_that_wait_too_long_open_nothing_and_say_so_until_they_are_out(
     well = step(replace(full, outbox=(), outbox_at=None), running(0))
     assert conditions_of(well) == [("Running", True, "ExperimentRunning")]
     assert sorted(well.open) == ["0", "1", "2"]
+
+
+def test_a_second_look_while_the_bus_is_away_commits_nothing() -> None:
+    """A new request would take the place of the event that shows since when it is away."""
+    asked = Event(
+        id="e", type="suggestion.requested", uid="u", namespace="ns", experiment="exp",
+        at=NOW - BUS_DEADLINE_S - 1,
+    )  # fmt: skip
+    drawn = request(1, first=0, count=3, got=3)
+    state = with_open(0, drawn=3, requests=(drawn,), outbox=(asked,), outbox_at=asked.at)
+    state = replace(state, look_ahead=LookAhead.FREE, next_request=2)
+    once = decide(state, seen(running(0)), NOW).state
+    assert once.outbox == (asked,)
+    assert decide(once, seen(running(0)), NOW).state is once
 
 
 def test_two_stalls_at_once_are_one_reason_and_no_commit_after_the_first() -> None:

@@ -12,23 +12,16 @@ import yaml
 
 from trialbus.contracts.katib.spec import ParsedExperiment, parse_experiment
 from trialbus.contracts.yaml_input import load_document
-from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.objective import ObjectiveType, Strategy
 from trialbus.kernel.space_rules import Parameter
 from trialbus.kernel.spec import AtGoal, CollectorKind, ResumePolicy
 from trialbus.runtime import catalogue as runtime_catalogue
 from trialbus.testkit.katib_cases import CATALOGUE, Object, put
-from trialbus_early_stopping.core.catalogue import MEDIAN_STOP
-from trialbus_suggestion.core.catalogue import BAYESIAN_OPTIMIZATION, RANDOM
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # Katib's own have a test of their own.
 OUR_EXAMPLES = [path for path in sorted(EXAMPLES.rglob("*.yaml")) if path.parent.name != "katib"]
-BUILT_IN = Catalogue(
-    algorithms={"random": RANDOM, "bayesianoptimization": BAYESIAN_OPTIMIZATION},
-    stopping_rules={"medianstop": MEDIAN_STOP},
-)
 DATA = Path(__file__).parents[1] / "data" / "katib"
 VALID = (DATA / "valid.yaml").read_text()
 
@@ -229,7 +222,9 @@ def test_the_result_parses_to_itself() -> None:
 @pytest.mark.parametrize("path", OUR_EXAMPLES, ids=lambda path: path.stem)
 def test_the_examples_are_valid(path: Path) -> None:
     document = load_document(path.read_bytes())
-    parsed = parse_experiment(document, catalogue=BUILT_IN, base_dir=path.parent)
+    parsed = parse_experiment(
+        document, catalogue=runtime_catalogue.load_catalogue(), base_dir=path.parent
+    )
     assert parsed.name == document["metadata"]["name"]
 
 

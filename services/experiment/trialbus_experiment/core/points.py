@@ -94,6 +94,9 @@ def ask_for_points(draft: Draft) -> None:
     state = draft.state
     if state.phase not in SCHEDULING_PHASES or state.exhausted:
         return
+    if bus_is_stalled(draft.before, draft.now):
+        # A new request would take the place of the event that shows how long the bus is away.
+        return
     if any(request.got is None for request in state.requests):
         return
     count = min(_wanted(draft), _end_of_budget(draft) - state.drawn, FREE_AHEAD_MAX_POINTS)

@@ -192,11 +192,28 @@ class MongoStore:
 
 
 def _answered(call: Awaitable[_T]) -> Coroutine[Any, Any, _T]:
+    """The driver may swallow a cancellation that comes together with the answer (wait_for of
+    Python 3.11 does) or tell it as a lost connection: who was cancelled leaves all the same."""
+
     async def answer() -> _T:
-        with _transient():
-            return await call
+        before = _cancellations()
+        try:
+            with _transient():
+                result = await call
+        except (Transient, PyMongoError):
+            if _cancellations() > before:
+                raise asyncio.CancelledError from None
+            raise
+        if _cancellations() > before:
+            raise asyncio.CancelledError
+        return result
 
     return answer()
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 @contextmanager
