@@ -275,7 +275,9 @@ def test_law_5_is_broken_where_runs_are_started_without_a_claim(
     start = Launching._start
 
     async def all_are_mine(
-        self: Launching, _: Sequence[tuple[Experiment, Run]], plans: Mapping[str, RunPlan]
+        self: Launching,
+        _: Sequence[tuple[Experiment, Run]],
+        plans: Mapping[str, Sequence[RunPlan]],
     ) -> None:
         documents = await self._parts.store.get_many(
             "experiments", [it.split(".")[0] for it in plans]
