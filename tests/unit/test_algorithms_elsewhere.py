@@ -19,7 +19,7 @@ from trialbus.kernel.ids import trial_name
 from trialbus.kernel.objective import Objective, ObjectiveType
 from trialbus.kernel.space import Parameter
 from trialbus.kernel.spec import AlgorithmSpec
-from trialbus.kernel.suggestion import Answer, PointsRequest
+from trialbus.kernel.suggestion import Answer, Mark, PointsRequest
 from trialbus.kernel.trial import Assignment, MetricValues, Trial, TrialPhase
 from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.settings import Settings
@@ -196,7 +196,7 @@ async def test_its_settings_and_names_are_stored_and_told_to_it_again() -> None:
     async with scripted({"GetSuggestions": algorithm}) as address:
         first = await answered(address, tuned(count=1))
         assert (first.names, first.settings) == (("tune-of-its-own",), (("rung", "1"),))
-        assert first.labels == ((("generation", "1"),),)
+        assert first.marks == (Mark(labels=(("generation", "1"),)),)
         state = tuned(number=2, first=1, count=1)
         marked = trial(0, finished=None, labels=(("generation", "1"),))
         await answered(address, state, marked, before=(first,))

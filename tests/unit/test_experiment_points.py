@@ -7,7 +7,7 @@ import pytest
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.experiment import ExperimentPhase as Phase
 from trialbus.kernel.limits import SUGGESTION_DEADLINE_S
-from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
+from trialbus.kernel.suggestion import Answer, LookAhead, Mark, PointsRequest
 from trialbus.testkit.experiment_states import (
     NOW,
     answer,
@@ -220,11 +220,51 @@ def test_an_answer_without_points_takes_the_stall_back() -> None:
 
 
 def test_a_trial_is_marked_as_the_algorithm_marked_its_point() -> None:
-    labels = tuple((("rung", str(index)),) for index in range(len(answer().points)))
-    marked = replace(answer(), labels=labels)
+    marks = tuple(
+        Mark(parent=index, labels=(("rung", str(index)),)) for index in range(len(answer().points))
+    )
+    marked = replace(answer(), marks=marks)
     state = with_open(1)
     trials = [
         opened_trial(state, 1, state.open["1"], each)
-        for each in (marked, replace(marked, labels=()))
+        for each in (marked, replace(marked, marks=()))
     ]
     assert [trial.labels for trial in trials] == [(("rung", str(1 - marked.first)),), ()]
+    assert [trial.parent for trial in trials] == [1 - marked.first, None]
+
+
+def test_an_algorithm_that_waits_is_asked_again_when_a_trial_has_ended() -> None:
+    """A rung is full: there are places, but no point until the next result."""
+    sent = request(2, first=2, count=1, asked_at=NOW, watermark=4)
+    state = with_open(0, 1, spec_=WIDE, drawn=2, requests=(sent,), next_request=3, finished=4)
+    waiting = step(state, answer(2, first=2, count=0, look_ahead=LookAhead.NONE))
+    assert (waiting.waits_at, waiting.requests, waiting.exhausted) == (4, (), False)
+    assert decide(waiting, Observed(), NOW + 60).state.requests == ()
+    again = step(replace(waiting, finished=5))
+    assert [(it.number, it.first, it.watermark) for it in again.requests] == [(3, 2, 5)]
+    enough = step(again, answer(3, first=2, count=1, look_ahead=LookAhead.NONE))
+    assert enough.waits_at is None
+    assert "2" in enough.open
+
+
+def test_a_result_that_came_while_the_algorithm_decided_to_wait_is_told_at_once() -> None:
+    sent = request(2, first=2, count=1, asked_at=NOW, watermark=4)
+    state = with_open(0, 1, spec_=WIDE, drawn=2, requests=(sent,), next_request=3, finished=5)
+    assert asked(step(state, answer(2, first=2, count=0, look_ahead=LookAhead.NONE))) == [(3, 2, 1)]
+
+
+def test_part_of_the_points_opens_before_the_algorithm_waits() -> None:
+    sent = request(1, first=0, count=3, asked_at=NOW)
+    state = experiment(WIDE, phase=Phase.CREATED, requests=(sent,), next_request=2)
+    after = step(state, answer(1, first=0, count=2, look_ahead=LookAhead.NONE))
+    assert sorted(after.open) == ["0", "1"]
+    assert (after.waits_at, asked(after)) == (0, [])
+
+
+def test_an_algorithm_that_waits_while_nothing_runs_fails_the_experiment() -> None:
+    sent = request(1, first=0, count=3, asked_at=NOW)
+    state = experiment(WIDE, phase=Phase.CREATED, requests=(sent,), next_request=2)
+    after = step(state, answer(1, first=0, count=0))
+    assert after.verdict is not None
+    assert after.verdict.phase is Phase.FAILED
+    assert "waits for results, but no trial runs" in after.verdict.message

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from trialbus.kernel.errors import Problem
 from trialbus.kernel.space_rules import Parameter
+from trialbus.kernel.spec import NasConfig
 
 SettingKind = Literal["int", "float", "bool", "str"]
 SettingValue = int | float | bool | str
@@ -65,12 +66,15 @@ class StoppingRuleDescription:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """What an algorithm would search: valid parameters, its settings as read, the trial counts
-    (max_trial_count None: no limit)."""
+    (max_trial_count None: no limit). nas: of an architecture search; names: of the values that
+    its template asks for."""
 
     parameters: tuple[Parameter, ...]
     settings: Mapping[str, SettingValue]
     parallel_trial_count: int
     max_trial_count: int | None
+    nas: NasConfig | None = None
+    names: tuple[str, ...] = ()
 
 
 def _fits(_submission: Submission) -> Iterable[Problem]:
@@ -87,6 +91,8 @@ class AlgorithmDescription:
     `searches`: `parameters` of `spec.parameters`, `architectures` of `spec.nasConfig`, or either.
     `any_settings`: settings beside those named here are taken as they are, because who computes
     checks them: an algorithm on another server.
+    `resource_setting`: the setting that names the parameter whose values the algorithm sets itself,
+    even beyond its feasible space: the epochs of a rung, for instance.
     `check`: every problem that only settings, space and counts together show; asked when each is
     right on its own. Fields are those of the experiment: `spec.parameters[0].feasibleSpace.step`.
     """
@@ -101,6 +107,7 @@ class AlgorithmDescription:
     heavy: bool = False
     searches: frozenset[SearchKind] = frozenset({"parameters"})
     any_settings: bool = False
+    resource_setting: str = ""
     meaning: str = ""
 
 

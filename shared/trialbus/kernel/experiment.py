@@ -124,7 +124,8 @@ class Experiment:
     revision: of spec and metadata, which is all that users write. next_index: trials opened so
     far. finished: trials closed so far, which is also the newest finish number. commands: ids of
     the last ones taken, so that a late repeat does not undo what came after it. keep_history:
-    whether its deletion archives it.
+    whether its deletion archives it. waits_at: the watermark of an answer with too few points: the
+    algorithm is asked again when more trials have ended.
     """
 
     id: str
@@ -154,6 +155,7 @@ class Experiment:
     next_request: int = 1
     drawn: int = 0
     exhausted: bool = False
+    waits_at: int | None = None
     look_ahead: LookAhead | None = None
     commands: tuple[str, ...] = ()
     keep_history: bool = False

@@ -8,24 +8,28 @@ from dataclasses import dataclass
 
 from trialbus.kernel.objective import ObjectiveType
 from trialbus.kernel.space import Parameter
-from trialbus.kernel.spec import AlgorithmSpec
+from trialbus.kernel.spec import AlgorithmSpec, NasConfig
+from trialbus.kernel.suggestion import Mark
 from trialbus.kernel.trial import TrialPhase
 
 PointTexts = tuple[str, ...]
-Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """What never changes in an experiment, as far as an algorithm is concerned.
 
-    seed: of all draws; the same for experiments with the same `random_state`.
+    seed: of all draws; the same for experiments with the same `random_state`. nas: what an
+    architecture search searches; then there are no parameters, and `names` says what the values of
+    a point are (of the parameters' values it is always their names).
     """
 
     parameters: tuple[Parameter, ...]
     objective: ObjectiveType
     algorithm: AlgorithmSpec
     seed: int = 0
+    nas: NasConfig | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +46,12 @@ class FinishedTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """A stretch of the past: `points` from index `first` on, `finished` by number."""
+    """A stretch of the past: `points` from index `first` on, with their `marks` (empty: none of
+    them has any), `finished` by number."""
 
     first: int = 0
     points: tuple[PointTexts, ...] = ()
+    marks: tuple[Mark, ...] = ()
     finished: tuple[FinishedTrial, ...] = ()
 
 
@@ -66,13 +72,14 @@ class ProposalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """exhausted: the space is spent, so there are fewer points than asked for. names, settings: of
-    an algorithm on another server, what it calls its points and the settings that it wants to see
-    in the next request (None: those of the experiment). labels: what the trials are to be marked
-    with. names and labels are in the order of the points, or empty."""
+    """Fewer points than asked for: the space is spent (`exhausted`), or the algorithm waits until
+    more of the running trials have ended; it is asked again then. marks: what it knows the points
+    by. names, settings: of an algorithm on another server, what it calls its points and the
+    settings that it wants to see in the next request (None: those of the experiment). marks and
+    names are in the order of the points, or empty."""
 
     points: tuple[PointTexts, ...]
     exhausted: bool = False
     names: tuple[str, ...] = ()
-    labels: tuple[Labels, ...] = ()
+    marks: tuple[Mark, ...] = ()
     settings: tuple[tuple[str, str], ...] | None = None

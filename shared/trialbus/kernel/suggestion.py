@@ -32,13 +32,35 @@ class PointsRequest:
     got: int | None = None
 
 
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What an algorithm knows one of its points by, beside the values: stored with the point, and
+    given back to it with the point.
+
+    parent: index of the trial whose checkpoint this trial goes on from; None: it begins anew.
+    labels: the trial's, for instance its rung or generation; people see them too.
+    """
+
+    parent: int | None = None
+    labels: Labels = ()
+
+    def label(self, name: str) -> str | None:
+        return dict(self.labels).get(name)
+
+
+UNMARKED = Mark()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What was drawn for one request; written once, never changed.
 
-    points: values as text, in the order of the experiment's parameters. Fewer than asked only
-    when the space is spent. refused: why no points can ever be drawn. names, labels, settings:
-    see `Proposal`.
+    points: values as text, in the order of the experiment's parameters. Fewer than asked when the
+    space is spent (exhausted), else because the algorithm waits for results. refused: why no
+    points can ever be drawn. names, marks, settings: see `Proposal`.
     """
 
     id: str
@@ -55,5 +77,9 @@ class Answer:
     answered_at: float
     took_s: float
     names: tuple[str, ...] = ()
-    labels: tuple[tuple[tuple[str, str], ...], ...] = ()
+    marks: tuple[Mark, ...] = ()
     settings: tuple[tuple[str, str], ...] | None = None
+
+    def mark(self, index: int) -> Mark:
+        """Of the point for trial `index`."""
+        return self.marks[index - self.first] if self.marks else UNMARKED

@@ -38,7 +38,8 @@ class MetricValues:
 class Trial:
     """index: 0-based order of opening. finished: 1-based order of closing, None while open;
     algorithms learn in this order. value: the objective by its strategy, None if not observed.
-    labels: what its algorithm marked it with."""
+    labels: what its algorithm marked it with. parent: index of the trial whose checkpoint it goes
+    on from; None: it begins anew."""
 
     id: str
     uid: str
@@ -63,6 +64,7 @@ class Trial:
     signal: int | None = None
     log_tail: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    parent: int | None = None
     outbox: tuple[Event, ...] = ()
     outbox_at: float | None = None
 

@@ -8,6 +8,7 @@ from trialbus.kernel.run import StopReason
 from trialbus.kernel.spec import AtGoal
 from trialbus_experiment.core.closing import close_paused
 from trialbus_experiment.core.draft import Draft
+from trialbus_experiment.core.points import waits_for_results
 from trialbus_experiment.core.states import Happening
 
 _JUDGED = frozenset({ExperimentPhase.CREATED, ExperimentPhase.RUNNING, ExperimentPhase.SUSPENDED})
@@ -42,6 +43,12 @@ def judge_budget(draft: Draft) -> None:
             ExperimentPhase.SUCCEEDED,
             "ExperimentSuggestionEndReached",
             "Experiment has succeeded because suggestion service has reached the end",
+        )
+    elif not draft.open and state.points_ahead == 0 and waits_for_results(state):
+        draft.end_with(
+            ExperimentPhase.FAILED,
+            "ExperimentFailed",
+            "Suggestion has failed: the algorithm waits for results, but no trial runs",
         )
 
 
@@ -136,6 +143,7 @@ def _end(draft: Draft) -> None:
         requests=(),
         drawn=draft.state.next_index,
         exhausted=False,
+        waits_at=None,
         completed_at=draft.now,
     )
     draft.emit(

@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from trialbus.kernel.experiment import SCHEDULING_PHASES, ExperimentPhase, OpenState, OpenTrial
+from trialbus.kernel.experiment import (
+    SCHEDULING_PHASES,
+    Experiment,
+    ExperimentPhase,
+    OpenState,
+    OpenTrial,
+)
 from trialbus.kernel.limits import (
     FREE_AHEAD_FACTOR,
     FREE_AHEAD_MAX_POINTS,
@@ -25,17 +31,24 @@ def take_answers(draft: Draft, answers: Mapping[int, Answer]) -> None:
         if request.got is not None or answer is None:
             requests.append(request)
             continue
-        requests.append(replace(request, got=len(answer.points)))
+        if answer.points:
+            requests.append(replace(request, got=len(answer.points)))
         draft.set(
             drawn=draft.state.drawn + len(answer.points),
             look_ahead=answer.look_ahead,
             exhausted=draft.state.exhausted or answer.exhausted,
+            waits_at=_waits_at(request, answer),
         )
         draft.note(f"{len(answer.points)} points drawn")
         if answer.refused is not None and draft.state.phase is not ExperimentPhase.DELETING:
             _fail_for_refusal(draft, answer.refused)
     if tuple(requests) != draft.state.requests:
         draft.set(requests=tuple(requests))
+
+
+def _waits_at(request: PointsRequest, answer: Answer) -> int | None:
+    enough = answer.exhausted or len(answer.points) >= request.count
+    return None if enough else request.watermark
 
 
 def _fail_for_refusal(draft: Draft, why: str) -> None:
@@ -97,7 +110,7 @@ def ask_for_points(draft: Draft) -> None:
     if bus_is_stalled(draft.before, draft.now):
         # A new request would take the place of the event that shows how long the bus is away.
         return
-    if any(request.got is None for request in state.requests):
+    if any(request.got is None for request in state.requests) or waits_for_results(state):
         return
     count = min(_wanted(draft), _end_of_budget(draft) - state.drawn, FREE_AHEAD_MAX_POINTS)
     if count <= 0:
@@ -112,6 +125,11 @@ def ask_for_points(draft: Draft) -> None:
     draft.set(requests=(*state.requests, request), next_request=state.next_request + 1)
     draft.emit("suggestion.requested", number=request.number, count=count)
     draft.note(f"asked for {count}")
+
+
+def waits_for_results(state: Experiment) -> bool:
+    """Whether the algorithm has seen all that there is, and has no more points until more ends."""
+    return state.waits_at is not None and state.finished <= state.waits_at
 
 
 def _wanted(draft: Draft) -> int:

@@ -57,7 +57,8 @@ def opened_trial(
             (), "Created", reason="TrialCreated", message="Trial is created", now=at
         ),
         created_at=at,
-        labels=answer.labels[index - answer.first] if answer.labels else (),
+        labels=answer.mark(index).labels,
+        parent=answer.mark(index).parent,
     )
     data = {"parameters": {item.name: item.value for item in assignments}}
     return _with_event(trial, "trial.created", at, message="Trial is created", data=data)

@@ -11,6 +11,7 @@ from trialbus.kernel.errors import NotThere, Problem, Refused, TooLarge
 from trialbus.kernel.ids import trial_name
 from trialbus.kernel.limits import MAX_ANSWER_BYTES, SUGGESTION_DEADLINE_S
 from trialbus.kernel.proposals import PointTexts, Proposal
+from trialbus.kernel.suggestion import Mark
 from trialbus_suggestion.adapters.katib_messages import experiment_message, trial_messages
 from trialbus_suggestion.app.remote import RemoteQuestion
 
@@ -97,13 +98,15 @@ def _proposal(reply: api_pb2.GetSuggestionsReply, question: RemoteQuestion) -> P
         raise _wrong(f"gave an answer of {size} bytes, more than {MAX_ANSWER_BYTES}")
     points = tuple(_point(said, names) for said in reply.parameter_assignments)
     given = tuple(said.trial_name for said in reply.parameter_assignments)
-    labels = tuple(tuple(sorted(said.labels.items())) for said in reply.parameter_assignments)
+    marks = tuple(
+        Mark(labels=tuple(sorted(said.labels.items()))) for said in reply.parameter_assignments
+    )
     settings = tuple((it.name, it.value) for it in reply.algorithm.algorithm_settings)
     return Proposal(
         points=points,
         exhausted=not points,
         names=given if any(given) else (),
-        labels=labels if any(labels) else (),
+        marks=marks if any(mark.labels for mark in marks) else (),
         settings=settings or question.settings,
     )
 

@@ -13,8 +13,15 @@ from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import SCHEDULING_PHASES, Experiment, ExperimentPhase
 from trialbus.kernel.ids import answer_id
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS
-from trialbus.kernel.proposals import FinishedTrial, History, Proposal, ProposalRequest, Study
-from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
+from trialbus.kernel.proposals import (
+    FinishedTrial,
+    History,
+    PointTexts,
+    Proposal,
+    ProposalRequest,
+    Study,
+)
+from trialbus.kernel.suggestion import UNMARKED, Answer, LookAhead, Mark, PointsRequest
 from trialbus.ports.compute import Compute
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
@@ -121,7 +128,7 @@ class Answering:
             answered_at=self._parts.clock.now(),
             took_s=round(self._parts.clock.monotonic() - started, 6),
             names=proposal.names,
-            labels=proposal.labels,
+            marks=proposal.marks,
             settings=proposal.settings,
         )
 
@@ -136,6 +143,8 @@ class Answering:
             objective=spec.objective.type,
             algorithm=spec.algorithm,
             seed=state.seed,
+            nas=spec.nas,
+            names=spec.assignment_names,
         )
         history = _PastOf(self._parts, state, request)
         return await self._compute.propose(state.id, study, asked, history)
@@ -217,13 +226,19 @@ class _PastOf:
     async def __call__(self, *, first: int, after: int | None) -> History:
         points = await self._points(first)
         finished = await self._finished(after) if after is not None else ()
-        return History(first=first, points=points, finished=finished)
+        marks = tuple(mark for _, mark in points)
+        return History(
+            first=first,
+            points=tuple(texts for texts, _ in points),
+            marks=marks if any(mark != UNMARKED for mark in marks) else (),
+            finished=finished,
+        )
 
-    async def _points(self, first: int) -> tuple[tuple[str, ...], ...]:
+    async def _points(self, first: int) -> list[tuple[PointTexts, Mark]]:
         """Points `first` up to the request's own first, out of the earlier answers."""
         if first >= self._request.first:
-            return ()
-        found: dict[int, tuple[str, ...]] = {}
+            return []
+        found: dict[int, tuple[PointTexts, Mark]] = {}
         for number in range(self._request.number - 1, 0, -1):
             key = answer_id(self._state.id, number)
             documents = await self._parts.store.get_many(ANSWERS.name, [key])
@@ -232,13 +247,13 @@ class _PastOf:
             answer = ANSWER.decode(documents[key])
             # Points ahead that a restart dropped were drawn anew: the later answer counts.
             for index, point in enumerate(answer.points, start=answer.first):
-                found.setdefault(index, point)
+                found.setdefault(index, (point, answer.mark(index)))
             if answer.first <= first:
                 break
         missing = [index for index in range(first, self._request.first) if index not in found]
         if missing:
             raise Transient(f"the answer with point {missing[0]} is not readable yet")
-        return tuple(found[index] for index in range(first, self._request.first))
+        return [found[index] for index in range(first, self._request.first)]
 
     async def _finished(self, after: int) -> tuple[FinishedTrial, ...]:
         """Finish numbers (after, watermark], without a gap."""

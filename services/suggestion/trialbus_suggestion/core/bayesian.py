@@ -12,6 +12,7 @@ from trialbus.kernel.proposals import (
     Study,
 )
 from trialbus.kernel.space import Point, SearchSpace
+from trialbus.kernel.suggestion import Mark
 from trialbus_suggestion.core.catalogue import BAYESIAN_OPTIMIZATION
 from trialbus_suggestion.core.losses import Loss, losses_of
 from trialbus_suggestion.core.seen import SeenPoints, draw, draw_unseen
@@ -45,7 +46,7 @@ class BayesianOptimization:
         self._finished: list[FinishedTrial] = []
         self._surrogate: Surrogate | None = None
 
-    def restore(self, points: Sequence[PointTexts]) -> None:
+    def restore(self, points: Sequence[PointTexts], _marks: Sequence[Mark] = (), /) -> None:
         for texts in points:
             self._remember(self._space.parse(texts))
 

@@ -11,6 +11,7 @@ from trialbus.kernel.proposals import (
     Study,
 )
 from trialbus.kernel.space import Point, SearchSpace
+from trialbus.kernel.suggestion import Mark
 from trialbus_suggestion.core.permutation import Permutation
 from trialbus_suggestion.core.seen import SeenPoints
 
@@ -29,7 +30,7 @@ class GridSearch:
         self._order = Permutation(size, study.seed)
         self._seen = SeenPoints(self._space)
 
-    def restore(self, points: Sequence[PointTexts]) -> None:
+    def restore(self, points: Sequence[PointTexts], _marks: Sequence[Mark] = (), /) -> None:
         for texts in points:
             self._seen.add(self._space.parse(texts))
 

@@ -99,8 +99,9 @@ def _take_in(
 ) -> None:
     """What is known already, and what the request may not see, is passed over."""
     if history.first <= remembered.points:
-        new = history.points[remembered.points - history.first : request.first - history.first]
-        remembered.algorithm.restore(new)
+        known, end = remembered.points - history.first, request.first - history.first
+        new = history.points[known:end]
+        remembered.algorithm.restore(new, history.marks[known:end])
         remembered.points += len(new)
     if not looks_back:
         return

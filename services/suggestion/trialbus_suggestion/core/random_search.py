@@ -12,6 +12,7 @@ from trialbus.kernel.proposals import (
     Study,
 )
 from trialbus.kernel.space import Point, SearchSpace
+from trialbus.kernel.suggestion import Mark
 from trialbus_suggestion.core.catalogue import RANDOM
 from trialbus_suggestion.core.seeds import point_seed
 from trialbus_suggestion.core.seen import SeenPoints, draw, draw_unseen
@@ -32,7 +33,7 @@ class RandomSearch:
         self._seen = SeenPoints(self._space)
         self._avoids = settings["duplicates"] == "avoid"
 
-    def restore(self, points: Sequence[PointTexts]) -> None:
+    def restore(self, points: Sequence[PointTexts], _marks: Sequence[Mark] = (), /) -> None:
         if self._avoids:
             for texts in points:
                 self._seen.add(self._space.parse(texts))

@@ -12,6 +12,7 @@ from trialbus.kernel.proposals import (
     Study,
 )
 from trialbus.kernel.space import Point, SearchSpace
+from trialbus.kernel.suggestion import Mark
 from trialbus_suggestion.core.catalogue import SOBOL
 from trialbus_suggestion.core.seeds import point_seed
 from trialbus_suggestion.core.seen import SeenPoints, draw_unseen
@@ -33,7 +34,7 @@ class SobolSearch:
         self._avoids = settings["duplicates"] == "avoid"
         self._sequence = ScrambledSobol(len(study.parameters), study.seed)
 
-    def restore(self, points: Sequence[PointTexts]) -> None:
+    def restore(self, points: Sequence[PointTexts], _marks: Sequence[Mark] = (), /) -> None:
         if self._avoids:
             for texts in points:
                 self._seen.add(self._space.parse(texts))

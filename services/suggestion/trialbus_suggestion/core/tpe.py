@@ -17,6 +17,7 @@ from trialbus.kernel.proposals import (
     Study,
 )
 from trialbus.kernel.space import Point, SearchSpace
+from trialbus.kernel.suggestion import Mark
 from trialbus_suggestion.core.catalogue import MULTIVARIATE_TPE, TPE
 from trialbus_suggestion.core.losses import loss_of
 from trialbus_suggestion.core.parzen import (
@@ -71,7 +72,7 @@ class ParzenSearch:
         self._ranked: list[tuple[float, int]] = []
         self._uninformative: list[int] = []
 
-    def restore(self, points: Sequence[PointTexts]) -> None:
+    def restore(self, points: Sequence[PointTexts], _marks: Sequence[Mark] = (), /) -> None:
         for texts in points:
             self._remember(self._space.parse(texts))
 

@@ -13,6 +13,7 @@ from trialbus.kernel.catalogue import (
 from trialbus.kernel.errors import Problem
 from trialbus.kernel.limits import DEFAULT_PARALLEL_TRIAL_COUNT
 from trialbus.kernel.space_rules import Parameter
+from trialbus.kernel.spec import NasConfig
 
 _FIELD = "spec.parameters"
 _LISTED = frozenset({"categorical", "discrete"})
@@ -55,6 +56,7 @@ def search_problems(
     spec: ExperimentSpec,
     algorithm: AlgorithmDescription | None,
     settings: Sequence[tuple[str, str]],
+    nas: NasConfig | None,
 ) -> Iterator[Problem]:
     """What the algorithm says to the whole; nothing while a part is wrong by itself."""
     parameters = tuple(kernel_parameter(parameter) for parameter in spec.parameters or ())
@@ -67,12 +69,22 @@ def search_problems(
         settings=read_settings(algorithm, settings),
         parallel_trial_count=spec.parallel_trial_count or DEFAULT_PARALLEL_TRIAL_COUNT,
         max_trial_count=spec.max_trial_count,
+        nas=nas,
+        names=_assignment_names(spec) if nas is not None else tuple(p.name for p in parameters),
     )
     try:
         yield from list(algorithm.check(submission))
     except Exception as error:  # noqa: BLE001 - somebody else's algorithm: its fault is its answer
         message = f"the algorithm {algorithm.name} failed: {type(error).__name__}: {error}"
         yield Problem(field="spec.algorithm", message=message)
+
+
+def _assignment_names(spec: ExperimentSpec) -> tuple[str, ...]:
+    """See the kernel's specification: what the template refers to, except the trial itself."""
+    template = spec.trial_template
+    given = (template.trial_parameters if template is not None else None) or ()
+    references = [it.reference or "" for it in given]
+    return tuple(name for name in references if name and not name.startswith("${"))
 
 
 _OF_SPACE = tuple(f".feasibleSpace.{name}" for name in ("min", "max", "step", "list"))

@@ -18,7 +18,7 @@ from trialbus.contracts.katib.models import (
     NameValue,
     ObjectiveSpec,
 )
-from trialbus.contracts.katib.nas_rules import nas_problems
+from trialbus.contracts.katib.nas_rules import kernel_nas, nas_problems
 from trialbus.contracts.katib.parameter_rules import parameter_problems, search_problems
 from trialbus.contracts.katib.shape import did_you_mean
 from trialbus.contracts.katib.template_rules import template_problems
@@ -123,8 +123,11 @@ def spec_problems(spec: ExperimentSpec, around: Circumstances) -> Iterator[Probl
     name = spec.algorithm.algorithm_name if spec.algorithm is not None else None
     algorithm = catalogue.algorithms.get(name or "")
     yield from parameter_problems(spec, algorithm)
-    yield from search_problems(spec, algorithm, settings_of(spec.algorithm))
-    yield from nas_problems(spec.nas_config, algorithm)
+    wrong_nas = list(nas_problems(spec.nas_config, algorithm))
+    yield from wrong_nas
+    if not wrong_nas:
+        nas = kernel_nas(spec.nas_config)
+        yield from search_problems(spec, algorithm, settings_of(spec.algorithm), nas)
     yield from collector_problems(spec.metrics_collector_spec)
 
 
