@@ -23,7 +23,9 @@ from trialbus.kernel.space import Parameter, SearchSpace
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import TrialPhase
 from trialbus_suggestion.core.bayesian import MAX_MODELLED, milestone_of, most_telling
-from trialbus_suggestion.core.catalogue import BAYESIAN_OPTIMIZATION, BUILT_IN, RANDOM
+from trialbus_suggestion.core.catalogue import BUILT_IN
+from trialbus_suggestion.core.descriptions.modelling import BAYESIAN_OPTIMIZATION
+from trialbus_suggestion.core.descriptions.sampling import RANDOM
 from trialbus_suggestion.core.registry import Registry
 from trialbus_suggestion.core.seeds import request_seed
 from trialbus_suggestion.core.seen import SeenPoints, draw_unseen

@@ -20,7 +20,7 @@ from trialbus.kernel.space import Parameter, SearchSpace
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import TrialPhase
 from trialbus_suggestion.core.algorithm import Algorithm
-from trialbus_suggestion.core.catalogue import MULTIVARIATE_TPE, TPE
+from trialbus_suggestion.core.descriptions.modelling import MULTIVARIATE_TPE, TPE
 from trialbus_suggestion.core.registry import Registry
 from trialbus_suggestion.core.seeds import request_seed
 

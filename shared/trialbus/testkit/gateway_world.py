@@ -48,7 +48,7 @@ from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.showing import Showing
-from trialbus_suggestion.core.catalogue import RANDOM
+from trialbus_suggestion.core.descriptions.sampling import RANDOM
 
 PATH = "/v1/namespaces/lab/experiments/tune"
 CATALOGUE = Catalogue(algorithms={"random": RANDOM}, stopping_rules={})

@@ -13,7 +13,7 @@ from trialbus.kernel.proposals import (
 )
 from trialbus.kernel.space import Point, SearchSpace
 from trialbus.kernel.suggestion import Mark
-from trialbus_suggestion.core.catalogue import BAYESIAN_OPTIMIZATION
+from trialbus_suggestion.core.descriptions.modelling import BAYESIAN_OPTIMIZATION
 from trialbus_suggestion.core.losses import Loss, losses_of
 from trialbus_suggestion.core.seen import SeenPoints, draw, draw_unseen
 

@@ -13,7 +13,7 @@ from trialbus.kernel.proposals import (
 )
 from trialbus.kernel.space import Point, SearchSpace
 from trialbus.kernel.suggestion import Mark
-from trialbus_suggestion.core.catalogue import RANDOM
+from trialbus_suggestion.core.descriptions.sampling import RANDOM
 from trialbus_suggestion.core.seeds import point_seed
 from trialbus_suggestion.core.seen import SeenPoints, draw, draw_unseen
 

@@ -13,7 +13,7 @@ from trialbus.kernel.proposals import (
 )
 from trialbus.kernel.space import Point, SearchSpace
 from trialbus.kernel.suggestion import Mark
-from trialbus_suggestion.core.catalogue import SOBOL
+from trialbus_suggestion.core.descriptions.sampling import SOBOL
 from trialbus_suggestion.core.seeds import point_seed
 from trialbus_suggestion.core.seen import SeenPoints, draw_unseen
 from trialbus_suggestion.core.sobol_sequence import ScrambledSobol

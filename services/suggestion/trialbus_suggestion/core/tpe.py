@@ -18,7 +18,7 @@ from trialbus.kernel.proposals import (
 )
 from trialbus.kernel.space import Point, SearchSpace
 from trialbus.kernel.suggestion import Mark
-from trialbus_suggestion.core.catalogue import MULTIVARIATE_TPE, TPE
+from trialbus_suggestion.core.descriptions.modelling import MULTIVARIATE_TPE, TPE
 from trialbus_suggestion.core.losses import loss_of
 from trialbus_suggestion.core.parzen import (
     Column,
