@@ -28,11 +28,17 @@ from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
 from trialbus.contracts.katib.schemas import KINDS
 from trialbus.contracts.katib.schemas_crd import custom_resource_definition
 from trialbus.kernel import limits
-from trialbus.kernel.catalogue import AlgorithmDescription, StoppingRuleDescription
+from trialbus.kernel.catalogue import (
+    AlgorithmDescription,
+    Description,
+    Setting,
+    StoppingRuleDescription,
+)
 from trialbus.kernel.chunks import Chunk
 from trialbus.kernel.events import EVENT_TYPES, EventType
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import Run
+from trialbus.kernel.space_rules import PARAMETER_TYPES
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Trial
 from trialbus.runtime.settings import Settings
@@ -51,6 +57,13 @@ STUBS = REPOSITORY / "shared/trialbus/contracts/katib/stubs"
 LIFE_CYCLE = REPOSITORY / "docs/explanation/experiment-life-cycle.md"
 NOTE = "<!-- Made by docs/generate.py; `make generate` makes it again. -->\n"
 BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
+SETTINGS_BEGIN, SETTINGS_END = "<!-- settings -->\n", "<!-- /settings -->\n"
+# Kind of description -> the folder of the pages that people write about each.
+PAGES: Mapping[type, Path] = {
+    AlgorithmDescription: REPOSITORY / "docs/algorithms",
+    StoppingRuleDescription: REPOSITORY / "docs/stopping-rules",
+}
+LOOK_AHEAD = {"free": "any number", "pending": "as many as run", "none": "none"}
 DOCUMENTS: Mapping[str, type] = {
     "experiments": Experiment,
     "trials": Trial,
@@ -231,18 +244,55 @@ def _data_fields(schema: Mapping[str, Any], path: str) -> Iterator[Row]:
 
 
 def algorithms_page(_: Texts) -> str:
-    described = [_described(it) for it in (*BUILT_IN, *STOPPING_RULES)]
-    return "\n".join(described)
-
-
-def _described(it: AlgorithmDescription | StoppingRuleDescription) -> str:
-    rows = [
-        [f"`{s.name}`", "none" if s.default is None else f"`{s.default}`", sentence(s.meaning)]
-        for s in it.settings
+    """One line each; their own pages tell the rest."""
+    algorithms = [
+        [_link(it), _first_sentence(it.meaning), _searched(it), LOOK_AHEAD[it.look_ahead]]
+        for it in BUILT_IN
     ]
-    kind = "stopping rule" if isinstance(it, StoppingRuleDescription) else "algorithm"
-    head = f"## {it.name}\n\nA {kind}. {capitalized(it.meaning)}\n\n".replace("A alg", "An alg")
-    return head + table(["setting", "default", "meaning"], rows)
+    rules = [[_link(it), _first_sentence(it.meaning)] for it in STOPPING_RULES]
+    return (
+        "## Algorithms\n\n"
+        + table(["algorithm", "how it searches", "what it searches", "points ahead"], algorithms)
+        + "\n## Stopping rules\n\n"
+        + table(["rule", "what it stops"], rules)
+    )
+
+
+def _link(it: Description) -> str:
+    return f"[`{it.name}`](../{PAGES[type(it)].name}/{it.name}.md)"
+
+
+def _first_sentence(text: str) -> str:
+    return capitalized(re.split(r"(?<=[.;:])\s", text)[0].rstrip(".;:"))
+
+
+def _searched(it: AlgorithmDescription) -> str:
+    if "parameters" not in it.searches:
+        return "`nasConfig`"
+    types = ", ".join(sorted(it.parameter_types))
+    return "all types" if it.parameter_types == set(PARAMETER_TYPES) else types
+
+
+def settings_table(it: Description) -> str:
+    """With blank lines around it, as Markdown wants it between comments."""
+    rows = [[f"`{s.name}`", _default(s), sentence(capitalized(s.meaning))] for s in it.settings]
+    return f"\n{table(['setting', 'default', 'meaning'], rows)}\n" if rows else "\nNone.\n\n"
+
+
+def _default(setting: Setting) -> str:
+    if setting.required:
+        return "required"
+    return "none" if setting.default is None else f"`{setting.default}`"
+
+
+def pages_of_descriptions() -> dict[Path, str]:
+    """The pages that people wrote, with their tables of settings made anew."""
+    found = [(PAGES[type(it)] / f"{it.name}.md", it) for it in (*BUILT_IN, *STOPPING_RULES)]
+    return {
+        path: between_marks(path.read_text(), settings_table(it), SETTINGS_BEGIN, SETTINGS_END)
+        for path, it in found
+        if path.exists()  # tests/tidy asks for all of them
+    }
 
 
 def life_cycle_diagram() -> str:
@@ -295,13 +345,13 @@ def stubs() -> dict[Path, str]:
         return {STUBS / made.name: made.read_text() for made in Path(folder).iterdir()}
 
 
-def between_marks(page: str, made: str) -> str:
+def between_marks(page: str, made: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with the part between the marks made anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, mark, after = rest.partition(END)
+    before, _, rest = page.partition(begin)
+    _, mark, after = rest.partition(end)
     if not mark:
         raise ValueError("the page has lost its marks")
-    return f"{before}{BEGIN}{made}{END}{after}"
+    return f"{before}{begin}{made}{end}{after}"
 
 
 def generated() -> dict[Path, str]:
@@ -326,7 +376,7 @@ def generated() -> dict[Path, str]:
         head = f"{NOTE}# {title}\n\n{texts['introductions'][name]}\n"
         files[REFERENCE / f"{name}.md"] = head + body
     files[LIFE_CYCLE] = between_marks(LIFE_CYCLE.read_text(), life_cycle_diagram())
-    return files | definitions() | stubs()
+    return files | pages_of_descriptions() | definitions() | stubs()
 
 
 def main() -> int:

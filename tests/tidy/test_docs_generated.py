@@ -13,7 +13,9 @@ from trialbus.kernel import limits
 from trialbus.kernel.events import EVENT_TYPES
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.telemetry import Telemetry
+from trialbus_early_stopping.core.catalogue import BUILT_IN as STOPPING_RULES
 from trialbus_experiment.core.states import TRANSITIONS
+from trialbus_suggestion.core.catalogue import BUILT_IN as ALGORITHMS
 
 VARIABLE = re.compile(r"\"(TRIALBUS_[A-Z]+(?:_[A-Z]+)*)\"")
 # Streams are named like variables.
@@ -61,6 +63,22 @@ def test_every_setting_is_documented(reference: Mapping[str, str]) -> None:
 def test_every_event_is_documented(reference: Mapping[str, str]) -> None:
     headings = set(re.findall(r"^## (\S+)$", reference["events"], re.M))
     assert headings == set(EVENT_TYPES)
+
+
+def test_every_algorithm_and_stopping_rule_has_its_page(repository: Path) -> None:
+    """What it is, when to use it, settings, sources."""
+    pages = {
+        "algorithms": [it.name for it in ALGORITHMS],
+        "stopping-rules": [it.name for it in STOPPING_RULES],
+    }
+    problems = []
+    for folder, names in pages.items():
+        for name in names:
+            page = repository / "docs" / folder / f"{name}.md"
+            text = page.read_text() if page.exists() else ""
+            headings = ("# ", "## When to use it", "## Settings", "## Sources")
+            problems += [f"{page.name}: {it}" for it in headings if f"\n{it}" not in f"\n{text}"]
+    assert problems == []
 
 
 def test_every_metric_is_documented(reference: Mapping[str, str]) -> None:

@@ -19,7 +19,8 @@ def unlisted(index: Path, pages: list[Path]) -> Iterator[str]:
 
 def test_the_index_of_the_documentation_leads_to_every_page(repository: Path) -> None:
     docs = repository / "docs"
-    pages = [page for page in docs.glob("*/*.md") if page.parent.name != "decisions"]
+    elsewhere = {"decisions", "algorithms", "stopping-rules"}
+    pages = [page for page in docs.glob("*/*.md") if page.parent.name not in elsewhere]
     assert len(pages) > 12
     assert list(unlisted(docs / "README.md", [*pages, docs / "decisions/README.md"])) == []
 
@@ -28,6 +29,13 @@ def test_the_index_of_decisions_leads_to_every_record(repository: Path) -> None:
     folder = repository / "docs/decisions"
     records = [page for page in folder.glob("*.md") if page.name != "README.md"]
     assert list(unlisted(folder / "README.md", records)) == []
+
+
+def test_the_list_of_algorithms_leads_to_the_page_of_each(repository: Path) -> None:
+    docs = repository / "docs"
+    pages = [*docs.glob("algorithms/*.md"), *docs.glob("stopping-rules/*.md")]
+    assert len(pages) >= 10
+    assert list(unlisted(docs / "reference/algorithms.md", pages)) == []
 
 
 def test_the_readme_leads_to_every_service_and_to_the_documentation(repository: Path) -> None:
