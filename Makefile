@@ -81,6 +81,7 @@ lock: setup ## Remake the lock files; UPGRADE=1 takes newer releases
 	$(LOCK) pyproject.toml --extra local -c requirements/dev.lock -o requirements/local.lock
 	$(LOCK) requirements/katib-client.in -o requirements/katib-client.lock
 	$(LOCK) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
+	$(LOCK) pyproject.toml requirements/bench.in --extra suggestion -c requirements/dev.lock -o requirements/bench.lock
 
 .PHONY: wheel
 wheel: setup ## Build the wheel into dist/
@@ -120,6 +121,15 @@ $(VENV)/.stamp-dev: requirements/dev.lock | $(VENV)/.stamp-venv
 $(VENV)/.stamp-katib-client: requirements/katib-client.lock | $(VENV)/.stamp-venv
 	@$(BIN)/python -m venv $(VENV)/katib-client
 	@$(VENV)/katib-client/bin/python -m pip -qq --disable-pip-version-check install --require-hashes -r $<
+	@touch $@
+
+# The optimisers that ours are measured beside, and trialbus: an environment of its own, so that no
+# part of the product leans on them.
+$(VENV)/.stamp-bench: requirements/bench.lock requirements/build.lock pyproject.toml | $(VENV)/.stamp-venv
+	@$(BIN)/python -m venv $(VENV)/bench
+	@$(VENV)/bench/bin/python -m pip -qq --disable-pip-version-check install --require-hashes -r $<
+	@$(VENV)/bench/bin/python -m pip -qq --disable-pip-version-check install --require-hashes -r requirements/build.lock
+	@$(VENV)/bench/bin/python -m pip -qq --disable-pip-version-check install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Editable, without dependencies (the locks bring them) and without fetching a build backend.
