@@ -45,8 +45,37 @@ FREE_AHEAD_FACTOR = 4
 FREE_AHEAD_MIN_POINTS = 8
 # At most so many: an answer is one document, and the end drops what is left.
 FREE_AHEAD_MAX_POINTS = 256
-# Of an algorithm on another server: an answer is one document, which takes 16 MiB.
+# Of an algorithm: an answer is one document, which takes 16 MiB.
 MAX_ANSWER_BYTES = 4 * 1024**2
+
+# Algorithms ----------------------------------------------------------------------------------
+# One answer, or one portion of the past that is told again; then the experiment is refused.
+ALGORITHM_DEADLINE_S = 60.0
+# As much more of the deadline for each further point: a sixth of a minute, if that is a minute.
+FURTHER_POINT_SHARE = 1 / 6
+# A worker process has started; longer means that the machine is in trouble, not the algorithm.
+WORKER_START_DEADLINE_S = 60.0
+# Fewest and most worker processes that are chosen by cores: some for fast, some for slow ones.
+MIN_ALGORITHM_PROCESSES = 3
+MAX_ALGORITHM_PROCESSES = 4
+# An experiment with two answers in a row above this computes among the slow ones.
+SLOW_ANSWER_S = 0.1
+# With so many in a row below half of that it comes back.
+FAST_ANSWERS_TO_RETURN = 5
+# A computation among the fast ones is stopped after this long, and begins anew among the slow.
+FAST_DEADLINE_S = 1.0
+# Loading an algorithm's libraries among the fast ones; longer: among the slow.
+FAST_LOAD_DEADLINE_S = 10.0
+# Trials or points of the past that are told at a time, so that others get their turn between.
+HISTORY_PORTION = 500
+# Experiments of one worker that have their turn or read their past for it: each past is in memory.
+MAX_CONVERSATIONS = 4
+# Experiments, and trials of all of them, that one process remembers: 5 kB a trial at the most.
+MAX_REMEMBERED_EXPERIMENTS = 1_000
+MAX_REMEMBERED_TRIALS = 100_000
+# Of a point's mark: labels are few and short, and people see them.
+MAX_LABELS = 64
+MAX_LABEL_CHARS = 1024
 
 # Messages ------------------------------------------------------------------------------------
 # Of one message; then it is buried as a dead letter, with the reason.
