@@ -46,6 +46,18 @@ class Settings(BaseSettings):
         description="Algorithms on servers that speak Katib's gRPC API, as JSON: "
         '`{"NAME": "HOST:PORT"}`; one of our own with the same name is replaced.',
     )
+    algorithm_processes: int = Field(
+        0,
+        ge=0,
+        description="Processes of the suggestion service that heavy algorithms, and those that are "
+        "not built in, compute in; they start when they are needed. 0 chooses by cores.",
+    )
+    algorithm_deadline_s: float = Field(
+        limits.ALGORITHM_DEADLINE_S,
+        gt=0,
+        description="An algorithm that has not answered by then is stopped and its experiment "
+        "fails, seconds; each further point of one answer adds a sixth.",
+    )
     interpreter: str = Field(
         "", description="What `python` in a trial's command means; empty: our own interpreter."
     )
