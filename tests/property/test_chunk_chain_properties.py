@@ -48,10 +48,15 @@ TRIAL_OF_THE_RUN = Trial(
     created_at=0.0,
 )
 
+# Pushes over the bus are numbers; an output may hold texts too.
 values = st.integers(-8, 8).map(float) | st.sampled_from([math.nan, math.inf, -math.inf])
+texts = st.sampled_from(["Genotype(a)", "Genotype(b)"])
 # One line: metric, value, time, and the bytes after it that hold no metric.
 lines = st.tuples(
-    st.sampled_from(["loss", "accuracy"]), values, st.integers(0, 5).map(float), st.integers(0, 3)
+    st.sampled_from(["loss", "accuracy"]),
+    values | texts,
+    st.integers(0, 5).map(float),
+    st.integers(0, 3),
 )
 outputs = st.lists(lines, max_size=12)
 # What is pushed: metric, value, time.
@@ -74,11 +79,11 @@ class Output:
     cuts: tuple[int, ...]
 
     @classmethod
-    def of(cls, written: Sequence[tuple[str, float, float, int]]) -> "Output":
+    def of(cls, written: Sequence[tuple[str, float | str, float, int]]) -> "Output":
         points, cuts = [], [0]
         for metric, value, at, empty in written:
             end = cuts[-1] + 10
-            points.append(Point(metric=metric, value=value, at=at, end_byte=end))
+            points.append(point(metric, value, at, end))
             cuts += [end + extra for extra in range(empty + 1)]
         return cls(points=tuple(points), cuts=tuple(cuts))
 
@@ -93,6 +98,7 @@ class Output:
                 metric=metric,
                 values=tuple(point.value for point in within if point.metric == metric),
                 times=tuple(point.at for point in within if point.metric == metric),
+                texts=tuple(point.text for point in within if point.metric == metric),
             )
             for metric in dict.fromkeys(point.metric for point in within)
         )
@@ -243,7 +249,7 @@ def check_chain(world: Collection) -> None:
     in_order: list[Point] = []
     for chunk in chain:
         for series in chunk.series:
-            known = sum(point.metric == series.metric for point in in_order)
+            known = sum(it.metric == series.metric and not it.text for it in in_order)
             assert series.first_step == known + 1
             in_order += points_of(series)
     assert repr(printed(chain)) == repr(by_metric(output.points))
@@ -267,12 +273,20 @@ def check_chain(world: Collection) -> None:
 
 def points_of(series: Series) -> list[Point]:
     return [
-        Point(metric=series.metric, value=value, at=at, end_byte=0)
-        for value, at in zip(series.values, series.times, strict=True)
+        Point(metric=series.metric, value=value, at=at, end_byte=0, text=text)
+        for value, at, text in zip(
+            series.values, series.times, series.texts or [""] * len(series.values), strict=True
+        )
     ]
 
 
-def printed(chain: Sequence[Chunk]) -> dict[str, list[tuple[float, float]]]:
+def point(metric: str, value: float | str, at: float, end: int) -> Point:
+    if isinstance(value, str):
+        return Point(metric=metric, value=math.nan, at=at, end_byte=end, text=value)
+    return Point(metric=metric, value=value, at=at, end_byte=end)
+
+
+def printed(chain: Sequence[Chunk]) -> dict[str, list[tuple[float, float, str]]]:
     return by_metric(
         [
             point
@@ -284,9 +298,9 @@ def printed(chain: Sequence[Chunk]) -> dict[str, list[tuple[float, float]]]:
     )
 
 
-def by_metric(points: Sequence[Point]) -> dict[str, list[tuple[float, float]]]:
+def by_metric(points: Sequence[Point]) -> dict[str, list[tuple[float, float, str]]]:
     return {
-        metric: [(it.value, it.at) for it in points if it.metric == metric]
+        metric: [(it.value, it.at, it.text) for it in points if it.metric == metric]
         for metric in ("loss", "accuracy")
     }
 
@@ -299,7 +313,7 @@ def by_metric(points: Sequence[Point]) -> dict[str, list[tuple[float, float]]]:
     crashes=st.sets(st.integers(0, 11), max_size=3),
 )
 def test_any_splits_repeats_restarts_races_and_pushes_store_every_point_once(
-    written: list[tuple[str, float, float, int]],
+    written: list[tuple[str, float | str, float, int]],
     pushed: list[list[tuple[str, float, float]]],
     schedule: list[list[Step | PushStep]],
     crashes: set[int],

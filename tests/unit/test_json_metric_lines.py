@@ -50,11 +50,18 @@ def test_other_values_are_ignored(text: str) -> None:
     assert read(line) == [Point("accuracy", 1.0, NOW, len(line))]
 
 
-@pytest.mark.parametrize("text", ["abc", "0x10", "1_000", "0.5%", "", "٣"])
+@pytest.mark.parametrize("text", ["none", "0x10", "1_000", "0.5%", "", "٣"])
 def test_text_that_is_no_number_is_counted(text: str) -> None:
     reader = JsonMetricReader(["loss"])
     assert reader.feed(f'{{"loss": "{text}"}}\n'.encode(), NOW) == []
     assert reader.rejected_values == 1
+
+
+def test_a_text_that_says_something_is_a_value() -> None:
+    line = rb'{"loss": "Genotype(\ud800)"}' + b"\n"
+    [point] = JsonMetricReader(["loss"]).feed(line, NOW)
+    assert (point.metric, point.text) == ("loss", "Genotype( )")
+    assert math.isnan(point.value)
 
 
 def test_a_long_text_that_is_no_number_takes_linear_time() -> None:

@@ -69,6 +69,8 @@ def test_the_objective_value_follows_the_strategy_and_is_none_if_never_reported(
     assert objective_value(observation, "loss", Strategy.MAX) == 0.5
     assert objective_value(observation, "loss", Strategy.LATEST) == 0.3
     assert objective_value(observation, "accuracy", Strategy.MAX) is None
+    texts = observe([Point("genotype", NAN, 1.0, 0, "Genotype()")])
+    assert objective_value(texts, "genotype", Strategy.MAX) is None
 
 
 @pytest.mark.parametrize(
@@ -97,16 +99,22 @@ def test_a_written_value_reads_back(value: float) -> None:
     assert float(format_value(value)) == value
 
 
-points = st.lists(
-    st.builds(
-        Point,
-        st.sampled_from(["loss", "accuracy"]),
-        st.sampled_from([NAN, INF, -INF, 0.0, 888.0]) | st.floats(),
-        st.integers(0, 3).map(float),
-        st.just(0),
-    ),
-    max_size=12,
+numbers = st.builds(
+    Point,
+    st.sampled_from(["loss", "accuracy"]),
+    st.sampled_from([NAN, INF, -INF, 0.0, 888.0]) | st.floats(),
+    st.integers(0, 3).map(float),
+    st.just(0),
 )
+texts = st.builds(
+    Point,
+    st.sampled_from(["loss", "accuracy"]),
+    st.just(NAN),
+    st.integers(0, 3).map(float),
+    st.just(0),
+    st.sampled_from(["one", "two"]),
+)
+points = st.lists(numbers | texts, max_size=12)
 
 
 def same(one: object, other: object) -> bool:

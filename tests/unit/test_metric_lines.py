@@ -263,7 +263,7 @@ OWN = r"{metricName: ([\w|-]+), metricValue: ((-?\d+)(\.\d+)?)}"
         (r"x|(?i)(LOSS)=(\d)", b"loss=1\n", [("loss", "1.0")]),
         (r"(?P<name>\w+)=(?P<value>[[:digit:]]+)\z", b"loss=5\n", [("loss", "5.0")]),
         (r"(.*)=(.*)", b" loss = 0.5 \n", [("loss", "0.5")]),
-        (r"(.*)=(.*)", b"loss=abc\n", []),
+        (r"(.*)=(.*)", b"loss=none\n", []),
         (r"(.*)=(.*)", b"loss=1_000\n", []),
         (r"(.*)=(.*)", "loss=٣\n".encode(), []),
         (r"(\w+)é=(\d)", "lossé=1\n".encode(), [("loss", "1.0")]),
@@ -281,6 +281,26 @@ def test_two_filters_that_see_the_same_place_give_one_point_and_order_is_by_plac
     formats = (r"(\w+)=(\d\.\d)", r"(\w+)[=:] *(\d\.\d)")
     assert values(data, *formats) == [("accuracy", "0.9"), ("loss", "0.5")]
     assert values(data, DEFAULT_METRIC_FORMAT, formats[1]) == [("accuracy", "0.9"), ("loss", "0.5")]
+
+
+GENOTYPE = (
+    "Genotype(normal=[[('max_pooling_3x3',0),('max_pooling_3x3',1)]],normal_concat=range(2,3))"
+)
+
+
+def test_what_a_users_own_filter_captures_may_be_a_text() -> None:
+    line = f"Best-Genotype={GENOTYPE}\nBest-Genotype=0.5 of it\n".encode()
+    found = read(line, r"([\w-]+)=(Genotype.*|0.5)", wanted=("Best-Genotype",))
+    assert [(point.metric, point.text) for point in found] == [
+        ("Best-Genotype", GENOTYPE),
+        ("Best-Genotype", ""),
+    ]
+    assert [repr(point.value) for point in found] == ["nan", "0.5"]
+
+
+def test_with_the_default_filter_only_numbers_count() -> None:
+    assert read(f"loss={GENOTYPE}\n".encode()) == []
+    assert read(f"loss={GENOTYPE}\n".encode(), DEFAULT_METRIC_FORMAT) == []
 
 
 def test_a_users_filter_takes_linear_time_over_a_long_word() -> None:

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from trialbus.cli.progress import STATES, Progress, number, times
+from trialbus.cli.progress import STATES, Progress, short, times
 
 _COLOURS = {"running": "cyan", "succeeded": "green", "failed": "red", "metricsUnavailable": "red"}
 _REFRESHES_PER_SECOND = 8
@@ -77,7 +77,7 @@ def _best(progress: Progress) -> Text:
     best = progress.best
     parameters = "  ".join(f"{name}={value}" for name, value in best.parameters.items())
     line = Text.assemble(
-        "best ", (f"{progress.metric}={number(best.value)}", "bold green"), f"  {parameters}"
+        "best ", (f"{progress.metric}={short(best.value)}", "bold green"), f"  {parameters}"
     )
     line.append(f"  ({best.trial})", "dim")
     return line

@@ -20,6 +20,7 @@ STATES = (
     ("metricsUnavailable", "without metrics"),
 )
 _OPEN = {"running", "pending", "paused", "created"}
+_SHORT_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class BestTrial:
     """command: what its last attempt ran, None if that is not known."""
 
     trial: str
-    value: float
+    value: float | str
     parameters: Mapping[str, str]
     command: tuple[str, ...] | None
     working_dir: str | None
@@ -89,11 +90,18 @@ def _parse_best(best: Mapping[str, Json]) -> BestTrial:
     command = best.get("command")
     return BestTrial(
         trial=best["trial"],
-        value=float(best["value"]),  # also "NaN" and "Infinity"
+        value=_number_or_text(best["value"]),
         parameters={name: str(value) for name, value in (best.get("parameters") or {}).items()},
         command=tuple(command) if command else None,
         working_dir=best.get("workingDir"),
     )
+
+
+def _number_or_text(value: Json) -> float | str:
+    try:
+        return float(value)  # also "NaN" and "Infinity"
+    except ValueError:
+        return str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +139,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def number(value: float) -> str:
-    return f"{value:.6g}"
+def number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def short(value: float | str) -> str:
+    """For a place in a line."""
+    text = number(value)
+    return text if len(text) <= _SHORT_CHARS else f"{text[: _SHORT_CHARS - 3]}..."
 
 
 def counts(progress: Progress) -> str:
@@ -150,7 +164,7 @@ def plain_line(progress: Progress) -> str:
     parts.append(counts(progress))
     if progress.best is not None:
         best = progress.best
-        parts.append(f"best {progress.metric}={number(best.value)} ({best.trial})")
+        parts.append(f"best {progress.metric}={short(best.value)} ({best.trial})")
     elif progress.phase not in ("Created", "Running") and progress.message:
         parts.append(progress.message)
     return "; ".join(parts)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from trialbus.cli.progress import short
+
 Object = Mapping[str, Any]
 _GAP = "   "
 
@@ -86,8 +88,15 @@ def _metrics(observation: Object | None, spec: Object) -> str:
     strategies = {it["name"]: it["value"] for it in objective.get("metricStrategies") or ()}
     metrics = (observation or {}).get("metrics") or ()
     return " ".join(
-        f"{each['name']}={each[strategies.get(each['name'], 'latest')]}" for each in metrics
+        f"{each['name']}={_counted(each, strategies.get(each['name'], 'latest'))}"
+        for each in metrics
     )
+
+
+def _counted(metric: Object, strategy: str) -> str:
+    """Of a text there is only the latest."""
+    value = str(metric[strategy])
+    return short(str(metric["latest"])) if value == "unavailable" else value
 
 
 def _best(found: Object) -> Object:

@@ -5,11 +5,13 @@ from trialbus.contracts.envelope import Body
 
 
 class ReportedSeries(Body):
-    """Points of one metric, in the order of their lines."""
+    """Points of one metric, in the order of their lines. texts: None where all are numbers; else
+    one per value, "" of numbers; the value of a text is NaN."""
 
     metric: str
     values: tuple[float, ...]
     times: tuple[float, ...]
+    texts: tuple[str, ...] | None = None
 
 
 class ChunkReport(Body):

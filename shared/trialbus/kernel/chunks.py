@@ -15,13 +15,16 @@ from trialbus.kernel.trial import MetricValues
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Points of one metric in order. first_step: 1-based ordinal of the first among the run's
-    reports of this metric. values, times: same length; times in seconds since the epoch."""
+    """Points of one metric in order. first_step: 1-based ordinal of its first number among the
+    run's numbers of this metric: texts are no steps. values, times: same length; times in seconds
+    since the epoch. texts: empty where all are numbers; else as long, "" of numbers, whose value is
+    NaN otherwise."""
 
     metric: str
     first_step: int
     values: tuple[float, ...]
     times: tuple[float, ...]
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,7 @@ class Chunk:
                 min=item.summary.min,
                 max=item.summary.max,
                 latest=item.summary.latest,
+                text=item.summary.text,
             )
             for item in self.summaries
         )

@@ -99,11 +99,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestTrial:
+    """text: its objective where that is no number; value is NaN then."""
+
     index: int
     name: str
     value: float
     assignments: tuple[Assignment, ...]
     observation: tuple[MetricValues, ...]
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 As in Katib, a value may be text ("0.9"); unlike there, numbers count too, the key `timestamp` is
 read exactly, and a line that is no object is skipped and counted, never the end of the collection.
+A text that is no number is a value too, if it says something.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any
 
 from trialbus.kernel.limits import MAX_LINE_BYTES
 from trialbus.kernel.line_streams import LineReader, Point
+from trialbus.kernel.metric_texts import metric_text
 from trialbus.kernel.timestamps import epoch_seconds
 
 TIMESTAMP = "timestamp"
@@ -21,8 +23,8 @@ _NUMBER_TEXT = re.compile(
 )
 
 Json = Any
-# Of one record: (metric, value, time or None) in order. None in place of a value: no number.
-Reading = Iterable[tuple[str, float | None, float | None]]
+# Of one record: (metric, value, time or None) in order. A value is a number or a text; None: none.
+Reading = Iterable[tuple[str, float | str | None, float | None]]
 
 
 class JsonLineReader(LineReader):
@@ -56,6 +58,8 @@ class JsonLineReader(LineReader):
         for metric, value, at in self._read(record):
             if value is None:
                 self.rejected_values += 1
+            elif isinstance(value, str):
+                points.append(Point(metric, math.nan, now if at is None else at, end, value))
             else:
                 points.append(Point(metric, value, now if at is None else at, end))
 
@@ -79,7 +83,7 @@ class JsonMetricReader(JsonLineReader):
         for name in found:
             value = record[name]
             if isinstance(value, int | float | str) and not isinstance(value, bool):
-                yield name, number_of(value), at
+                yield name, _number_or_text(value), at
 
 
 def json_names_in(data: bytes) -> list[str]:
@@ -100,6 +104,11 @@ def json_object(line: bytes) -> dict[str, Json] | None:
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _number_or_text(value: float | str) -> float | str | None:
+    number = number_of(value)
+    return (metric_text(value) or None) if number is None and isinstance(value, str) else number
 
 
 def number_of(value: float | str) -> float | None:

@@ -141,6 +141,11 @@ MAX_KNOWN_TAILS = 10_000
 MAX_KNOWN_EXPERIMENTS = 10_000
 # About 40 KB of JSON: well below a message, and one document for many points.
 MAX_CHUNK_POINTS = 1000
+# Of a metric's value that is no number: ten times a genotype of DARTS. What is longer is cut, and
+# says so.
+MAX_TEXT_CHARS = 8 * 1024
+# Of all texts in a chunk: in UTF-8 at most half a message.
+MAX_CHUNK_TEXT_CHARS = 32 * 1024
 # Names of metrics that a trial may push: every chunk carries a summary of each, about 100 bytes.
 MAX_RUN_METRICS = 256
 # Of a metric: as Katib's database has it.

@@ -13,12 +13,14 @@ from trialbus.kernel.limits import MAX_LINE_BYTES
 
 
 class Point(NamedTuple):
-    """One value of one metric. `at`: seconds since the epoch; `end_byte`: offset after its line."""
+    """One value of one metric. `at`: seconds since the epoch; `end_byte`: offset after its line.
+    `text`: of a value that is no number, which is NaN then; "" of a number."""
 
     metric: str
     value: float
     at: float
     end_byte: int
+    text: str = ""
 
 
 class LineReader(ABC):
@@ -27,7 +29,7 @@ class LineReader(ABC):
 
     `consumed` is the offset after the last complete line: a reader may start anew there.
     `skipped_lines` counts lines over the limit, `malformed_lines` those that are no record of the
-    format, `rejected_values` wanted names without a number.
+    format, `rejected_values` wanted names without a value.
     """
 
     __slots__ = (

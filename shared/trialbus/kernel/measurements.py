@@ -16,8 +16,10 @@ from trialbus.kernel.objective import Strategy
 class Summary:
     """One metric over a run of points, in the order of their lines.
 
-    `min` and `max` ignore NaN unless there is nothing else; infinities are ordinary values.
-    `latest` is the value with the newest time, of equal times that of the later line.
+    `count` is how many numbers there are, and `min` and `max` are of numbers only: they ignore NaN
+    unless there is nothing else; infinities are ordinary values. `latest` is the value with the
+    newest time, of equal times that of the later line; where that is a text, `text` is it, and
+    `latest` NaN.
     """
 
     count: int
@@ -26,6 +28,7 @@ class Summary:
     latest: float
     first_at: float
     latest_at: float
+    text: str = ""
 
 
 Observation = Mapping[str, Summary]
@@ -41,6 +44,7 @@ def combine(earlier: Summary, later: Summary) -> Summary:
         latest=newest.latest,
         first_at=min(earlier.first_at, later.first_at),
         latest_at=newest.latest_at,
+        text=newest.text,
     )
 
 
@@ -62,9 +66,9 @@ def observe(points: Iterable[Point]) -> dict[str, Summary]:
 
 
 def objective_value(observation: Observation, metric: str, strategy: Strategy) -> float | None:
-    """The value of `metric` that counts; None if it was never reported."""
+    """The number of `metric` that counts; None if none was ever reported."""
     summary = observation.get(metric)
-    if summary is None:
+    if summary is None or not summary.count:
         return None
     if strategy is Strategy.MIN:
         return summary.min
@@ -78,18 +82,20 @@ def format_value(value: float) -> str:
 
 def _summarise(points: list[Point]) -> Summary:
     """`points`: at least one, of one metric."""
-    numbers = [point.value for point in points if not math.isnan(point.value)] or [math.nan]
+    counted = [point.value for point in points if not point.text]
+    numbers = [value for value in counted if not math.isnan(value)] or [math.nan]
     latest = points[0]
     for point in points:
         if point.at >= latest.at:
             latest = point
     return Summary(
-        count=len(points),
+        count=len(counted),
         min=min(numbers),
         max=max(numbers),
         latest=latest.value,
         first_at=min(point.at for point in points),
         latest_at=latest.at,
+        text=latest.text,
     )
 
 

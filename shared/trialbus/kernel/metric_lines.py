@@ -5,9 +5,12 @@ line's first word as the time if it is RFC 3339. This reader keeps that, and rea
 `888`, `1.` and `.5` whole, finds progress bars (a carriage return ends a line), looks through
 colour codes, and never stops at a strange byte.
 
+A value is a number; where the user's own filter captures something else, it is a text.
+
 A metric's name begins where no character of `[\\w|-]` precedes it, so `val_loss=1` is no `loss`.
 """
 
+import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.go_regexps import GoRegexp, GoRegexpError, compile_go_regexp
 from trialbus.kernel.limits import MAX_LINE_BYTES, MAX_LINE_MATCHES
 from trialbus.kernel.line_streams import LineReader, Point
+from trialbus.kernel.metric_texts import metric_text
 from trialbus.kernel.timestamps import rfc3339_seconds
 
 # Katib's default, which also stands for itself when a user writes it out.
@@ -37,11 +41,12 @@ _CONTROL = re.compile(
 
 
 class _Found(NamedTuple):
-    """A name and what stands where its value should be (None: no number)."""
+    """A name and what stands where its value should be (None: no value). text: see `Point`."""
 
     start: int
     metric: str
     value: float | None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +103,7 @@ def names_in(data: bytes, metric_filter: MetricFilter) -> list[str]:
         for expression in metric_filter.expressions:
             name_group, value_group = expression.top_groups[:2]
             for match in islice(expression.matches(text), MAX_LINE_MATCHES):
-                if _WHOLE_NUMBER.fullmatch((match[value_group] or "").strip()):
+                if _value_of(match[value_group] or "")[0] is not None:
                     names[(match[name_group] or "").strip()] = None
     return list(names)
 
@@ -152,11 +157,11 @@ class LineParser(LineReader):
         if not found:
             return
         at = _time_of(text, now)
-        for _, metric, value in found:
+        for _, metric, value, value_text in found:
             if value is None:
                 self.rejected_values += 1
             else:
-                points.append(Point(metric, value, at, end))
+                points.append(Point(metric, value, at, end, value_text))
 
 
 def _time_of(line: str, now: float) -> float:
@@ -206,9 +211,17 @@ def _own_finder(expression: GoRegexp, names: frozenset[str]) -> Callable[[str], 
         for match in islice(expression.matches(line), MAX_LINE_MATCHES):
             name = (match[name_group] or "").strip()
             if name in names:
-                value = (match[value_group] or "").strip()
-                number = float(value) if _WHOLE_NUMBER.fullmatch(value) else None
-                found.append(_Found(match.start(name_group), name, number))
+                value, text = _value_of(match[value_group] or "")
+                found.append(_Found(match.start(name_group), name, value, text))
         return found
 
     return find
+
+
+def _value_of(captured: str) -> tuple[float | None, str]:
+    """The number and "", or NaN and the text, or None and ""."""
+    written = captured.strip()
+    if _WHOLE_NUMBER.fullmatch(written):
+        return float(written), ""
+    text = metric_text(written)
+    return (math.nan if text else None), text

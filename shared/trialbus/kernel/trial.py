@@ -1,10 +1,12 @@
 """A trial: one evaluation of one point, as the experiment service records it."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 from trialbus.kernel.conditions import Conditions
 from trialbus.kernel.events import Event
+from trialbus.kernel.objective import Strategy
 
 
 class TrialPhase(StrEnum):
@@ -26,18 +28,34 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricValues:
-    """One metric's summary over a trial, as Katib's observation shows it."""
+    """One metric's summary over a trial, as Katib's observation shows it. min, max: of numbers, NaN
+    without one. text: the latest value where that is no number; latest is NaN then."""
 
     name: str
     min: float
     max: float
     latest: float
+    text: str = ""
+
+    @property
+    def has_numbers(self) -> bool:
+        return not (self.text and math.isnan(self.min))
+
+    def counted(self, strategy: Strategy) -> float | str:
+        """The value that the trial is compared by. Of a metric without numbers, and where the
+        latest one counts, it may be a text, as in Katib."""
+        if self.text and (strategy is Strategy.LATEST or not self.has_numbers):
+            return self.text
+        if strategy is Strategy.LATEST:
+            return self.latest
+        return self.min if strategy is Strategy.MIN else self.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """index: 0-based order of opening. finished: 1-based order of closing, None while open;
-    algorithms learn in this order. value: the objective by its strategy, None if not observed.
+    algorithms learn in this order. value: the objective by its strategy, None if not observed or
+    a text.
     labels: what its algorithm marked it with. parent: index of the trial whose checkpoint it goes
     on from; None: it begins anew."""
 

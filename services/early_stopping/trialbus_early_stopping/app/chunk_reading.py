@@ -73,5 +73,15 @@ def _reports(chunk: Document, metric: str) -> list[Report]:
         report
         for series in chunk["series"]
         if series["metric"] == metric
-        for report in reports_of(series["first_step"], series["values"])
+        for report in reports_of(series["first_step"], _numbers(series))
     ]
+
+
+def _numbers(series: Document) -> Sequence[float]:
+    """Without the texts, which are no steps; there is no field for them in older chunks."""
+    texts = series.get("texts")
+    if not texts:
+        values: Sequence[float] = series["values"]
+        return values
+    pairs = zip(series["values"], texts, strict=True)
+    return [value for value, text in pairs if not text]

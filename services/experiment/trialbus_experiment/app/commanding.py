@@ -20,9 +20,10 @@ from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
-from trialbus_experiment.core.commands import Applied, create, delete, edit, suspend
+from trialbus_experiment.core.commands import Applied, create, delete, edit, stop, suspend
 from trialbus_experiment.core.metadata import (
     MANAGED_FIELDS,
+    with_budget,
     with_kept_metadata,
     with_managed_fields,
 )
@@ -142,6 +143,25 @@ class Commanding:
                 return delete(state, now, keep_history=asked.command.keep_history).state
             case Verb.SUSPEND | Verb.RESUME:
                 return suspend(state, now, suspended=asked.verb is Verb.SUSPEND).state
+            case Verb.STOP:
+                return stop(state, now).state
+            case Verb.EDIT:
+                return self._edited(asked, state, now)
+
+    def _edited(self, asked: _Asked, state: Experiment, now: float) -> Experiment:
+        """The object that is there, with other budgets."""
+        if not asked.command.edit:
+            raise Refused([Problem(field="edit", message="what is to be changed is needed")])
+        whole = asked.command.model_copy(
+            update={
+                "object": with_budget(state.source, asked.command.edit),
+                "exact": True,
+                "managed_fields": state.source.get("metadata", {}).get(MANAGED_FIELDS),
+            }
+        )
+        applied = self._applied(replace(asked, command=whole), state)
+        spec = replace(applied.spec, working_dir=state.spec.working_dir)
+        return edit(state, replace(applied, spec=spec), now).state
 
     def _applied(self, asked: _Asked, there: Experiment | None) -> Applied:
         source: Mapping[str, Any] = {} if there is None else there.source

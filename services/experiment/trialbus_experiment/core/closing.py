@@ -1,5 +1,6 @@
 """Taking a trial out of `open`: counting it, numbering it, comparing it with the best."""
 
+import math
 from dataclasses import replace
 
 from trialbus.kernel.experiment import BestTrial, ClosingTrial, OpenState, OpenTrial
@@ -67,19 +68,24 @@ def close_paused(draft: Draft) -> None:
 def _compare(
     draft: Draft,
     index: int,
-    value: float,
+    value: float | str,
     observation: SeenObservation,
     answer: Answer | None,
 ) -> None:
-    """Keep the best trial; the first of equals stays."""
+    """Keep the best trial; the first of equals stays. Of texts the latest is the best, as in
+    Katib."""
     state = draft.state
-    if state.best is not None and not state.spec.objective.better(value, state.best.value):
+    text = value if isinstance(value, str) else ""
+    number = math.nan if isinstance(value, str) else value
+    better = state.spec.objective.better
+    if not (text or state.best is None or better(number, state.best.value)):
         return
     draft.set(
         best=BestTrial(
             index=index,
             name=trial_name(state.name, state.id, index),
-            value=value,
+            value=number,
+            text=text,
             assignments=assignments_of(state.spec, answer, index),
             observation=observation.metrics,
         )

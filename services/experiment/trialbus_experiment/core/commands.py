@@ -11,6 +11,7 @@ from trialbus.kernel.ids import seed_of
 from trialbus.kernel.spec import ExperimentSpec
 from trialbus_experiment.core.draft import Decision, Draft
 from trialbus_experiment.core.edit_rules import budget_differs, check_edit, is_over, restarts
+from trialbus_experiment.core.ending import STOPPED
 from trialbus_experiment.core.metadata import same_metadata, same_spec, with_suspend
 from trialbus_experiment.core.states import Happening
 
@@ -84,6 +85,21 @@ def suspend(state: Experiment, now: float, *, suspended: bool) -> Decision:
         source=with_suspend(state.source, suspended),
     )
     return edit(state, command, now)
+
+
+def stop(state: Experiment, now: float) -> Decision:
+    """End it with what it has found: its trials are stopped and count as killed. Without any
+    result it has failed. What is over stays as it is. Raises Refused."""
+    if state.phase in GONE_PHASES:
+        raise Refused([Problem(field="metadata.name", message="the experiment is being deleted")])
+    draft = Draft(state, now)
+    if not is_over(state):
+        found = state.best is not None
+        phase = ExperimentPhase.SUCCEEDED if found else ExperimentPhase.FAILED
+        message = "Experiment was stopped by a user" + ("" if found else " before any result")
+        draft.end_with(phase, STOPPED, message)
+        draft.set(active=True)
+    return draft.freeze()
 
 
 def delete(state: Experiment, now: float, *, keep_history: bool = False) -> Decision:

@@ -11,6 +11,8 @@ from trialbus_experiment.core.draft import Draft
 from trialbus_experiment.core.points import waits_for_results
 from trialbus_experiment.core.states import Happening
 
+# The reason of the verdict when a user ends an experiment.
+STOPPED = StopReason.EXPERIMENT_STOPPED.value
 _JUDGED = frozenset({ExperimentPhase.CREATED, ExperimentPhase.RUNNING, ExperimentPhase.SUSPENDED})
 
 
@@ -90,6 +92,8 @@ def _stop_reason(draft: Draft) -> StopReason | None:
         return StopReason.SUSPENDED
     if state.phase is not ExperimentPhase.ENDING or state.verdict is None:
         return None
+    if state.verdict.reason == STOPPED:
+        return StopReason.EXPERIMENT_STOPPED
     if state.verdict.phase is ExperimentPhase.FAILED:
         return StopReason.EXPERIMENT_FAILED
     return StopReason.GOAL_REACHED if state.spec.at_goal is AtGoal.STOP else None

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from trialbus.kernel.errors import Problem, Refused
+
 Object = dict[str, Any]
 
 _OUR_PREFIX = "trialbus.io/"
 _KEPT = ("labels", "annotations")
 MANAGED_FIELDS = "managedFields"
+# What an edit may change without the whole object: of `spec`, and `goal` of `spec.objective`.
+BUDGETS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount", "goal")
 
 
 def with_kept_metadata(obj: Mapping[str, Any], source: Mapping[str, Any]) -> Object:
@@ -39,6 +43,30 @@ def with_managed_fields(source: Mapping[str, Any], fields: list[Object] | None) 
 def with_suspend(source: Mapping[str, Any], suspended: bool) -> Object:
     spec = {key: it for key, it in source.get("spec", {}).items() if key != "suspend"}
     return {**source, "spec": {**spec, "suspend": True} if suspended else spec}
+
+
+def with_budget(source: Mapping[str, Any], changes: Mapping[str, Any]) -> Object:
+    """changes: names of `BUDGETS` -> values; None: as if it had not been given. Raises Refused for
+    other names; values are judged with the whole."""
+    problems = [
+        Problem(field=f"edit.{name}", message=f"is none of {', '.join(BUDGETS)}")
+        for name in changes
+        if name not in BUDGETS
+    ]
+    if problems:
+        raise Refused(problems)
+    spec = dict(source.get("spec", {}))
+    for name, value in changes.items():
+        if name == "goal":
+            spec["objective"] = _with(spec.get("objective") or {}, name, value)
+        else:
+            spec = _with(spec, name, value)
+    return {**source, "spec": spec}
+
+
+def _with(fields: Mapping[str, Any], name: str, value: Any) -> Object:
+    others = {key: it for key, it in fields.items() if key != name}
+    return others if value is None else {**others, name: value}
 
 
 def same_spec(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from trialbus.kernel.objective import Objective
 from trialbus.kernel.run import Run
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import MetricValues
@@ -14,10 +15,11 @@ class SeenObservation:
 
     metrics: tuple[MetricValues, ...]
 
-    def value(self, metric: str, strategy: str) -> float | None:
+    def counted(self, objective: Objective) -> float | str | None:
+        """The objective by its strategy: a number, a text, or nothing."""
         for values in self.metrics:
-            if values.name == metric:
-                return float(getattr(values, strategy))
+            if values.name == objective.metric:
+                return values.counted(objective.strategy(objective.metric))
         return None
 
 

@@ -17,12 +17,12 @@ from trialbus_experiment.core.observed import SeenObservation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The trial is over."""
+    """The trial is over. value: its objective; None: not observed."""
 
     phase: TrialPhase
     reason: str
     message: str
-    value: float | None = None
+    value: float | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,7 @@ _KILLING = frozenset(
     {
         StopReason.GOAL_REACHED.value,
         StopReason.EXPERIMENT_FAILED.value,
+        StopReason.EXPERIMENT_STOPPED.value,
         StopReason.DELETED.value,
         StopReason.SUSPENDED.value,
     }
@@ -97,10 +98,8 @@ def judge(
     return _failed(run)
 
 
-def _value(observation: SeenObservation | None, objective: Objective) -> float | None:
-    if observation is None:
-        return None
-    return observation.value(objective.metric, objective.strategy(objective.metric).value)
+def _value(observation: SeenObservation | None, objective: Objective) -> float | str | None:
+    return None if observation is None else observation.counted(objective)
 
 
 def _by_itself(run: Run) -> bool:

@@ -75,12 +75,7 @@ def closed_trial(
     """The document that a trial ends with. unsent: its events that are not known to be out.
     run, observation: of the attempt that ended it."""
     at = closing.closed_at
-    objective = spec.objective
-    value = (
-        observation.value(objective.metric, objective.strategy(objective.metric).value)
-        if observation is not None
-        else None
-    )
+    counted = observation.counted(spec.objective) if observation is not None else None
     closed = replace(
         trial,
         version=trial.version + 1,
@@ -90,7 +85,7 @@ def closed_trial(
         started_at=run.started_at if run is not None else None,
         completed_at=at,
         finished=closing.finished,
-        value=value,
+        value=None if isinstance(counted, str) else counted,
         observation=observation.metrics if observation is not None else (),
         reason=closing.reason,
         message=closing.message,
@@ -108,8 +103,8 @@ def closed_trial(
         message=closing.message,
         data={
             "attempt": closing.attempt,
-            "objective": value,
-            "metrics": {m.name: m.latest for m in closed.observation},
+            "objective": counted,
+            "metrics": {m.name: m.text or m.latest for m in closed.observation},
             "exitCode": closed.exit_code,
         },
     )

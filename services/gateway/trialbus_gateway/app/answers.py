@@ -115,7 +115,7 @@ def _best(state: Experiment, process: Process | None) -> Json | None:
         return None
     return {
         "trial": best.name,
-        "value": best.value,
+        "value": best.text or best.value,
         "parameters": {item.name: item.value for item in best.assignments},
         "command": None if process is None else list(process.command),
         "workingDir": None if process is None else process.working_dir,

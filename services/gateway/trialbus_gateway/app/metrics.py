@@ -15,15 +15,17 @@ from trialbus_gateway.core.trial_story import TrialFacts
 _CHUNKS_PER_READ = 200
 # About 10 MB of JSON; a display has no use for more.
 MAX_POINTS = 200_000
+_POINT_CHARS = 50
 
 
 @dataclass(slots=True)
 class JoinedSeries:
-    """One metric: steps (1-based), values and times (seconds since the epoch), same lengths."""
+    """One metric: steps (1-based), values and times (seconds since the epoch), same lengths. A
+    value is a number or a text."""
 
     name: str
     steps: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    values: list[float | str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
 
@@ -62,10 +64,18 @@ class Metrics:
 
 
 def _join(joined: dict[str, JoinedSeries], chunk: Chunk) -> int:
-    """How many points were added."""
+    """How many points were added; a long text is as much as several."""
+    long_texts = 0
     for series in chunk.series:
         target = joined.setdefault(series.metric, JoinedSeries(series.metric))
-        target.steps.extend(range(series.first_step, series.first_step + len(series.values)))
-        target.values.extend(series.values)
+        # All chunks are read, from the first on.
+        known = len(target.steps)
+        target.steps.extend(range(known + 1, known + 1 + len(series.values)))
+        if series.texts:
+            long_texts += sum(map(len, series.texts)) // _POINT_CHARS
+            pairs = zip(series.texts, series.values, strict=True)
+            target.values.extend(text or value for text, value in pairs)
+        else:
+            target.values.extend(series.values)
         target.times.extend(series.times)
-    return sum(len(series.values) for series in chunk.series)
+    return long_texts + sum(len(series.values) for series in chunk.series)

@@ -118,7 +118,7 @@ def _counts(state: Experiment, troubled: Sequence[Trial]) -> Iterator[Step]:
     budget = "" if state.spec.max_trial_count is None else f" of {state.spec.max_trial_count}"
     best = ""
     if state.best is not None:
-        metric, value = state.spec.objective.metric, value_text(state.best.value)
+        metric, value = state.spec.objective.metric, state.best.text or value_text(state.best.value)
         so_far = "" if state.ended else " so far"
         best = f"; best{so_far} {state.best.name} with {metric} = {value}"
     yield Step(

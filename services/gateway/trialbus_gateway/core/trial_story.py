@@ -7,7 +7,7 @@ from trialbus.kernel.evidence import StoppingVerdict
 from trialbus.kernel.experiment import ClosingTrial, Experiment, OpenTrial
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.suggestion import Answer
-from trialbus.kernel.trial import Trial, TrialPhase
+from trialbus.kernel.trial import MetricValues, Trial, TrialPhase
 from trialbus_gateway.core.stories import (
     Standing,
     Step,
@@ -188,11 +188,7 @@ def _end(attempt: str, run: Run) -> str:
 def _closed(trial: Trial) -> Iterator[Step]:
     at = trial.completed_at if trial.completed_at is not None else trial.created_at
     if trial.observation:
-        told = "; ".join(
-            f"{it.name}: latest {value_text(it.latest)},"
-            f" min {value_text(it.min)}, max {value_text(it.max)}"
-            for it in trial.observation
-        )
+        told = "; ".join(map(_observed, trial.observation))
         yield Step(at=at, event="observed", reason="ObservationRecorded", message=told)
     order = "" if trial.finished is None else f" (trial number {trial.finished} to end)"
     yield Step(
@@ -201,3 +197,10 @@ def _closed(trial: Trial) -> Iterator[Step]:
         reason=trial.reason,
         message=f"{trial.message}{order}",
     )
+
+
+def _observed(values: MetricValues) -> str:
+    told = f"{values.name}: latest {values.text or value_text(values.latest)}"
+    if not values.has_numbers:
+        return told
+    return f"{told}, min {value_text(values.min)}, max {value_text(values.max)}"

@@ -1,6 +1,7 @@
 """Katib's DBManager over this service's own pushes and logs."""
 
 import asyncio
+import math
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from trialbus.contracts.katib.times import parse_rfc3339_ns, rfc3339_us
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.limits import MAX_PROBLEMS
 from trialbus.kernel.measurements import format_value
+from trialbus.kernel.metric_texts import metric_text
 from trialbus_metrics_collector.app.observation_logs import ObservationLogs, Row, Wanted
 from trialbus_metrics_collector.app.pushes import Addressed, Point, Pushes
 
@@ -75,7 +77,8 @@ class DBManager:
 
 
 async def _points(log: Any) -> list[Point]:
-    """Raises Refused with every row that has a wrong value or time."""
+    """Values may be texts, as in Katib. Raises Refused with every row that has a wrong value or
+    time."""
     problems: list[Problem] = []
     points = []
     for number, row in enumerate(log.metric_logs):
@@ -83,15 +86,18 @@ async def _points(log: Any) -> list[Point]:
             await asyncio.sleep(0)
         if len(problems) >= MAX_PROBLEMS:
             break
-        text = row.metric.value.strip()
-        if text in _NO_VALUES:
+        written = row.metric.value.strip()
+        if written in _NO_VALUES:
             continue
-        if not _NUMBER.fullmatch(text):
+        is_number = _NUMBER.fullmatch(written) is not None
+        text = "" if is_number else metric_text(written)
+        if not (is_number or text):
             field = f"{_ROWS}[{number}].metric.value"
-            problems.append(Problem(field=field, message=f"not a number: {text[:80]!r}"))
+            problems.append(Problem(field=field, message=f"not a number: {written[:80]!r}"))
             continue
         at = _time(f"{_ROWS}[{number}].time_stamp", row.time_stamp, problems)
-        points.append(Point(metric=row.metric.name, value=float(text), at=at))
+        value = float(written) if is_number else math.nan
+        points.append(Point(metric=row.metric.name, value=value, at=at, text=text))
     if problems:
         raise Refused(problems)
     return points
@@ -116,5 +122,5 @@ def _bound(field: str, text: str, problems: list[Problem]) -> int | None:
 def _metric_log(row: Row) -> api_pb2.MetricLog:
     return api_pb2.MetricLog(
         time_stamp=rfc3339_us(row.at_us),
-        metric=api_pb2.Metric(name=row.metric, value=format_value(row.value)),
+        metric=api_pb2.Metric(name=row.metric, value=row.text or format_value(row.value)),
     )

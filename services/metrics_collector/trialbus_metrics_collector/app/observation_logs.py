@@ -18,11 +18,12 @@ _PAGE_CHUNKS = 64
 
 
 class Row(NamedTuple):
-    """at: microseconds since the epoch."""
+    """at: microseconds since the epoch. text: of a value that is no number; else ""."""
 
     at_us: int
     metric: str
     value: float
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,4 +98,7 @@ def _rows(chunk: Document, metric: str | None) -> Iterator[Row]:
         for each in series:
             if number < len(each["values"]):
                 at_us = round(each["times"][number] * 1e6)
-                yield Row(at_us, each["metric"], each["values"][number])
+                # What was stored before there were texts does not have the field.
+                texts = each.get("texts")
+                text = texts[number] if texts else ""
+                yield Row(at_us, each["metric"], each["values"][number], text)

@@ -1,11 +1,12 @@
 """What a trial's own code pushes: the trial is found by its name, and its run's chain grows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from trialbus.kernel.errors import NotNow, NotThere, Problem, Refused, TooLarge, Transient
 from trialbus.kernel.limits import (
     MAX_CHUNK_POINTS,
+    MAX_CHUNK_TEXT_CHARS,
     MAX_METRIC_NAME_CHARS,
     MAX_PROBLEMS,
     MAX_RUN_METRICS,
@@ -23,11 +24,13 @@ _TIME_DIGITS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One value of one metric. at: seconds since the epoch; None: now."""
+    """One value of one metric. at: seconds since the epoch; None: now. text: of a value that is no
+    number, which is NaN then; "" of a number."""
 
     metric: str
     value: float
     at: float | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +65,9 @@ class Pushes:
         pieces = [
             Push(
                 key=f"{trial.run}#{own}/{number}",
-                series=_series(points[start : start + MAX_CHUNK_POINTS], now),
+                series=_series(piece, now),
             )
-            for number, start in enumerate(range(0, len(points), MAX_CHUNK_POINTS))
+            for number, piece in enumerate(_pieces(points))
         ]
         try:
             _fence(trial, addressed)
@@ -105,6 +108,18 @@ def _fence(trial: NamedTrial, addressed: Addressed) -> None:
         raise NotNow([Problem(field=trial.name, message=why)])
 
 
+def _pieces(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
+    """In order, each as much as one chunk holds."""
+    start = chars = 0
+    for place, point in enumerate(points):
+        chars += len(point.text)
+        if place - start == MAX_CHUNK_POINTS or (chars > MAX_CHUNK_TEXT_CHARS and place > start):
+            yield points[start:place]
+            start, chars = place, len(point.text)
+    if points:
+        yield points[start:]
+
+
 def _check(points: Sequence[Point]) -> None:
     """Raises Refused with every problem, TooLarge."""
     if len({point.metric for point in points}) > MAX_RUN_METRICS:
@@ -139,6 +154,7 @@ def _series(points: Sequence[Point], now: float) -> tuple[ReportedPoints, ...]:
             times=tuple(
                 round(now if point.at is None else point.at, _TIME_DIGITS) for point in own
             ),
+            texts=tuple(point.text for point in own) if any(it.text for it in own) else (),
         )
         for metric, own in by_metric.items()
     )

@@ -31,7 +31,8 @@ def parse(data: bytes) -> RunReport:
         from_byte=said.from_byte,
         to_byte=said.to_byte,
         series=tuple(
-            ReportedPoints(metric=it.metric, values=it.values, times=it.times) for it in said.series
+            ReportedPoints(metric=it.metric, values=it.values, times=it.times, texts=it.texts or ())
+            for it in said.series
         ),
         final=said.final,
     )

@@ -23,11 +23,13 @@ _MAX_BYTE = 10**15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedPoints:
-    """Points of one metric in the order of their lines; times in seconds since the epoch."""
+    """Points of one metric in the order of their lines; times in seconds since the epoch. texts:
+    empty where all are numbers; else one per value, "" of numbers."""
 
     metric: str
     values: tuple[float, ...]
     times: tuple[float, ...]
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,8 @@ def problem_of(report: Report) -> str | None:
     for points in report.series:
         if len(points.values) != len(points.times):
             return f"{points.metric}: {len(points.values)} values, {len(points.times)} times"
+        if len(points.texts) not in (0, len(points.values)):
+            return f"{points.metric}: {len(points.values)} values, {len(points.texts)} texts"
         if not all(map(math.isfinite, points.times)):
             return f"{points.metric}: a time is not finite"
     return None
@@ -166,17 +170,18 @@ def _grow(
 def _add(summaries: dict[str, Summary], points: ReportedPoints) -> Series:
     """Number the points and fold them into the summaries."""
     before = summaries.get(points.metric)
-    own = _summary(points.values, points.times)
+    own = _summary(points.values, points.times, points.texts)
     summaries[points.metric] = own if before is None else combine(before, own)
     return Series(
         metric=points.metric,
         first_step=1 if before is None else before.count + 1,
         values=points.values,
         times=points.times,
+        texts=points.texts,
     )
 
 
-def _summary(values: Sequence[float], times: Sequence[float]) -> Summary:
+def _summary(values: Sequence[float], times: Sequence[float], texts: Sequence[str] = ()) -> Summary:
     """What `measurements.observe` gives, a test says so, without an object per point."""
     numbers: Sequence[float] = values
     # Where the sum is a number, no value is NaN.
@@ -185,10 +190,11 @@ def _summary(values: Sequence[float], times: Sequence[float]) -> Summary:
     latest_at = max(times)
     newest = len(times) - 1 - times[::-1].index(latest_at)
     return Summary(
-        count=len(values),
+        count=len(values) if not texts else texts.count(""),
         min=min(numbers),
         max=max(numbers),
         latest=values[newest],
         first_at=min(times),
         latest_at=latest_at,
+        text=texts[newest] if texts else "",
     )

@@ -7,10 +7,10 @@ from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.contracts.katib.times import rfc3339
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.measurements import format_value
-from trialbus.kernel.objective import Objective, ObjectiveType, Strategy
+from trialbus.kernel.objective import Objective, ObjectiveType
 from trialbus.kernel.space import Parameter
 from trialbus.kernel.spec import NasConfig
-from trialbus.kernel.trial import MetricValues, Trial, TrialPhase
+from trialbus.kernel.trial import Trial, TrialPhase
 
 PARAMETER_TYPES = {
     "double": api_pb2.DOUBLE,
@@ -104,25 +104,21 @@ def _trial(name: str, trial: Trial, objective: Objective, *, seen: bool) -> api_
     status.condition = _CONDITIONS.get(trial.phase, api_pb2.TrialStatus.UNKNOWN)
     if trial.completed_at is not None:
         status.completion_time = rfc3339(trial.completed_at)
-    values = {it.name: _counted(it, objective) for it in trial.observation}
-    if objective.metric in values and not math.isfinite(values[objective.metric]):
+    values = {it.name: it.counted(objective.strategy(it.name)) for it in trial.observation}
+    if objective.metric in values and not _can_be_read(values[objective.metric]):
         # A diverged training: Katib's algorithms end for ever at a value that is no number.
         status.condition = api_pb2.TrialStatus.FAILED
         return message
     for metric, value in values.items():
-        if math.isfinite(value):
-            status.observation.metrics.add(name=metric, value=format_value(value))
+        if _can_be_read(value):
+            text = value if isinstance(value, str) else format_value(value)
+            status.observation.metrics.add(name=metric, value=text)
     return message
 
 
-def _counted(values: MetricValues, objective: Objective) -> float:
-    match objective.strategy(values.name):
-        case Strategy.MIN:
-            return values.min
-        case Strategy.MAX:
-            return values.max
-        case Strategy.LATEST:
-            return values.latest
+def _can_be_read(value: float | str) -> bool:
+    """A text is what the algorithm's user wants it to see, as in Katib."""
+    return isinstance(value, str) or math.isfinite(value)
 
 
 def _objective(objective: Objective) -> api_pb2.ObjectiveSpec:

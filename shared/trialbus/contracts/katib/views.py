@@ -185,9 +185,9 @@ def _metrics(values: Sequence[MetricValues], experiment: Experiment) -> list[Obj
     shown = [
         {
             "name": metric.name,
-            "min": format_value(metric.min),
-            "max": format_value(metric.max),
-            "latest": format_value(metric.latest),
+            "min": format_value(metric.min) if metric.has_numbers else UNAVAILABLE,
+            "max": format_value(metric.max) if metric.has_numbers else UNAVAILABLE,
+            "latest": metric.text or format_value(metric.latest),
         }
         for metric in values
     ]
