@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import pytest
 
+from trialbus.kernel.catalogue import AlgorithmDescription
 from trialbus.kernel.space import Parameter
 from trialbus.testkit.algorithm_contract import AlgorithmContract
 from trialbus.testkit.algorithm_runs import Run, Subject
@@ -15,6 +16,7 @@ from trialbus_suggestion.core.descriptions.modelling import (
     MULTIVARIATE_TPE,
     TPE,
 )
+from trialbus_suggestion.core.descriptions.rungs import ASHA, ASYNC_HYPERBAND, HYPERBAND
 from trialbus_suggestion.core.descriptions.sampling import GRID, RANDOM, SOBOL
 
 
@@ -85,6 +87,30 @@ class TestBayesianOptimization(AlgorithmContract):
         initial_settings=(("n_initial_points", "1000"),),
         trials=300,
     )
+
+
+def of_rungs(description: AlgorithmDescription) -> Subject:
+    """The resource is beyond its own range."""
+    return Subject(
+        description=description,
+        settings=(("r_l", "27"), ("resource_name", "epochs")),
+        initial_settings=(("r_l", "729"),),
+        resource=Parameter(name="epochs", type="int", min="1", max="1"),
+        covers_space=False,
+        grows_itself=True,
+    )
+
+
+class TestHyperband(AlgorithmContract):
+    subject: ClassVar = of_rungs(HYPERBAND)
+
+
+class TestAsha(AlgorithmContract):
+    subject: ClassVar = of_rungs(ASHA)
+
+
+class TestAsyncHyperband(AlgorithmContract):
+    subject: ClassVar = of_rungs(ASYNC_HYPERBAND)
 
 
 def test_every_algorithm_is_held_to_the_contract() -> None:

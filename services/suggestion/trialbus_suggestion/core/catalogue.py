@@ -8,6 +8,17 @@ from trialbus_suggestion.core.descriptions.modelling import (
     MULTIVARIATE_TPE,
     TPE,
 )
+from trialbus_suggestion.core.descriptions.rungs import ASHA, ASYNC_HYPERBAND, HYPERBAND
 from trialbus_suggestion.core.descriptions.sampling import GRID, RANDOM, SOBOL
 
-BUILT_IN = (RANDOM, GRID, SOBOL, BAYESIAN_OPTIMIZATION, TPE, MULTIVARIATE_TPE)
+BUILT_IN = (
+    RANDOM,
+    GRID,
+    SOBOL,
+    BAYESIAN_OPTIMIZATION,
+    TPE,
+    MULTIVARIATE_TPE,
+    HYPERBAND,
+    ASHA,
+    ASYNC_HYPERBAND,
+)
