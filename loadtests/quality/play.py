@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from loadtests.quality.entrants import Optimiser
-from loadtests.quality.tasks import Loss
+from loadtests.quality.tasks import Assignments, Loss
 
 # Evaluations take about as long as each other, but end in another order than they began.
 SPREAD = 0.5
@@ -37,7 +37,7 @@ def play(
     asked = 0
     for ended in range(1, evaluations + 1):
         started = time.process_time()
-        points = []
+        points: list[Assignments] = []
         while len(running) + len(points) < in_flight and asked + len(points) < evaluations:
             point = optimiser.ask()
             if point is None:

