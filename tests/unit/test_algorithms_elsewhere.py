@@ -22,6 +22,7 @@ from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.suggestion import Answer, Mark, PointsRequest
 from trialbus.kernel.trial import Assignment, MetricValues, Trial, TrialPhase
 from trialbus.runtime.catalogue import catalogue_of
+from trialbus.runtime.parts import Beside
 from trialbus.runtime.settings import Settings
 from trialbus.testkit.still_world import UID, StillWorld
 from trialbus.testkit.still_world import experiment as living
@@ -104,11 +105,11 @@ async def answered(
     catalogue = catalogue_of(settings)
     service = Answering(world.parts(), InlineCompute(Registry(())), catalogue, remote)
     try:
-        failed = await service.react([UID])
+        [beside] = (await service.react([UID])).values()
+        assert isinstance(beside, Beside)
+        await beside.work()
     finally:
         await remote.close()
-    if failed:
-        raise failed[UID]
     [answer] = [
         it
         for it in map(ANSWER.decode, world.store.documents("answers"))

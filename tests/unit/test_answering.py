@@ -28,6 +28,10 @@ class Counting:
     forgotten: list[str] = field(default_factory=list)
     fault: Exception | None = None
     after: int | None = 0
+    at_once: bool = True
+
+    def answers_at_once(self, algorithm: str) -> bool:
+        return self.at_once
 
     async def propose(
         self, uid: str, study: Study, request: ProposalRequest, history: HistorySource

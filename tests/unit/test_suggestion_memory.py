@@ -97,8 +97,9 @@ def test_a_gap_in_the_finish_numbers_is_waited_out() -> None:
     one, _, three = told(points, 3)
     with pytest.raises(Transient):
         memory.answer("uid", study, ask(3, 1, 3, 2), History(points=points, finished=(one, three)))
-    with pytest.raises(Transient):
-        memory.answer("uid", study, ask(3, 1, 3, 2), History(points=points, finished=(one,)))
+    # A portion without a gap is taken in; the rest is still lacking.
+    portion = History(points=points, finished=(one,))
+    assert memory.answer("uid", study, ask(3, 1, 3, 2), portion) == HistoryNeeded(first=3, after=1)
 
 
 def test_the_least_used_experiment_is_dropped() -> None:

@@ -16,14 +16,18 @@ from trialbus_suggestion.app.outside import OutsideAnswering
 from trialbus_suggestion.app.remote import NoRemoteAlgorithms, RemoteAlgorithms
 from trialbus_suggestion.core.registry import Registry
 
-# A slow algorithm must not keep other experiments waiting.
+# Small groups, so that the first of many experiments do not wait for the last.
 _GROUPS = 16
 _GROUP_KEYS = 4
 
 
 async def build(parts: Parts) -> Behaviour:
     catalogue = catalogue_of(parts.settings)
-    compute = ProcessCompute(Registry(tuple(catalogue.algorithms.values())))
+    compute = ProcessCompute(
+        Registry(tuple(catalogue.algorithms.values())),
+        timeout_s=parts.settings.algorithm_deadline_s,
+        processes=parts.settings.algorithm_processes,
+    )
     return compose(parts, compute, _remote_algorithms(parts))
 
 

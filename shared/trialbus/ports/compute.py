@@ -21,14 +21,18 @@ class Compute(Protocol):
     """The law: the same request over the same past is answered with the same points, whatever
     was asked before and wherever it is computed."""
 
+    def answers_at_once(self, algorithm: str) -> bool:
+        """Whether answers of this algorithm take so little that others may wait for them; else
+        each is to be asked for on its own."""
+
     async def propose(
         self, uid: str, study: Study, request: ProposalRequest, history: HistorySource
     ) -> Proposal:
         """Answer a request of the experiment `uid`.
 
-        Raises Transient when the history has a gap (a trial that is not written yet) or the
-        worker died twice; Refused when the algorithm or its settings do not exist or its code
-        cannot be loaded. Anything else that an algorithm raises is passed on.
+        Raises Transient when the history has a gap (a trial that is not written yet) or nothing
+        can be computed now; Refused, with the reason, when the algorithm does not exist, cannot be
+        loaded, raises, gives nonsense, gives no answer in time, or ends its process.
         """
 
     def forget(self, uid: str) -> None:

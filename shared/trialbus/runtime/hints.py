@@ -7,7 +7,7 @@ from trialbus.contracts.envelope import decode_event
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.limits import FETCH_MESSAGES, MAX_DELIVERIES, PARTITIONS
 from trialbus.ports.bus import Delivery
-from trialbus.runtime.parts import Parts, Reactor
+from trialbus.runtime.parts import Beside, Parts, Reactor
 
 _FETCH_TIMEOUT_S = 5.0
 _FIRST_RETRY_S = 0.2
@@ -25,10 +25,11 @@ class HintLoop:
         self._in_hand: set[str] = set()
         self._wake = asyncio.Event()
         self._draining = False
+        self._tasks = asyncio.TaskGroup()
 
     async def run(self) -> None:
         """Until cancelled. Any task's failure is the loop's failure."""
-        async with asyncio.TaskGroup() as tasks:
+        async with self._tasks as tasks:
             for partition in range(PARTITIONS):
                 tasks.create_task(self._receive(partition))
             for _ in range(self._reactor.max_groups):
@@ -58,7 +59,7 @@ class HintLoop:
                     await self._accept(delivery)
 
     async def _accept(self, delivery: Delivery) -> None:
-        if delivery.attempt > MAX_DELIVERIES:
+        if delivery.attempt > MAX_DELIVERIES and not self._is_in_hand(delivery):
             # Whoever handled it so often never answered: it may be what kills the handlers.
             await self._bury(delivery, f"delivered {delivery.attempt} times without an answer")
             return
@@ -70,6 +71,13 @@ class HintLoop:
         self._parts.telemetry.hints.labels(source="bus").inc()
         self._pending.setdefault(event.uid, []).append(delivery)
         self._wake.set()
+
+    def _is_in_hand(self, delivery: Delivery) -> bool:
+        """Something is being done about it, which takes its time."""
+        try:
+            return bool(self._in_hand) and decode_event(delivery.message).uid in self._in_hand
+        except Poison:
+            return False
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         self._parts.telemetry.dead_letters.inc()
@@ -101,10 +109,11 @@ class HintLoop:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            beside: set[str] = set()
             try:
-                await self._handle(group)
+                beside = await self._handle(group)
             finally:
-                self._in_hand.difference_update(group)
+                self._in_hand.difference_update(group.keys() - beside)
                 self._wake.set()
 
     def _take_group(self) -> dict[str, list[Delivery]]:
@@ -115,21 +124,45 @@ class HintLoop:
         self._in_hand.update(group)
         return group
 
-    async def _handle(self, group: Mapping[str, list[Delivery]]) -> None:
+    async def _handle(self, group: Mapping[str, list[Delivery]]) -> set[str]:
+        """Those that go on beside the others, and stay in hand."""
         started = self._parts.clock.monotonic()
-        failed = await self._react(list(group))
+        outcomes = await self._react(list(group))
         self._parts.telemetry.groups.observe(self._parts.clock.monotonic() - started)
-        for uid, error in failed.items():
-            self._report(uid, error)
-        answers = [
-            self._answer(delivery, failed.get(uid))
-            for uid, deliveries in group.items()
-            for delivery in deliveries
-        ]
-        await asyncio.gather(*answers)
+        beside: set[str] = set()
+        failed: dict[str, Exception] = {}
+        for uid, outcome in outcomes.items():
+            if isinstance(outcome, Beside):
+                beside.add(uid)
+                self._tasks.create_task(self._finish(uid, outcome, group[uid]))
+            else:
+                failed[uid] = outcome
+        here = [uid for uid in group if uid not in beside]
+        await asyncio.gather(*(self._answer_all(uid, group[uid], failed.get(uid)) for uid in here))
+        return beside
 
-    async def _react(self, uids: list[str]) -> Mapping[str, Exception]:
-        """What failed. An experiment that breaks the handler must not take the others with it."""
+    async def _finish(self, uid: str, beside: Beside, deliveries: Sequence[Delivery]) -> None:
+        error: Exception | None = None
+        try:
+            try:
+                await beside.work()
+            except Exception as raised:  # noqa: BLE001 - as in `_react`
+                error = raised
+            await self._answer_all(uid, deliveries, error)
+        finally:
+            self._in_hand.discard(uid)
+            self._wake.set()
+
+    async def _answer_all(
+        self, uid: str, deliveries: Sequence[Delivery], error: Exception | None
+    ) -> None:
+        if error is not None:
+            self._report(uid, error)
+        await asyncio.gather(*(self._answer(delivery, error) for delivery in deliveries))
+
+    async def _react(self, uids: list[str]) -> Mapping[str, Exception | Beside]:
+        """What failed, or goes on. An experiment that breaks the handler must not take the others
+        with it."""
         try:
             return await self._reactor.react(uids)
         except Transient as away:
@@ -137,10 +170,10 @@ class HintLoop:
         except Exception as error:  # noqa: BLE001 - reported, retried and in the end buried
             if len(uids) == 1:
                 return {uids[0]: error}
-        failed: dict[str, Exception] = {}
+        outcomes: dict[str, Exception | Beside] = {}
         for uid in uids:
-            failed |= await self._react([uid])
-        return failed
+            outcomes |= await self._react([uid])
+        return outcomes
 
     def _report(self, uid: str, error: Exception) -> None:
         self._parts.telemetry.failures.labels(error=type(error).__name__).inc()

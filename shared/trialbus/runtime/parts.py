@@ -10,9 +10,19 @@ from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.telemetry import Telemetry
 
-# Handles the experiments with these uids; returns those that failed, with why. What it returns
-# without is committed.
-React = Callable[[Sequence[str]], Awaitable[Mapping[str, Exception]]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What an experiment needs takes so long that it is done beside the rest of its group. The
+    experiment stays in hand, and its messages are answered, when `work` is over; committed, unless
+    it raises."""
+
+    work: Callable[[], Awaitable[None]]
+
+
+# Handles the experiments with these uids; returns those that failed, with why, and those that go on
+# beside the others. What it returns without is committed.
+React = Callable[[Sequence[str]], Awaitable[Mapping[str, Exception | Beside]]]
 # The uids that may need attention although no message says so.
 Sweep = Callable[[], Awaitable[Sequence[str]]]
 

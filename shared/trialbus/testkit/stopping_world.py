@@ -12,7 +12,7 @@ from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import chunk_id, run_id, trial_id, trial_name
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import Trial, TrialPhase
-from trialbus.runtime.parts import Reactor
+from trialbus.runtime.parts import Beside, Reactor
 from trialbus.testkit.still_world import UID, StillWorld, experiment, opened
 from trialbus_early_stopping.main import service
 
@@ -107,7 +107,7 @@ class StoppingWorld(StillWorld):
         return {int(it.id.split(".")[1]): it.verdict for it in read if it.verdict is not None}
 
 
-async def react(reactor: Reactor) -> Mapping[str, Exception]:
+async def react(reactor: Reactor) -> Mapping[str, Exception | Beside]:
     """As to a hint; what failed."""
     return await reactor.react([UID])
 

@@ -1,24 +1,37 @@
-"""Computing in this process, or in a worker process for algorithms that are heavy."""
+"""Computing in this process, or in worker processes for algorithms that are heavy."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from random import Random
 
-from trialbus.kernel.errors import Transient
-from trialbus.kernel.limits import SUGGESTION_DEADLINE_S
+from trialbus.kernel.errors import Problem, Refused, Transient
+from trialbus.kernel.limits import (
+    ALGORITHM_DEADLINE_S,
+    FURTHER_POINT_SHARE,
+    HISTORY_PORTION,
+)
 from trialbus.kernel.proposals import History, Proposal, ProposalRequest, Study
 from trialbus.ports.compute import HistorySource
-from trialbus_suggestion.adapters.worker import WorkerLost, WorkerProcess
-from trialbus_suggestion.core.memory import HistoryNeeded, Memory
+from trialbus_suggestion.adapters.lanes import Lane, Lanes, Moved, processes_for
+from trialbus_suggestion.adapters.worker import (
+    Reply,
+    WorkerLost,
+    WorkerStuck,
+    WorkerUnavailable,
+)
+from trialbus_suggestion.core.catalogue import BUILT_IN
+from trialbus_suggestion.core.memory import Memory
 from trialbus_suggestion.core.registry import Registry
 
 # First "what do you lack", then the history; once more if it was evicted in between.
 MAX_ROUNDS = 3
-# The second loss in a row is not bad luck: let the caller back off.
+# A process may die of something else; twice with the same question is the algorithm's doing.
 MAX_LOSSES = 2
+# Of the packages whose algorithms may compute on the event loop, if they are not heavy.
+OURS = "trialbus_suggestion."
 
-Ask = Callable[[History | None], Awaitable[Proposal | HistoryNeeded]]
+Ask = Callable[[History | None], Awaitable[Reply]]
 
 
 class InlineCompute:
@@ -27,10 +40,13 @@ class InlineCompute:
     def __init__(self, registry: Registry) -> None:
         self._memory = Memory(registry, Random)
 
+    def answers_at_once(self, algorithm: str) -> bool:  # noqa: ARG002
+        return True
+
     async def propose(
         self, uid: str, study: Study, request: ProposalRequest, history: HistorySource
     ) -> Proposal:
-        async def ask(past: History | None) -> Proposal | HistoryNeeded:
+        async def ask(past: History | None) -> Reply:
             return self._memory.answer(uid, study, request, past)
 
         return await _converse(ask, history)
@@ -43,65 +59,113 @@ class InlineCompute:
 
 
 class ProcessCompute:
-    """Heavy algorithms in one worker process, started with the first of them; light ones inline.
+    """Built-in light algorithms inline; all others in worker processes, which start when they are
+    needed.
 
-    The worker may die at any time: a new one is started, and told what it lacks. It dies with
-    this process, and is killed when an answer takes longer than `timeout_s`.
+    A worker may die at any time: a new one is started, and told what it lacks. Workers die with
+    this process. `timeout_s`: of a computation for one point, see `deadline_s`.
     """
 
-    def __init__(self, registry: Registry, timeout_s: float = SUGGESTION_DEADLINE_S) -> None:
-        self._heavy = {each.name for each in registry.descriptions if each.heavy}
+    def __init__(
+        self,
+        registry: Registry,
+        timeout_s: float = ALGORITHM_DEADLINE_S,
+        processes: int = 0,
+    ) -> None:
+        self._light = {
+            it.name
+            for it in registry.descriptions
+            if it.implementation.startswith(OURS) and not it.heavy
+        }
+        self._timeout_s = timeout_s
         self._inline = InlineCompute(registry)
-        self._worker = WorkerProcess(registry.descriptions, timeout_s)
-        # One thread: requests queue up here, as the worker takes one at a time.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
+        built_in = frozenset(it.name for it in registry.descriptions if it in BUILT_IN)
+        self._lanes = Lanes(registry.descriptions, built_in, processes_for(processes))
         self._closed = False
 
     @property
-    def worker_pid(self) -> int | None:
-        """None while no worker runs."""
-        return self._worker.pid
+    def worker_pids(self) -> list[int]:
+        """Of the workers that run."""
+        return self._lanes.pids
+
+    def answers_at_once(self, algorithm: str) -> bool:
+        return algorithm in self._light
+
+    def deadline_s(self, count: int) -> float:
+        """Of an answer with so many points."""
+        return self._timeout_s * (1 + (count - 1) * FURTHER_POINT_SHARE)
 
     async def propose(
         self, uid: str, study: Study, request: ProposalRequest, history: HistorySource
     ) -> Proposal:
-        if study.algorithm.name not in self._heavy:
+        if self.answers_at_once(study.algorithm.name):
             return await self._inline.propose(uid, study, request, history)
-        loop = asyncio.get_running_loop()
-
-        async def ask(past: History | None) -> Proposal | HistoryNeeded:
-            if self._closed:
-                raise Transient("the algorithm's process is gone: closed")
-            question = (uid, study, request, past)
-            return await loop.run_in_executor(self._thread, self._worker.ask, question)
-
-        reason = ""
-        for _ in range(MAX_LOSSES):
+        losses = 0
+        while not self._closed:
+            lane = self._lanes.of(uid, study.algorithm.name)
+            ask = partial(self._ask, lane, uid, study, request)
             try:
-                return await _converse(ask, history)
+                async with lane.room:
+                    return await _converse(ask, history)
+            except Moved:
+                continue
+            except WorkerUnavailable as error:
+                raise Transient(str(error)) from error
+            except WorkerStuck as error:
+                raise _refused(str(error)) from error
             except WorkerLost as error:
-                reason = str(error)
-        raise Transient(f"the algorithm's process is gone: {reason}")
+                losses += 1
+                if losses == MAX_LOSSES and not self._closed:
+                    raise _refused(f"ended its process {MAX_LOSSES} times: {error}") from error
+        raise Transient("the algorithms' processes are closed")
+
+    async def _ask(
+        self, lane: Lane, uid: str, study: Study, request: ProposalRequest, past: History | None
+    ) -> Reply:
+        question = (uid, study, request, past)
+        return await self._lanes.ask(lane, question, self.deadline_s(request.count))
 
     def forget(self, uid: str) -> None:
         self._inline.forget(uid)
-        if self._worker.pid is not None:
-            self._thread.submit(self._worker.forget, uid)
+        self._lanes.forget(uid)
 
     async def close(self) -> None:
         self._closed = True
-        self._worker.kill()
-        # The thread comes free: its conversations end with the worker.
-        await asyncio.to_thread(self._thread.shutdown)
-        self._worker.end()
+        await self._lanes.close()
+
+
+def _refused(what: str) -> Refused:
+    return Refused([Problem(field="algorithm", message=f"the algorithm {what}")])
 
 
 async def _converse(ask: Ask, history: HistorySource) -> Proposal:
     """Tell the algorithm what it lacks until it answers."""
-    past: History | None = None
-    for _ in range(MAX_ROUNDS):
-        reply = await ask(past)
+    reply = await ask(None)
+    for _ in range(MAX_ROUNDS - 1):
         if isinstance(reply, Proposal):
             return reply
         past = await history(first=reply.first, after=reply.after)
+        for portion in _portions(past):
+            reply = await ask(portion)
+            # Where that was on the event loop, others get their turn.
+            await asyncio.sleep(0)
+    if isinstance(reply, Proposal):
+        return reply
     raise Transient("the points before the requested ones are not written yet")
+
+
+def _portions(past: History) -> Iterator[History]:
+    """First the points, then the results: told in whatever portions, an algorithm comes to the
+    same. The last one completes it."""
+    points, finished, size = past.points, past.finished, HISTORY_PORTION
+    if len(points) + len(finished) <= size:
+        yield past
+        return
+    for begin in range(0, len(points), size):
+        end = begin + size
+        yield History(
+            first=past.first + begin, points=points[begin:end], marks=past.marks[begin:end]
+        )
+    behind = past.first + len(points)
+    for begin in range(0, len(finished), size):
+        yield History(first=behind, finished=finished[begin : begin + size])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from pydantic import ValidationError
 
@@ -24,7 +25,7 @@ from trialbus.kernel.proposals import (
 from trialbus.kernel.suggestion import UNMARKED, Answer, LookAhead, Mark, PointsRequest
 from trialbus.ports.compute import Compute
 from trialbus.ports.store import Outcome, Query, Write
-from trialbus.runtime.parts import Parts
+from trialbus.runtime.parts import Beside, Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_suggestion.app.remote import NoRemoteAlgorithms, RemoteAlgorithms, RemoteQuestion
 from trialbus_suggestion.core.seeds import request_seed
@@ -33,7 +34,11 @@ Named = tuple[Mapping[int, str], tuple[tuple[str, str], ...] | None]
 
 
 class Answering:
-    """The suggestion service's reaction to "experiment X asks for points"."""
+    """The suggestion service's reaction to "experiment X asks for points".
+
+    A group is answered as fast as its light algorithms are; each experiment with another one, or
+    one on another server, is answered on its own.
+    """
 
     def __init__(
         self,
@@ -47,10 +52,13 @@ class Answering:
         self._remote = remote or NoRemoteAlgorithms()
         self._catalogue = catalogue
         self._purging = Purging(parts.store, parts.clock, self._remove)
+        # Of which something may be remembered where algorithms compute.
+        self._drawn: set[str] = set()
 
-    async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
+    async def react(self, uids: Sequence[str]) -> Mapping[str, Exception | Beside]:
         documents = await self._parts.store.get_many(EXPERIMENTS.name, uids)
         failed: dict[str, Exception] = {}
+        beside: dict[str, Beside] = {}
         asking: list[tuple[Experiment, PointsRequest]] = []
         for uid, document in documents.items():
             try:
@@ -62,11 +70,23 @@ class Answering:
             if state.phase is ExperimentPhase.DELETED:
                 await self._purging.purge({uid: state.completed_at})
             elif state.ended:
-                self._compute.forget(uid)
+                self._forget(uid)
             elif request is not None and state.phase in SCHEDULING_PHASES:
-                asking.append((state, request))
+                if self._answers_at_once(state.spec.algorithm.name):
+                    asking.append((state, request))
+                else:
+                    beside[uid] = Beside(work=partial(self._answer_one, state, request))
         await self._answer_all(asking, failed)
-        return failed
+        return failed | beside
+
+    def _answers_at_once(self, algorithm: str) -> bool:
+        return not self._remote.serves(algorithm) and self._compute.answers_at_once(algorithm)
+
+    async def _answer_one(self, state: Experiment, request: PointsRequest) -> None:
+        failed: dict[str, Exception] = {}
+        await self._answer_all([(state, request)], failed)
+        if failed:
+            raise failed[state.id]
 
     async def _answer_all(
         self,
@@ -147,6 +167,7 @@ class Answering:
             names=spec.assignment_names,
         )
         history = _PastOf(self._parts, state, request)
+        self._drawn.add(state.id)
         return await self._compute.propose(state.id, study, asked, history)
 
     async def _question(
@@ -206,13 +227,21 @@ class Answering:
         await self._parts.outbox.publish_notices(notices)
 
     async def _remove(self, uid: str) -> bool:
-        self._compute.forget(uid)
+        self._forget(uid)
         await self._parts.store.delete(ANSWERS.name, Query(prefix=f"{uid}:"))
         return True
 
+    def _forget(self, uid: str) -> None:
+        self._drawn.discard(uid)
+        self._compute.forget(uid)
+
     async def sweep(self) -> Sequence[str]:
-        """Active experiments, and deleted ones of which something may be left."""
-        return [*await active_experiments(self._parts.store), *await self._purging.due()]
+        """Active experiments, and deleted ones of which something may be left. What is remembered
+        of those that have ended is dropped: their end is no hint here."""
+        active = await active_experiments(self._parts.store)
+        for uid in self._drawn.difference(active):
+            self._forget(uid)
+        return [*active, *await self._purging.due()]
 
 
 class _PastOf:

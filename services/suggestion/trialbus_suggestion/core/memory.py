@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trialbus.kernel.errors import Problem, Refused, Transient
+from trialbus.kernel.limits import (
+    MAX_MESSAGE_CHARS,
+    MAX_REMEMBERED_EXPERIMENTS,
+    MAX_REMEMBERED_TRIALS,
+)
 from trialbus.kernel.proposals import History, Proposal, ProposalRequest, Study
 from trialbus_suggestion.core.algorithm import Algorithm
+from trialbus_suggestion.core.proposal_checks import Nonsense, ProposalChecks
 from trialbus_suggestion.core.registry import Registry
 
 if TYPE_CHECKING:
     from random import Random
 
-# An instance of 10,000 trials takes some MB.
-MAX_EXPERIMENTS = 64
+# Of the traceback in the log: its end says most.
+_TRACE_CHARS = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,68 +36,102 @@ class HistoryNeeded:
 @dataclass(slots=True)
 class _Remembered:
     algorithm: Algorithm
+    checks: ProposalChecks
     points: int = 0
     watermark: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.points + self.watermark
 
 
 class Memory:
     """Answers requests, or says which part of the past it lacks.
 
-    `generator` makes a random generator from a seed.
+    `generator` makes a random generator from a seed. capacity, trials: what is remembered at most,
+    in experiments and in points and results of all of them, but for the experiment used last.
     """
 
     def __init__(
         self,
         registry: Registry,
         generator: Callable[[int], "Random"],
-        capacity: int = MAX_EXPERIMENTS,
+        capacity: int = MAX_REMEMBERED_EXPERIMENTS,
+        trials: int = MAX_REMEMBERED_TRIALS,
     ) -> None:
         self._registry = registry
         self._generator = generator
         self._capacity = capacity
+        self._trials = trials
+        self._size = 0
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Those that are remembered."""
+        return tuple(self._remembered)
 
     def answer(
         self, uid: str, study: Study, request: ProposalRequest, history: History | None
     ) -> Proposal | HistoryNeeded:
-        """Take in `history`, then answer. Raises Transient when finish numbers are missing in it,
-        Refused when there is no such algorithm or it fails."""
+        """Take in `history`, a portion of the past, then answer. Raises Transient when finish
+        numbers are missing in it, Refused when there is no such algorithm, when it fails, and when
+        what it gives is nonsense."""
+        known = self._remembered.pop(uid, None)
+        self._size -= known.size if known else 0
         try:
-            return self._answer(uid, study, request, history)
-        except Exception as error:
-            # Half told is worse than nothing known.
-            self.forget(uid)
-            if isinstance(error, Transient):
-                raise
-            raise _refusal(error) from error
+            known = self._recall(known, study, request)
+            reply = self._reply(known, study, request, history)
+        except Transient:
+            raise
+        # Half told is worse than nothing known, so it is forgotten. `sys.exit` is no way to leave.
+        except (Exception, SystemExit) as error:
+            raise refusal(error) from error
+        self._remembered[uid] = known
+        self._size += known.size
+        self._trim()
+        return reply
+
+    def load(self, algorithm: str) -> None:
+        """Import its code now. Raises Refused when that cannot be done."""
+        try:
+            self._registry.load(algorithm)
+        except (Exception, SystemExit) as error:
+            raise refusal(error) from error
 
     def forget(self, uid: str) -> None:
-        self._remembered.pop(uid, None)
+        known = self._remembered.pop(uid, None)
+        self._size -= known.size if known else 0
 
-    def _answer(
-        self, uid: str, study: Study, request: ProposalRequest, history: History | None
+    def _reply(
+        self, known: _Remembered, study: Study, request: ProposalRequest, history: History | None
     ) -> Proposal | HistoryNeeded:
         looks_back = self._registry.describe(study.algorithm.name).look_ahead != "free"
-        remembered = self._recall(uid, study, request)
         if history is not None:
-            _take_in(remembered, history, request, looks_back=looks_back)
-        lacks_results = looks_back and remembered.watermark < request.watermark
-        if remembered.points < request.first or lacks_results:
-            after = remembered.watermark if looks_back else None
-            return HistoryNeeded(first=remembered.points, after=after)
-        proposal = remembered.algorithm.propose(request, self._generator(request.seed))
-        remembered.points += len(proposal.points)
+            _take_in(known, history, request, looks_back=looks_back)
+        lacks_results = looks_back and known.watermark < request.watermark
+        if known.points < request.first or lacks_results:
+            return HistoryNeeded(first=known.points, after=known.watermark if looks_back else None)
+        proposed = known.algorithm.propose(request, self._generator(request.seed))
+        proposal = known.checks.checked(proposed, request)
+        known.points += len(proposal.points)
         return proposal
 
-    def _recall(self, uid: str, study: Study, request: ProposalRequest) -> _Remembered:
+    def _recall(
+        self, known: _Remembered | None, study: Study, request: ProposalRequest
+    ) -> _Remembered:
         """What is known of the experiment, unless it knows more than the request may see."""
-        known = self._remembered.pop(uid, None)
-        if known is None or known.points > request.first or known.watermark > request.watermark:
-            known = _Remembered(self._registry.create(study))
-        self._remembered[uid] = known
-        if len(self._remembered) > self._capacity:
-            self._remembered.popitem(last=False)
-        return known
+        if known and known.points <= request.first and known.watermark <= request.watermark:
+            return known
+        description = self._registry.describe(study.algorithm.name)
+        return _Remembered(self._registry.create(study), ProposalChecks(study, description))
+
+    def _trim(self) -> None:
+        while len(self._remembered) > 1 and (
+            len(self._remembered) > self._capacity or self._size > self._trials
+        ):
+            _, dropped = self._remembered.popitem(last=False)
+            self._size -= dropped.size
 
 
 def _take_in(
@@ -110,17 +150,26 @@ def _take_in(
         for trial in history.finished
         if remembered.watermark < trial.number <= request.watermark
     ]
-    expected = range(remembered.watermark + 1, request.watermark + 1)
-    if [trial.number for trial in finished] != list(expected):
+    end = remembered.watermark + len(finished)
+    if [trial.number for trial in finished] != list(range(remembered.watermark + 1, end + 1)):
         raise Transient(f"the history up to finish number {request.watermark} is not written yet")
     remembered.algorithm.tell(finished)
-    remembered.watermark = request.watermark
+    remembered.watermark = end
 
 
-def _refusal(error: Exception) -> Refused:
+def refusal(error: BaseException) -> Refused:
     """An algorithm is pure: what failed once would fail for ever."""
     if isinstance(error, Refused):
         return error
-    refused = Refused([Problem(field="algorithm", message=f"{type(error).__name__}: {error}")])
-    refused.add_note("".join(traceback.format_exception(error)))
+    said = f"the algorithm {error}" if isinstance(error, Nonsense) else _said(error)
+    refused = Refused([Problem(field="algorithm", message=said[:MAX_MESSAGE_CHARS])])
+    refused.add_note("".join(traceback.format_exception(error))[-_TRACE_CHARS:])
     return refused
+
+
+def _said(error: BaseException) -> str:
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - an error of its own kind may fail even here
+        message = "(no message)"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

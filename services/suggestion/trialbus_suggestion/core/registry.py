@@ -26,6 +26,9 @@ class Registry:
 
     def create(self, study: Study) -> Algorithm:
         """A fresh instance, told nothing. KeyError: there is no such algorithm."""
-        module, _, attribute = self.describe(study.algorithm.name).implementation.partition(":")
-        factory = cast(Factory, getattr(import_module(module), attribute))
-        return factory(study)
+        return self.load(study.algorithm.name)(study)
+
+    def load(self, name: str) -> Factory:
+        """Its code, imported. KeyError: there is no such algorithm; else what importing raises."""
+        module, _, attribute = self.describe(name).implementation.partition(":")
+        return cast(Factory, getattr(import_module(module), attribute))
