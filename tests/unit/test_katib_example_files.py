@@ -19,7 +19,6 @@ ALL_TYPES = frozenset({"double", "int", "discrete", "categorical"})
 OTHER_ALGORITHMS = {
     "darts-cpu": "darts",
     "enas-cpu": "enas",
-    "hyperband": "hyperband",
     "metrics-collection-strategy": "tpe",
 }
 NEED_A_CLUSTER = {

@@ -183,3 +183,41 @@ async def test_a_count_out_of_bounds_is_refused() -> None:
         for count in (0, -1, 10**6):
             with pytest.raises(Refused, match="current_request_number"):
                 await call(address, "GetSuggestions", asked(experiment(), count=count, total=1))
+
+
+def rung_trial(name: str, point: Mapping[str, str], loss: str, minute: int) -> api_pb2.Trial:
+    """One that took the minute before `minute`."""
+    trial = api_pb2.Trial(name=name)
+    for parameter, value in point.items():
+        trial.spec.parameter_assignments.assignments.add(name=parameter, value=value)
+    trial.status.condition = STATUS.SUCCEEDED
+    trial.status.start_time = f"2026-01-01T00:{minute - 1:02}:00Z"
+    trial.status.completion_time = f"2026-01-01T00:{minute:02}:00Z"
+    trial.status.observation.metrics.add(name="loss", value=loss)
+    return trial
+
+
+async def test_rungs_are_understood_without_marks_and_beyond_the_range_of_the_resource() -> None:
+    """Katib tells no labels, and trials in any order. The first bracket has 4, 2 and 1 trials."""
+    space = api_pb2.FeasibleSpace(min="1", max="1")
+    epochs = api_pb2.ParameterSpec(name="epochs", parameter_type=api_pb2.INT, feasible_space=space)
+    settings = {"r_l": "4", "eta": "2", "resource_name": "epochs"}
+    message = experiment(double("x", "0", "1"), epochs, algorithm="hyperband", settings=settings)
+    async with our_own() as address:
+        ask = asked(message, count=4, total=4)
+        first = points(await call(address, "GetSuggestions", ask))
+        # The second is the best, then the fourth.
+        low = [
+            rung_trial(f"t{i}", point, loss, minute=1)
+            for i, (point, loss) in enumerate(zip(first, ("3", "1", "4", "2"), strict=True))
+        ]
+        ask = asked(message, *low, count=2, total=6)
+        second = points(await call(address, "GetSuggestions", ask))
+        middle = [
+            rung_trial(f"u{i}", point, str(2 - i), minute=2) for i, point in enumerate(second)
+        ]
+        ask = asked(message, *middle, *low, count=1, total=7)
+        third = points(await call(address, "GetSuggestions", ask))
+    assert [it["epochs"] for it in (*first, *second, *third)] == ["1"] * 4 + ["2"] * 2 + ["4"]
+    assert [it["x"] for it in second] == [first[1]["x"], first[3]["x"]]
+    assert third == [{"x": first[3]["x"], "epochs": "4"}]

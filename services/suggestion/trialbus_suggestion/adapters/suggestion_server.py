@@ -154,6 +154,7 @@ def _trial(message: Any, metric: str) -> OutsideTrial:
         phase=_PHASES.get(message.status.condition, TrialPhase.CREATED),
         value=value,
         ended=message.status.completion_time,
+        started=message.status.start_time,
     )
 
 

@@ -1,6 +1,7 @@
 """Answering whoever else speaks Katib, its own controller for one: nothing is stored here, and all
 that an answer depends on comes with the request."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,13 +27,14 @@ from trialbus_suggestion.core.seeds import request_seed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutsideTrial:
-    """phase: CREATED while it runs. value: of the objective, None if there is none. ended: text
-    that orders trials by their ends."""
+    """phase: CREATED while it runs. value: of the objective, None if there is none. started, ended:
+    texts that order trials by their beginnings and ends; empty: not yet."""
 
     assignments: Mapping[str, str]
     phase: TrialPhase
     value: float | None
     ended: str
+    started: str = ""
 
 
 class OutsideAnswering:
@@ -58,7 +60,7 @@ class OutsideAnswering:
         request is answered with the same points. Raises Refused, Transient."""
         parsed = self.check(experiment)
         spec = parsed.spec
-        past = _history(spec, trials)
+        past = _history(spec, self._resource(spec), trials)
         random_state = spec.algorithm.setting("random_state")
         seed = seed_of(f"random_state={random_state}" if random_state else parsed.name)
         request = ProposalRequest(
@@ -89,15 +91,21 @@ class OutsideAnswering:
         finally:
             self._compute.forget(uid)
 
+    def _resource(self, spec: ExperimentSpec) -> str | None:
+        """The parameter that the algorithm sets itself, if it does so."""
+        setting = self._catalogue.algorithms[spec.algorithm.name].resource_setting
+        return spec.algorithm.setting(setting) if setting else None
 
-def _history(spec: ExperimentSpec, trials: Sequence[OutsideTrial]) -> History:
+
+def _history(spec: ExperimentSpec, resource: str | None, trials: Sequence[OutsideTrial]) -> History:
     """Points that this search space does not have (of another algorithm, before a change) teach
-    nothing and are passed over."""
+    nothing and are passed over. Katib tells trials in any order; who goes on from another one must
+    come after it."""
     space = SearchSpace(spec.parameters)
     known: list[tuple[PointTexts, OutsideTrial]] = []
-    for trial in trials:
+    for trial in sorted(trials, key=lambda it: (not it.started, it.started)):
         try:
-            known.append((space.key(space.point(trial.assignments)), trial))
+            known.append((_texts(space, resource, trial.assignments), trial))
         except ValueError:
             continue
     ended = sorted(
@@ -115,3 +123,17 @@ def _history(spec: ExperimentSpec, trials: Sequence[OutsideTrial]) -> History:
         for number, index in enumerate(ended, start=1)
     )
     return History(points=tuple(point for point, _ in known), finished=finished)
+
+
+def _texts(space: SearchSpace, resource: str | None, assignments: Mapping[str, str]) -> PointTexts:
+    """As they are proposed; the resource may be outside of its range. ValueError: no such point."""
+    if resource is None:
+        return space.key(space.point(assignments))
+    at = next(i for i, it in enumerate(space.parameters) if it.name == resource)
+    # Any value of its range will do, to read the others.
+    inside = space.axes[at].text(space.axes[at].from_unit(0.5))
+    texts = space.key(space.point({**assignments, resource: inside}))
+    given = assignments.get(resource, "")
+    if not math.isfinite(float(given)):
+        raise ValueError(f"{given!r} is no resource")
+    return (*texts[:at], given, *texts[at + 1 :])
