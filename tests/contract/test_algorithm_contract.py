@@ -11,6 +11,7 @@ from trialbus.testkit.algorithm_contract import AlgorithmContract
 from trialbus.testkit.algorithm_runs import Run, Subject
 from trialbus.testkit.algorithm_spaces import MIXED
 from trialbus_suggestion.core.catalogue import BUILT_IN
+from trialbus_suggestion.core.descriptions.cmaes import CMAES
 from trialbus_suggestion.core.descriptions.modelling import (
     BAYESIAN_OPTIMIZATION,
     MULTIVARIATE_TPE,
@@ -86,6 +87,15 @@ class TestBayesianOptimization(AlgorithmContract):
         settings=(("n_initial_points", "3"),),
         initial_settings=(("n_initial_points", "1000"),),
         trials=300,
+    )
+
+
+class TestCmaEs(AlgorithmContract):
+    # The first points lie around the middle.
+    subject: ClassVar = Subject(
+        description=CMAES,
+        settings=(("population_size", "4"), ("restart_strategy", "ipop")),
+        follows_distributions=False,
     )
 
 

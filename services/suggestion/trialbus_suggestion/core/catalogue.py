@@ -3,6 +3,8 @@
 Loaded by every service, so neither this nor a description imports anything heavy.
 """
 
+from trialbus_suggestion.core.descriptions.cmaes import CMAES
+from trialbus_suggestion.core.descriptions.darts import DARTS
 from trialbus_suggestion.core.descriptions.modelling import (
     BAYESIAN_OPTIMIZATION,
     MULTIVARIATE_TPE,
@@ -12,12 +14,14 @@ from trialbus_suggestion.core.descriptions.rungs import ASHA, ASYNC_HYPERBAND, H
 from trialbus_suggestion.core.descriptions.sampling import GRID, RANDOM, SOBOL
 
 BUILT_IN = (
+    DARTS,
     RANDOM,
     GRID,
     SOBOL,
     BAYESIAN_OPTIMIZATION,
     TPE,
     MULTIVARIATE_TPE,
+    CMAES,
     HYPERBAND,
     ASHA,
     ASYNC_HYPERBAND,
