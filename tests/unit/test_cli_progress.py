@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from trialbus.cli.progress import (
+    BestTrial,
     Pace,
     Progress,
     clock,
@@ -165,5 +166,25 @@ def test_a_value_that_json_lacks_is_read_and_shown(value: str) -> None:
 
 def test_the_command_survives_a_shell_whatever_it_holds() -> None:
     command = ("sh", "-c", "echo $HOME; `x` 'y' \"z\"", "", "a\nb")
-    text = repeat_command(command, "/tmp/it's")
+    text = repeat_command(command, best_trial(working_dir="/tmp/it's"))
     assert shlex.split(text) == ["cd", "/tmp/it's", "&&", *command]
+
+
+def test_who_goes_on_from_a_checkpoint_is_repeated_from_it() -> None:
+    told = {"env": {"TRIALBUS_PARENT_CHECKPOINT": "/c d/3"}, "workingDir": "/w"}
+    assert list(summary(_progress(best=BEST | {"command": ["./x"], **told})))[-1] == (
+        "  cd /w && TRIALBUS_PARENT_CHECKPOINT='/c d/3' ./x"
+    )
+    copied = told | {"checkpoint": {"path": "/c/7-again", "copyOf": "/c/3"}}
+    assert list(summary(_progress(best=BEST | {"command": ["./x"], **copied})))[-1] == (
+        "  rm -rf /c/7-again && cp -a /c/3 /c/7-again && cd /w && "
+        "TRIALBUS_PARENT_CHECKPOINT='/c d/3' ./x"
+    )
+    empty = {"checkpoint": {"path": "/c/7-again", "copyOf": None}, "workingDir": None}
+    assert list(summary(_progress(best=BEST | {"command": ["./x"], **empty})))[-1] == (
+        "  rm -rf /c/7-again && mkdir -p /c/7-again && ./x"
+    )
+
+
+def best_trial(**given: Any) -> BestTrial:
+    return BestTrial(trial="t", value=1.0, parameters={}, command=None, **given)

@@ -15,6 +15,7 @@ PLACE = Place(
     host="here",
     boot_id="boot",
     runs_folder="/data/runs",
+    checkpoint_root="/data/checkpoints",
     interpreter="/py",
     default_template=DefaultTemplate(command=("python", "-m", "trainer")),
     images=LocalImages(images={"img": ImageFolder(folder="/img")}, paths={}),

@@ -9,6 +9,7 @@ from trialbus.contracts import subjects
 from trialbus.contracts.collections import RUNS
 from trialbus.kernel.events import heard_by
 from trialbus.ports.launcher import Launcher
+from trialbus.runtime.checkpoints import checkpoint_root
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus.runtime.templates import default_template, interpreter, local_images
 from trialbus_trial_launcher.adapters.gateway_address import gateway_grpc
@@ -54,6 +55,7 @@ def compose(
         host=host,
         boot_id=boot,
         runs_folder=str(_runs_folder(parts)),
+        checkpoint_root=checkpoint_root(parts.settings),
         interpreter=interpreter(parts.settings),
         default_template=default_template(parts.settings),
         images=local_images(parts.settings),

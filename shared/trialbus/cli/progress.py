@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Json = Any
@@ -25,13 +25,16 @@ _SHORT_CHARS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestTrial:
-    """command: what its last attempt ran, None if that is not known."""
+    """command: what its last attempt ran, None if that is not known. env: what the command needs
+    beside its words. checkpoint: a folder to make for it, and whose content comes into it."""
 
     trial: str
     value: float | str
     parameters: Mapping[str, str]
     command: tuple[str, ...] | None
     working_dir: str | None
+    env: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: tuple[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +90,15 @@ def parse_progress(answer: Mapping[str, Json]) -> Progress:
 
 
 def _parse_best(best: Mapping[str, Json]) -> BestTrial:
-    command = best.get("command")
+    command, checkpoint = best.get("command"), best.get("checkpoint")
     return BestTrial(
         trial=best["trial"],
         value=_number_or_text(best["value"]),
         parameters={name: str(value) for name, value in (best.get("parameters") or {}).items()},
         command=tuple(command) if command else None,
         working_dir=best.get("workingDir"),
+        env=best.get("env") or {},
+        checkpoint=(checkpoint["path"], checkpoint.get("copyOf")) if checkpoint else None,
     )
 
 
@@ -197,10 +202,21 @@ def summary(progress: Progress) -> Iterator[str]:
     if best.command is not None:
         yield ""
         yield "Repeat it with:"
-        yield f"  {repeat_command(best.command, best.working_dir)}"
+        yield f"  {repeat_command(best.command, best)}"
 
 
-def repeat_command(command: tuple[str, ...], working_dir: str | None) -> str:
-    """For a POSIX shell, quoted."""
-    run = shlex.join(command)
-    return run if working_dir is None else f"cd {shlex.quote(working_dir)} && {run}"
+def repeat_command(command: tuple[str, ...], best: BestTrial) -> str:
+    """For a POSIX shell, quoted; each step only if those before it went well."""
+    steps = []
+    if best.checkpoint is not None:
+        path, copy_of = best.checkpoint
+        steps.append(f"rm -rf {shlex.quote(path)}")
+        steps.append(
+            f"mkdir -p {shlex.quote(path)}"
+            if copy_of is None
+            else f"cp -a {shlex.quote(copy_of)} {shlex.quote(path)}"
+        )
+    if best.working_dir is not None:
+        steps.append(f"cd {shlex.quote(best.working_dir)}")
+    env = [f"{name}={shlex.quote(value)}" for name, value in best.env.items()]
+    return " && ".join((*steps, " ".join((*env, shlex.join(command)))))

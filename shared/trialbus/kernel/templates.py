@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trialbus.kernel.checkpoints import CHECKPOINT_VARIABLE, Checkpoint
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.images import LocalImages
 from trialbus.kernel.job_templates import TEMPLATE_FIELD, JobProcess, PodField, read_job
@@ -93,10 +94,12 @@ def render_command(
     working_dir: str | None = None,
     images: LocalImages | None = None,
     metrics: MetricsFile | None = None,
+    checkpoint: Checkpoint | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> RenderedRun:
     """The process of one trial. `working_dir`: where relative paths of the template begin.
     `images`: None if they are not known. `variables`: more of them, which the template may use.
+    `checkpoint`: None where no trial is to run.
 
     Raises Refused when the template has no such process, a parameter is missing or the result
     is longer than the system takes; a template that passed `check_template` never does, except
@@ -108,10 +111,11 @@ def render_command(
         interpreter=interpreter,
         working_dir=working_dir,
         images=images,
-        private={metrics.path: metrics.local} if metrics else {},
+        private=_private_paths(metrics, checkpoint),
     )
-    # In the template it is a path of the container, which becomes a local one like any other.
-    known = {**own, METRICS_PATH_VARIABLE: metrics.path} if metrics else own
+    if checkpoint:
+        own.update(checkpoint.variables())
+    known = {**own, **_names_inside(metrics, checkpoint)}
     if metrics:
         own[METRICS_PATH_VARIABLE] = metrics.local
     deadline_s = None
@@ -223,6 +227,21 @@ def _own_variables(trial: TrialIdentity, values: Mapping[str, str]) -> dict[str,
         "TRIALBUS_ATTEMPT": str(trial.attempt),
         "KATIB_TRIAL_NAME": trial.name,
     }
+
+
+def _private_paths(metrics: MetricsFile | None, checkpoint: Checkpoint | None) -> dict[str, str]:
+    """Path in the template -> local path."""
+    paths = {**checkpoint.paths()} if checkpoint else {}
+    return {**paths, metrics.path: metrics.local} if metrics else paths
+
+
+def _names_inside(metrics: MetricsFile | None, checkpoint: Checkpoint | None) -> dict[str, str]:
+    """Variables that the template knows by paths of the container, which become local ones like
+    any other."""
+    names = {METRICS_PATH_VARIABLE: metrics.path} if metrics else {}
+    if checkpoint and checkpoint.inside:
+        names[CHECKPOINT_VARIABLE] = checkpoint.inside
+    return names
 
 
 def _check_sizes(run: RenderedRun) -> None:

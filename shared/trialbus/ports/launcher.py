@@ -14,6 +14,16 @@ PRIVATE_FOLDER = "private"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFolder:
+    """path: there before the command starts, and left to whoever comes after it. copy_of: a folder
+    whose content it begins with; whole or not at all, and only while there is no `path`. "": it
+    begins empty."""
+
+    path: str
+    copy_of: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
     """command: argv, never a shell string. env: added to the launcher's base environment.
     deadline_s: seconds from its start after which it is stopped (reason DeadlineExceeded).
@@ -31,6 +41,7 @@ class RunPlan:
     folders: tuple[str, ...] = ()
     search_path: tuple[str, ...] = ()
     image: str = ""
+    checkpoint: CheckpointFolder | None = None
 
 
 class RunState(StrEnum):
@@ -102,6 +113,9 @@ class Launcher(Protocol):
     async def forget(self, run_ids: Sequence[str]) -> None:
         """Remove what is kept of ended runs (logs and results); they never start again because
         their experiment is gone."""
+
+    async def forget_checkpoints(self, folder: str) -> None:
+        """Remove a folder of checkpoint folders; nothing if there is none."""
 
     async def tidy(self, run_ids: Sequence[str]) -> None:
         """Remove the private folders of ended runs; their results and outputs stay."""

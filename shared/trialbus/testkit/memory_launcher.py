@@ -346,6 +346,9 @@ class MemoryLauncher:
     async def forget(self, run_ids: Sequence[str]) -> None:
         self._world.forget(run_ids)
 
+    async def forget_checkpoints(self, folder: str) -> None:
+        """What runs here has no files."""
+
     async def tidy(self, run_ids: Sequence[str]) -> None:
         """What runs here has no files."""
 

@@ -63,6 +63,11 @@ class MortalLauncher:
         await self._inner.forget(run_ids)
         await self._pass()
 
+    async def forget_checkpoints(self, folder: str) -> None:
+        await self._pass()
+        await self._inner.forget_checkpoints(folder)
+        await self._pass()
+
     async def tidy(self, run_ids: Sequence[str]) -> None:
         await self._pass()
         await self._inner.tidy(run_ids)

@@ -119,4 +119,12 @@ def _best(state: Experiment, process: Process | None) -> Json | None:
         "parameters": {item.name: item.value for item in best.assignments},
         "command": None if process is None else list(process.command),
         "workingDir": None if process is None else process.working_dir,
+        "env": {} if process is None else dict(process.env),
+        "checkpoint": _checkpoint(process),
     }
+
+
+def _checkpoint(process: Process | None) -> Json | None:
+    if process is None or process.checkpoint is None:
+        return None
+    return {"path": process.checkpoint.path, "copyOf": process.checkpoint.copy_of or None}

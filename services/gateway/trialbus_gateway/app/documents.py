@@ -78,6 +78,12 @@ class Documents:
             raise NotThere(f"there is no trial {name}")
         return max((TRIAL.decode(document) for document in found), key=lambda it: it.created_at)
 
+    async def parent_of(self, trial: str) -> int | None:
+        """Index of the trial whose checkpoint this one, by its id, goes on from."""
+        found = await self._store.get_many(TRIALS.name, [trial], fields=("parent",))
+        parent: int | None = found.get(trial, {}).get("parent")
+        return parent
+
     async def open_runs(self, state: Experiment) -> dict[int, Run]:
         """By index, of the newest attempts of open trials."""
         keys = _open_run_ids(state)

@@ -3,9 +3,12 @@
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from trialbus.kernel.checkpoints import Checkpoint, checkpoint_of
 from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.ids import trial_id
 from trialbus.kernel.limits import MAX_PAGE_ITEMS
 from trialbus.kernel.templates import DefaultTemplate
+from trialbus.runtime.checkpoints import checkpoint_root
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.templates import local_images
 from trialbus_gateway.app.answers import (
@@ -89,7 +92,7 @@ class Questions:
         return {"items": shown, "next": found.next}
 
     async def progress(self, namespace: str, name: str) -> Json:
-        """Two reads, because displays ask often."""
+        """Two or three reads, because displays ask often."""
         state = await self._documents.living(namespace, name)
         running = await self._documents.running([state])
         process = None
@@ -100,8 +103,14 @@ class Questions:
                 default=self._default,
                 interpreter=self._interpreter,
                 images=self._images,
+                checkpoint=await self._checkpoint(state, state.best.index),
             )
         return progress_answer(state, count_trials(state, len(running[state.id])), process)
+
+    async def _checkpoint(self, state: Experiment, index: int) -> Checkpoint:
+        parent = await self._documents.parent_of(trial_id(state.id, index))
+        root = checkpoint_root(self._parts.settings)
+        return checkpoint_of(root, state.id, index, parent, state.spec.algorithm)
 
     async def explain_experiment(self, namespace: str, name: str) -> Json:
         state = await self._documents.living(namespace, name)

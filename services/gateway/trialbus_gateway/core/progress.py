@@ -1,11 +1,16 @@
 """An experiment in a few numbers, for displays that ask often."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from trialbus.kernel.checkpoints import Checkpoint
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import BestTrial, Experiment, OpenState
 from trialbus.kernel.images import NO_IMAGES, LocalImages
 from trialbus.kernel.templates import DefaultTemplate, TrialIdentity, render_command
+
+# Behind the name of a trial's checkpoint: that of its repetition by hand.
+_AGAIN = "-again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +30,23 @@ class TrialCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointCopy:
+    """A folder to make before, so that what the trial left stays as it is. copy_of: what is in it
+    at first; "": nothing."""
+
+    path: str
+    copy_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """What a trial's attempt runs, so that a person can repeat it."""
+    """What a trial's attempt runs, so that a person can repeat it. env: what its command has to be
+    told beside its words."""
 
     command: tuple[str, ...]
     working_dir: str | None
+    env: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: CheckpointCopy | None = None
 
 
 def count_trials(state: Experiment, running: int) -> TrialCounts:
@@ -55,9 +72,11 @@ def process_of(
     *,
     default: DefaultTemplate,
     interpreter: str,
+    checkpoint: Checkpoint,
     images: LocalImages = NO_IMAGES,
 ) -> Process | None:
     """None for a template that is no process (an object of a cluster)."""
+    again = replace(checkpoint, own=f"{checkpoint.own}{_AGAIN}")
     identity = TrialIdentity(namespace=state.namespace, experiment=state.name, name=best.name)
     try:
         rendered = render_command(
@@ -67,7 +86,12 @@ def process_of(
             interpreter=interpreter,
             working_dir=state.spec.working_dir,
             images=images,
+            checkpoint=again,
         )
     except Refused:
         return None
-    return Process(command=rendered.command, working_dir=rendered.working_dir)
+    process = Process(command=rendered.command, working_dir=rendered.working_dir)
+    if not again.parent and not any(again.own in word for word in rendered.command):
+        return process  # it begins anew, and where it saves is its own matter
+    copy = None if again.is_uri else CheckpointCopy(path=again.own, copy_of=again.inherited)
+    return replace(process, env=again.variables(), checkpoint=copy)

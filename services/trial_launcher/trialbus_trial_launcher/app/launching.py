@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from trialbus.contracts.collections import EVIDENCE, EXPERIMENTS, RUNS, TRIALS
 from trialbus.contracts.documents import EXPERIMENT, RUN, TRIAL
+from trialbus.kernel.checkpoints import checkpoints_of
 from trialbus.kernel.errors import Poison, Refused
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
@@ -233,6 +234,9 @@ class Launching:
             # Something of it still lives: it is being stopped, the sweep comes again.
             self._parts.telemetry.log.warning("cannot forget runs yet", reason=str(refused))
             return False
+        if self._place.keeps_checkpoints:
+            folder = checkpoints_of(self._place.checkpoint_root, uid)
+            await self._launcher.forget_checkpoints(folder)
         await self._parts.store.delete(RUNS.name, query)
         return True
 

@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trialbus.kernel.checkpoints import Checkpoint, checkpoint_of, is_uri
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import run_id
@@ -16,7 +17,7 @@ from trialbus.kernel.templates import (
     render_command,
 )
 from trialbus.kernel.trial import Trial
-from trialbus.ports.launcher import PRIVATE_FOLDER, RunPlan
+from trialbus.ports.launcher import PRIVATE_FOLDER, CheckpointFolder, RunPlan
 
 # Linux takes 4096 bytes for a whole path; the run's own folder needs some of them.
 _MAX_NAME_BYTES, _MAX_PATH_BYTES = 255, 3000
@@ -25,15 +26,21 @@ _MAX_NAME_BYTES, _MAX_PATH_BYTES = 255, 3000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where this launcher runs things. host: stable over restarts on the same folder.
-    runs_folder: holds one folder per run. interpreter: what `python` means there. images: what
-    stands for container images."""
+    runs_folder: holds one folder per run. checkpoint_root: folder or URI that those of all trials
+    are below. interpreter: what `python` means there. images: what stands for container images."""
 
     host: str
     boot_id: str
     runs_folder: str
+    checkpoint_root: str
     interpreter: str
     default_template: DefaultTemplate
     images: LocalImages = NO_IMAGES
+
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Whether they are folders here."""
+        return not is_uri(self.checkpoint_root)
 
     def metrics_file(self, collector: MetricsCollectorSpec, run: str) -> MetricsFile | None:
         """What the collector reads of a run, which is the run's own; None: no file."""
@@ -56,6 +63,10 @@ def plan_of(
     run = run_id(state.id, trial.index, attempt)
     collector = state.spec.metrics_collector
     metrics = place.metrics_file(collector, run)
+    algorithm = state.spec.algorithm
+    checkpoint = checkpoint_of(
+        place.checkpoint_root, state.id, trial.index, trial.parent, algorithm
+    )
     rendered = render_command(
         state.spec.template or place.default_template,
         TrialIdentity(
@@ -66,6 +77,7 @@ def plan_of(
         working_dir=state.spec.working_dir,
         images=place.images,
         metrics=metrics,
+        checkpoint=checkpoint,
         variables=variables,
     )
     return RunPlan(
@@ -78,7 +90,14 @@ def plan_of(
         folders=_folders(collector),
         search_path=rendered.search_path,
         image=rendered.image,
+        checkpoint=_checkpoint_folder(checkpoint),
     )
+
+
+def _checkpoint_folder(checkpoint: Checkpoint) -> CheckpointFolder | None:
+    if checkpoint.is_uri:
+        return None
+    return CheckpointFolder(path=checkpoint.own, copy_of=checkpoint.inherited)
 
 
 def _folders(collector: MetricsCollectorSpec) -> tuple[str, ...]:

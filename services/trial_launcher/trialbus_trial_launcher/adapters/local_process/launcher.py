@@ -20,7 +20,7 @@ from trialbus.kernel.limits import (
     ORPHAN_KILL_DEADLINE_S,
 )
 from trialbus.ports.launcher import PrivateFile, RunPlan, RunStatus
-from trialbus_trial_launcher.adapters.local_process import missing, processes, spawn
+from trialbus_trial_launcher.adapters.local_process import checkpoints, missing, processes, spawn
 from trialbus_trial_launcher.adapters.local_process.folders import (
     OpenClaim,
     RunFolders,
@@ -155,6 +155,9 @@ class LocalProcessLauncher:
         if live:
             raise Refused(live)
 
+    async def forget_checkpoints(self, folder: str) -> None:
+        await asyncio.to_thread(checkpoints.remove, folder)
+
     async def tidy(self, run_ids: Sequence[str]) -> None:
         await asyncio.to_thread(self._folders.tidy, list(run_ids))
 
@@ -178,6 +181,8 @@ class LocalProcessLauncher:
             spawn.FOLDER_VARIABLE: self._folders.path(plan.run_id),
         }
         env["PATH"] = ":".join((*plan.search_path, env["PATH"]))
+        if plan.checkpoint is not None:
+            checkpoints.make(plan.checkpoint)
         problem = missing.problem_of(plan, env["PATH"], self._images)
         claim = self._folders.claim(
             self._new_claim(plan.run_id, plan.deadline_s),
@@ -198,7 +203,12 @@ class LocalProcessLauncher:
     def _spawn(self, plan: RunPlan, env: Mapping[str, str], claim: OpenClaim) -> None:
         try:
             pid = spawn.spawn(
-                plan.command, env, plan.working_dir, claim, shell=self._shell, null=self._null
+                checkpoints.words(plan.checkpoint, plan.command),
+                env,
+                plan.working_dir,
+                claim,
+                shell=self._shell,
+                null=self._null,
             )
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _FOR_NOW:
