@@ -5,6 +5,7 @@ Loaded by every service, so neither this nor a description imports anything heav
 
 from trialbus_suggestion.core.descriptions.cmaes import CMAES
 from trialbus_suggestion.core.descriptions.darts import DARTS
+from trialbus_suggestion.core.descriptions.darts import DARTS
 from trialbus_suggestion.core.descriptions.modelling import (
     BAYESIAN_OPTIMIZATION,
     MULTIVARIATE_TPE,
@@ -25,4 +26,5 @@ BUILT_IN = (
     HYPERBAND,
     ASHA,
     ASYNC_HYPERBAND,
+    DARTS,
 )

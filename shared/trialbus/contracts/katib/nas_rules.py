@@ -11,6 +11,8 @@ from trialbus.kernel.catalogue import AlgorithmDescription
 from trialbus.kernel.errors import Problem
 
 _FIELD = "spec.nasConfig"
+# It has only one form; Katib's darts-gpu.yaml gives it no parameters.
+_WITHOUT_PARAMETERS = "skip_connection"
 
 
 def nas_problems(
@@ -41,6 +43,8 @@ def nas_problems(
 def _operation_problems(operation: Operation, where: str) -> Iterator[Problem]:
     if not operation.operation_type:
         yield Problem(field=f"{where}.operationType", message="must be specified")
+    if not operation.parameters and operation.operation_type == _WITHOUT_PARAMETERS:
+        return
     if not operation.parameters:
         message = "must be specified, with at least one parameter"
         yield Problem(field=f"{where}.parameters", message=message)
