@@ -250,7 +250,7 @@ async def test_an_endless_computation_is_cut_off() -> None:
     compute = ProcessCompute(registry_of("Endless"), timeout_s=0.6)
     past = Past()
     # Two points: a minute and a sixth, if it were a minute.
-    with pytest.raises(Refused, match="the algorithm gave no answer in 0.7 s"):
+    with pytest.raises(Refused, match=r"the algorithm gave no answer in 0\.7 s"):
         await compute.propose("uid", study_of("endless"), past.request(), past)
     assert compute.worker_pids == []
     await compute.close()

@@ -38,7 +38,7 @@ class ProposalChecks:
         """The same answer, as a copy that the algorithm cannot change any more, its values written
         as trials get them. Raises Nonsense."""
         if not isinstance(proposal, Proposal):
-            raise Nonsense(f"gave a {_kind(proposal)}, not a Proposal")
+            raise Nonsense(f"gave {_kind(proposal)}, not a Proposal")
         given = _sequence(proposal.points, "points")
         if len(given) > request.count:
             raise Nonsense(f"gave {len(given)} points, not {request.count}")
@@ -66,7 +66,7 @@ class ProposalChecks:
     def _text(self, position: int, value: Any) -> str:
         name = self._names[position]
         if not isinstance(value, str):
-            raise Nonsense(f"gave {name} a {_kind(value)}, not a text: {_told(value)}")
+            raise Nonsense(f"gave {name} no text, but {_kind(value)}: {_told(value)}")
         text = str.__str__(value)
         if self._space is None:
             if len(text) > MAX_ARGUMENT_BYTES:
@@ -96,7 +96,7 @@ def _number(name: str, text: str) -> str:
 def _mark(mark: Any, index: int) -> Mark:
     """Of the point for trial `index`."""
     if not isinstance(mark, Mark):
-        raise Nonsense(f"gave a {_kind(mark)}, not a Mark")
+        raise Nonsense(f"gave {_kind(mark)}, not a Mark")
     parent = mark.parent
     if parent is not None:
         try:
@@ -127,7 +127,7 @@ def _label(given: Any) -> tuple[str, str]:
 
 def _sequence(given: Any, what: str) -> Sequence[Any]:
     if not isinstance(given, tuple | list):
-        raise Nonsense(f"gave {what} as a {_kind(given)}, not as a tuple")
+        raise Nonsense(f"gave {what} as {_kind(given)}, not as a tuple")
     return given
 
 
