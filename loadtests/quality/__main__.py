@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 from loadtests.quality import report  # noqa: E402
-from loadtests.quality.results import FOLDER, Results  # noqa: E402
+from loadtests.quality.results import FOLDER, Job, Results  # noqa: E402
 from loadtests.quality.running import run_missing  # noqa: E402
 from loadtests.quality.slices import SLICES, Slice, all_entrants  # noqa: E402
 
@@ -33,7 +33,8 @@ def main() -> int:
     results = Results(arguments.results)
     missing = 0
     for chosen in (it for it in SLICES if it.name in names and not arguments.report):
-        missing += _run(chosen, results, arguments.workers, arguments.time_limit * 60)
+        jobs = [job for job in chosen.jobs() if arguments.task in job.task]
+        missing += _run(chosen, jobs, results, arguments)
     for name in (it for it in OTHERS if it in names):
         _other(name)(arguments.pages)
     missed = report.write(Results(arguments.results), arguments.pages)
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--slice", action="append", choices=known, help="one of the slices (default: all tables')"
     )
+    parser.add_argument("--task", default="", help="only tasks with this in their names")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument(
         "--time-limit", type=float, default=60, help="minutes for each slice (default 60)"
@@ -60,13 +62,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(chosen: Slice, results: Results, workers: int, seconds: float) -> int:
+def _run(
+    chosen: Slice, jobs: Sequence[Job], results: Results, arguments: argparse.Namespace
+) -> int:
     absent = absent_packages(chosen.entrants)
     if absent:
         print(f"{chosen.name}: skipped, without {', '.join(absent)}", file=sys.stderr)
         return 0
     print(f"{chosen.name}: begun at {time.strftime('%H:%M:%S')}", file=sys.stderr)
-    return run_missing(chosen.jobs(), results, workers=workers, seconds=seconds)
+    seconds = arguments.time_limit * 60
+    return run_missing(jobs, results, workers=arguments.workers, seconds=seconds)
 
 
 def absent_packages(names: Iterable[str]) -> list[str]:

@@ -59,19 +59,25 @@ class Slice:
     evaluations: int = EVALUATIONS
 
     def jobs(self) -> Iterator[Job]:
-        """Seeds on the outside, so that a part of a slice says something about all tasks."""
-        for seed in range(self.seeds):
-            for entrant in (it for it in all_entrants() if it.name in self.entrants):
-                for task in all_tasks():
-                    if self.wants(task) and entrant.takes(task.parameters):
-                        for in_flight in self.modes:
-                            yield Job(
-                                task=task.name,
-                                entrant=entrant.name,
-                                in_flight=in_flight,
-                                seed=seed,
-                                evaluations=self.evaluations,
-                            )
+        """Tasks that train models last, then by seeds, so that a part of a slice says something."""
+        tasks = [task for task in all_tasks() if self.wants(task)]
+        quick = [task for task in tasks if task.has_known_best]
+        trained = [task for task in tasks if not task.has_known_best]
+        for chosen in (quick, trained):
+            for seed in range(self.seeds):
+                yield from self._of_seed(chosen, seed)
+
+    def _of_seed(self, tasks: list[Task], seed: int) -> Iterator[Job]:
+        for entrant in (it for it in all_entrants() if it.name in self.entrants):
+            for task in (it for it in tasks if entrant.takes(it.parameters)):
+                for in_flight in self.modes:
+                    yield Job(
+                        task=task.name,
+                        entrant=entrant.name,
+                        in_flight=in_flight,
+                        seed=seed,
+                        evaluations=self.evaluations,
+                    )
 
 
 def _slow(entrant: str) -> Slice:
