@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
+from trialbus.contracts.command_events import VERBS, event_type
 from trialbus.contracts.katib.schemas import KINDS
 from trialbus.contracts.katib.schemas_crd import custom_resource_definition
 from trialbus.kernel import limits
@@ -216,14 +217,34 @@ def contract(name: str, event: EventType, kept: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def events_page(contracts: Mapping[str, Mapping[str, Any]]) -> str:
+def commands_part() -> str:
+    """What pipelines post, out of the contracts that people write."""
+    parts = []
+    for verb in VERBS:
+        name = f"{verb}-experiment"
+        told = json.loads((EVENTS / f"commands/{name}.json").read_text())
+        if told["type"] != event_type(verb):
+            raise ValueError(f"{name}: its type is {told['type']}, not {event_type(verb)}")
+        data = list(_data_fields(told["schema"], "data"))
+        follows = ", ".join(f"[`{it}`](#{it.replace('.', '')})" for it in told["follows"])
+        parts.append(
+            f"\n### {name}\n\n{capitalized(told['meaning'])} Type `{told['type']}`; on NATS "
+            f"`{told['subject']}`. [Example](../../proto/events/examples/{name}.json). "
+            f"What follows: {follows}.\n\n"
+            + (table(["field", "meaning"], data) if data else "`data` is empty or absent.\n")
+        )
+    return "".join(parts)
+
+
+def events_page(texts: Texts, contracts: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name, it in contracts.items():
         link = f"[`{name}`](#{name.replace('.', '')})"
         wakes = ", ".join(it["consumers"]) or "none"
         rows.append([link, it["kind"], it["producer"], wakes, it["meaning"]])
     head = table(["event", "kind", "producer", "wakes", "meaning"], rows)
-    return head + "".join(_event(name, it) for name, it in contracts.items())
+    events = "".join(_event(name, it) for name, it in contracts.items())
+    return f"{head}{events}\n## Commands\n\n{texts['commands']}{commands_part()}"
 
 
 def _event(name: str, contract: Mapping[str, Any]) -> str:
@@ -369,7 +390,7 @@ def generated() -> dict[Path, str]:
         "limits": limits_page(texts),
         "collections": collections_page(texts),
         "algorithms": algorithms_page(texts),
-        "events": events_page(contracts),
+        "events": events_page(texts, contracts),
     }
     for name, body in pages.items():
         title = "Algorithms and stopping rules" if name == "algorithms" else name.capitalize()

@@ -45,6 +45,7 @@ from trialbus.testkit.waits import until
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
+from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.main import service
 
@@ -247,11 +248,10 @@ async def test_a_command_without_an_answer_is_repeated_under_its_id_then_503(
     bus, store = MemoryBus(), MemoryStore()
     parts = parts_of(bus.client("gateway"), store.client("gateway"), "gateway", tmp_path)
     await parts.store.prepare(COLLECTIONS)
-    app = http_app(
-        Questions(parts, default=DEFAULT, interpreter="/py", following=Following(parts)),
-        Commanding(parts, CATALOGUE, deadline_s=0.4, attempt_s=0.1),
-        (),
-    )
+    questions = Questions(parts, default=DEFAULT, interpreter="/py", following=Following(parts))
+    commanding = Commanding(parts, CATALOGUE, deadline_s=0.4, attempt_s=0.1)
+    ingress = Ingress(parts, commanding, questions)
+    app = http_app(questions, commanding, (), ingress=ingress)
     async with (
         bus.client("experiment").serve(subjects.commands(), "experiment", silent, max_group=8),
         httpx.AsyncClient(

@@ -9,11 +9,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from trialbus.contracts.cloud_events import from_structured
+from trialbus.contracts.command_events import VERBS, read_command
 from trialbus.contracts.envelope import decode_event
+from trialbus.contracts.katib.spec import parse_experiment
 from trialbus.contracts.messages import Message
 from trialbus.contracts.subjects import event as event_subject
 from trialbus.kernel.events import EVENT_TYPES
+from trialbus.runtime.catalogue import installed_catalogue
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +51,11 @@ def fields_without_meaning(schema: Mapping[str, Any], path: str = "") -> Iterato
 
 
 def test_every_event_has_a_contract_and_an_example_and_nothing_else_is_there(folder: Path) -> None:
-    for place in (folder, folder / "examples"):
-        assert sorted(file.stem for file in place.glob("*.json")) == sorted(EVENT_TYPES)
+    commands = [f"{verb}-experiment" for verb in VERBS]
+    assert sorted(file.stem for file in folder.glob("*.json")) == sorted(EVENT_TYPES)
+    assert sorted(file.stem for file in folder.glob("commands/*.json")) == sorted(commands)
+    examples = [file.stem for file in (folder / "examples").glob("*.json")]
+    assert sorted(examples) == sorted([*EVENT_TYPES, *commands])
     assert [file.name for file in (folder / "examples").iterdir() if file.suffix != ".json"] == []
 
 
@@ -80,6 +88,21 @@ def test_every_field_of_an_event_has_a_meaning(folder: Path, name: str) -> None:
     contract = json.loads((folder / f"{name}.json").read_text())
     data = contract["schema"]["properties"]["data"]
     assert list(fields_without_meaning(data)) == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_example_of_a_command_keeps_its_contract_and_is_what_is_read(
+    folder: Path, verb: str
+) -> None:
+    example = read_example(folder, f"{verb}-experiment")
+    contract = json.loads((folder / f"commands/{verb}-experiment.json").read_text())
+    assert list(Draft202012Validator(contract["schema"]).iter_errors(example.get("data", {}))) == []
+    told = read_command(from_structured(example))
+    assert (told.verb, told.namespace, told.name) == (verb, "default", "digits")
+    assert set(contract["follows"]) <= set(EVENT_TYPES)
+    assert list(fields_without_meaning(contract["schema"])) == []
+    if told.command.object is not None:
+        parse_experiment(told.command.object, catalogue=installed_catalogue())
 
 
 def test_a_field_without_a_meaning_is_found() -> None:

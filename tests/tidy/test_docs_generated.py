@@ -61,7 +61,7 @@ def test_every_setting_is_documented(reference: Mapping[str, str]) -> None:
 
 
 def test_every_event_is_documented(reference: Mapping[str, str]) -> None:
-    headings = set(re.findall(r"^## (\S+)$", reference["events"], re.M))
+    headings = set(re.findall(r"^## (\S+\.\S+)$", reference["events"], re.M))
     assert headings == set(EVENT_TYPES)
 
 

@@ -1,5 +1,6 @@
 """Commands over the bus: accepted means committed, and a late repeat undoes nothing."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from trialbus.contracts import subjects
 from trialbus.contracts.commands import NOT_THERE, Command
 from trialbus.contracts.documents import EXPERIMENT
-from trialbus.contracts.envelope import CommandReply
+from trialbus.contracts.envelope import CommandReply, decode_event
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.experiment import ExperimentPhase as Phase
 from trialbus.kernel.limits import MAX_REMEMBERED_COMMANDS
@@ -279,3 +280,95 @@ async def test_a_deletion_may_ask_for_the_history(asking: Asking) -> None:
     await asking.ask("c1")
     await asking.ask("c2", "delete", keep_history=True)
     assert asking.state.keep_history
+
+
+async def test_an_edit_changes_budgets_without_the_whole_object(asking: Asking) -> None:
+    await asking.ask("c1")
+    reply = await asking.ask("c2", "edit", edit={"maxTrialCount": 40, "goal": 0.5})
+    assert (reply.accepted, reply.changed) == (True, True)
+    assert asking.state.spec.max_trial_count == 40
+    assert asking.state.spec.objective.goal == 0.5
+    assert asking.state.source["spec"]["maxTrialCount"] == 40
+    await asking.ask("c3", "edit", edit={"goal": None})
+    assert asking.state.spec.objective.goal is None
+    assert asking.state.spec.max_trial_count == 40
+    # A late repeat undoes nothing.
+    await asking.ask("c2", "edit", edit={"maxTrialCount": 40, "goal": 0.5})
+    assert asking.state.spec.objective.goal is None
+
+
+@pytest.mark.parametrize(
+    ("edit", "field"),
+    [
+        ({"algorithm": {}}, "edit.algorithm"),
+        ({"maxTrialCount": "many"}, "spec.maxTrialCount"),
+        ({"parallelTrialCount": 0}, "spec.parallelTrialCount"),
+        ({}, "edit"),
+        (None, "edit"),
+    ],
+)
+async def test_a_wrong_edit_changes_nothing_and_says_why(
+    asking: Asking, edit: dict[str, Any] | None, field: str
+) -> None:
+    await asking.ask("c1")
+    before = asking.state
+    reply = await asking.ask("c2", "edit", edit=edit)
+    assert [it.field for it in reply.problems] == [field]
+    assert asking.state == before
+
+
+async def test_who_stops_an_experiment_ends_it_with_what_it_has(asking: Asking) -> None:
+    await asking.ask("c1")
+    assert (await asking.ask("c2", "stop")).accepted
+    state = asking.state
+    assert state.phase is Phase.ENDING
+    assert state.verdict is not None
+    assert (state.verdict.phase, state.verdict.reason) == (Phase.FAILED, "ExperimentStopped")
+    again = await asking.ask("c3", "stop")
+    assert (again.accepted, again.changed) == (True, False)
+
+
+async def as_event(
+    asking: Asking, verb: str, event: Mapping[str, Any], *, binary: bool = False
+) -> CommandReply:
+    whole = {"specversion": "1.0", "source": "/ci", "type": f"io.trialbus.experiment.{verb}.v1"}
+    whole |= event
+    if binary:
+        headers = {f"ce-{name}": str(it) for name, it in whole.items() if name != "data"}
+        data = json.dumps(whole.get("data")).encode()
+    else:
+        headers = {"Content-Type": "application/cloudevents+json"}
+        data = json.dumps(whole).encode()
+    subject = subjects.command(NAMESPACE, "plain", verb)
+    [reply] = await asking.commanding.respond(
+        [Request(subject=subject, data=data, headers=headers)]
+    )
+    return CommandReply.from_bytes(reply)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+async def test_any_client_of_the_bus_commands_by_cloud_events(asking: Asking, binary: bool) -> None:
+    name = f"{NAMESPACE}/plain"
+    created = await as_event(asking, "create", {"id": "e1", "data": PLAIN}, binary=binary)
+    assert (created.accepted, created.id, created.uid) == (True, "e1", asking.state.id)
+    again = await as_event(asking, "create", {"id": "e1", "data": PLAIN}, binary=binary)
+    assert again == created
+    another = await as_event(asking, "create", {"id": "e2", "data": PLAIN}, binary=binary)
+    assert (another.accepted, another.stale) == (False, True)
+    edit = {"id": "e3", "subject": name, "data": {"maxTrialCount": 50}}
+    assert (await as_event(asking, "edit", edit, binary=binary)).accepted
+    assert asking.state.spec.max_trial_count == 50
+    assert (await as_event(asking, "suspend", {"id": "e4", "subject": name})).accepted
+    assert asking.state.phase is Phase.SUSPENDED
+
+
+async def test_a_refused_command_is_told_on_the_bus(asking: Asking) -> None:
+    told = asking.world.bus.client("listener")
+    async with told.tail(subjects.events(event_type="command.refused"), from_start=True) as events:
+        reply = await as_event(asking, "stop", {"id": "e1", "subject": "other/plain"})
+        assert [it.field for it in reply.problems] == ["subject"]
+        message = await anext(aiter(events))
+    event = decode_event(message)
+    assert (event.experiment, event.reason) == ("plain", "CommandRefused")
+    assert event.data["verb"] == "stop"
+    assert "the message's subject says stop" in event.message

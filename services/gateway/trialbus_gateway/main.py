@@ -16,6 +16,7 @@ from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
+from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.showing import Showing
 
@@ -40,6 +41,7 @@ async def build(parts: Parts) -> Behaviour:
         questions,
         commanding,
         health_routes(ready, parts.telemetry.registry),
+        ingress=Ingress(parts, commanding, questions),
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
         listens_on=settings.host,
     )

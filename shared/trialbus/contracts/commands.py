@@ -18,7 +18,9 @@ class Verb(StrEnum):
     APPLY = "apply"
     SUSPEND = "suspend"
     RESUME = "resume"
+    STOP = "stop"
     DELETE = "delete"
+    EDIT = "edit"
 
 
 class Command(Body):
@@ -27,7 +29,9 @@ class Command(Body):
     revision: refuse it if somebody has edited the experiment since; `NOT_THERE`: only create.
     exact: labels and annotations that the object lacks go (else they stay).
     managed_fields: Kubernetes' managedFields, to be kept with an exact object.
-    dry_run: judge it completely and write nothing. keep_history: of a `delete`."""
+    dry_run: judge it completely and write nothing. keep_history: of a `delete`. edit: of an `edit`,
+    budgets by their names in the object (`maxTrialCount`; `goal` of the objective) -> new values;
+    None: none, as if it had not been given."""
 
     id: str
     object: dict[str, Any] | None = None
@@ -38,3 +42,4 @@ class Command(Body):
     managed_fields: list[dict[str, Any]] | None = None
     dry_run: bool = False
     keep_history: bool = False
+    edit: dict[str, Any] | None = None

@@ -82,6 +82,7 @@ _TYPES = (
     _record("trial.metrics_unavailable", "a trial ended but its objective was not observed"),
     _record("trial.early_stopped", "a trial was stopped by a stopping rule"),
     _record("trial.killed", "a trial was stopped because its experiment ended"),
+    _notice("command.refused", "experiment", "a command over the bus was refused, with why"),
     # What wakes the services.
     _record("suggestion.requested", "an experiment asks for points", "suggestion"),
     _notice("suggestion.proposed", "suggestion", "points were drawn", "experiment"),

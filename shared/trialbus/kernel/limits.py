@@ -55,8 +55,9 @@ ALGORITHM_DEADLINE_S = 60.0
 FURTHER_POINT_SHARE = 1 / 6
 # A worker process has started; longer means that the machine is in trouble, not the algorithm.
 WORKER_START_DEADLINE_S = 60.0
-# Fewest and most worker processes that are chosen by cores: some for fast, some for slow ones.
+# Fewest worker processes that are chosen by cores: some for fast, some for slow algorithms.
 MIN_ALGORITHM_PROCESSES = 3
+# And most: each holds the numeric libraries, some 100 MB.
 MAX_ALGORITHM_PROCESSES = 4
 # An experiment with two answers in a row above this computes among the slow ones.
 SLOW_ANSWER_S = 0.1
@@ -70,11 +71,13 @@ FAST_LOAD_DEADLINE_S = 10.0
 HISTORY_PORTION = 500
 # Experiments of one worker that have their turn or read their past for it: each past is in memory.
 MAX_CONVERSATIONS = 4
-# Experiments, and trials of all of them, that one process remembers: 5 kB a trial at the most.
+# That one process of algorithms remembers; the least used is forgotten, and read again when asked.
 MAX_REMEMBERED_EXPERIMENTS = 1_000
+# Of all of them together: 5 kB a trial at the most.
 MAX_REMEMBERED_TRIALS = 100_000
 # Of a point's mark: labels are few and short, and people see them.
 MAX_LABELS = 64
+# Of one label's name or value.
 MAX_LABEL_CHARS = 1024
 
 # Messages ------------------------------------------------------------------------------------
@@ -188,6 +191,11 @@ MAX_MESSAGE_CHARS = 1024
 MAX_STATUS_NAMES = 1000
 # Objects in one answer of the HTTP API; more come by pages.
 MAX_PAGE_ITEMS = 500
+# Events of one batch over HTTP: each is a commit of its own, one after the other.
+MAX_BATCH_EVENTS = 100
+# How long a posted event may wait for its experiment's end; whoever wants to wait longer posts the
+# same event again.
+MAX_EVENT_WAIT_S = 3600.0
 
 # Input ---------------------------------------------------------------------------------------
 # Aliases expand: a page of text can stand for billions of nodes.

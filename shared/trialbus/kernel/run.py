@@ -20,6 +20,7 @@ class StopReason(StrEnum):
 
     GOAL_REACHED = "GoalReached"
     EXPERIMENT_FAILED = "ExperimentFailed"
+    EXPERIMENT_STOPPED = "ExperimentStopped"
     SUSPENDED = "Suspended"
     DELETED = "Deleted"
     EARLY_STOPPED = "EarlyStopped"

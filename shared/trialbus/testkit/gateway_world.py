@@ -46,6 +46,7 @@ from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
+from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.showing import Showing
 from trialbus_suggestion.core.descriptions.sampling import RANDOM
@@ -165,6 +166,7 @@ async def gateway_world(folder: Path) -> AsyncIterator[World]:
         health_routes(
             lambda: gateway_bus.connected and gateway_store.connected, parts.telemetry.registry
         ),
+        ingress=Ingress(parts, commanding, questions),
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
     )
     experiment_parts = parts_of(

@@ -5,9 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trialbus.contracts import subjects
 from trialbus.contracts.collections import EXPERIMENTS
-from trialbus.contracts.commands import NOT_THERE, Command, Verb
+from trialbus.contracts.commands import NOT_THERE, Verb
 from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.contracts.envelope import CommandReply
 from trialbus.contracts.katib.spec import parse_experiment
@@ -20,6 +19,7 @@ from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
+from trialbus_experiment.app.requests import Asked, read_request, refused_notice
 from trialbus_experiment.core.commands import Applied, create, delete, edit, stop, suspend
 from trialbus_experiment.core.metadata import (
     MANAGED_FIELDS,
@@ -30,18 +30,6 @@ from trialbus_experiment.core.metadata import (
 
 # Uids are made from the creating command's id: the same command creates the same experiment.
 _UIDS = uuid.UUID("5b1b8b5e-4d0c-5f7e-9a0f-1a2b3c4d5e6f")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    verb: Verb
-    namespace: str
-    name: str
-    command: Command
-
-    @property
-    def alive_name(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +54,34 @@ class Commanding:
         return [(await self._answer(request)).to_bytes() for request in requests]
 
     async def _answer(self, request: Request) -> CommandReply:
+        asked = None
         try:
-            asked = _parse(request)
+            asked = read_request(request)
             reply = await self._handle(asked)
-        except Poison as poison:
-            return CommandReply.refused((Problem(field="", message=str(poison)),))
-        except Refused as refused:
-            return CommandReply.refused(refused.problems)
+        except (Poison, Refused) as error:
+            problems = (
+                error.problems
+                if isinstance(error, Refused)
+                else (Problem(field="", message=str(error)),)
+            )
+            await self._tell_refused(request, asked, problems)
+            return CommandReply.refused(problems)
         if reply.uid is not None and not asked.command.dry_run:
             self._parts.nudge([reply.uid])
+        if asked.event_id is not None:
+            reply = reply.model_copy(update={"id": asked.event_id})
         return reply
 
-    async def _handle(self, asked: _Asked) -> CommandReply:
+    async def _tell_refused(
+        self, request: Request, asked: Asked | None, problems: Sequence[Problem]
+    ) -> None:
+        """For whoever sent a command and waits for no answer. Names that are none are told to
+        nobody."""
+        notice = refused_notice(request, asked, problems, self._parts.clock.now())
+        if notice is not None:
+            await self._parts.outbox.publish_notices([notice])
+
+    async def _handle(self, asked: Asked) -> CommandReply:
         for _ in range(MAX_COMMIT_RETRIES):
             document = await self._living(asked)
             if (earlier := await self._earlier(asked, document)) is not None:
@@ -96,7 +100,7 @@ class Commanding:
                 return await self._repeated(asked, write.state.id)
         raise Transient(f"{asked.alive_name}: lost every compare-and-set race")
 
-    def _decide(self, asked: _Asked, document: Document | None) -> CommandReply | _Wanted:
+    def _decide(self, asked: Asked, document: Document | None) -> CommandReply | _Wanted:
         """What to commit, or the answer when nothing is to be committed."""
         now = self._parts.clock.now()
         if document is None:
@@ -120,7 +124,7 @@ class Commanding:
         written = replace(after, version=state.version + 1, commands=taken)
         return _Wanted(state=written, base=document, changed=after is not lean)
 
-    def _precluded(self, asked: _Asked, state: Experiment) -> CommandReply | None:
+    def _precluded(self, asked: Asked, state: Experiment) -> CommandReply | None:
         """The answer to a command that is not for this experiment, or not for it as it is now."""
         command = asked.command
         if command.uid not in (None, state.id):
@@ -132,7 +136,7 @@ class Commanding:
             return CommandReply(accepted=False, stale=True, message=message)
         return None
 
-    def _changed(self, asked: _Asked, state: Experiment, now: float) -> Experiment:
+    def _changed(self, asked: Asked, state: Experiment, now: float) -> Experiment:
         match asked.verb:
             case Verb.APPLY:
                 applied = self._applied(asked, state)
@@ -148,7 +152,7 @@ class Commanding:
             case Verb.EDIT:
                 return self._edited(asked, state, now)
 
-    def _edited(self, asked: _Asked, state: Experiment, now: float) -> Experiment:
+    def _edited(self, asked: Asked, state: Experiment, now: float) -> Experiment:
         """The object that is there, with other budgets."""
         if not asked.command.edit:
             raise Refused([Problem(field="edit", message="what is to be changed is needed")])
@@ -163,7 +167,7 @@ class Commanding:
         spec = replace(applied.spec, working_dir=state.spec.working_dir)
         return edit(state, replace(applied, spec=spec), now).state
 
-    def _applied(self, asked: _Asked, there: Experiment | None) -> Applied:
+    def _applied(self, asked: Asked, there: Experiment | None) -> Applied:
         source: Mapping[str, Any] = {} if there is None else there.source
         command = asked.command
         if command.object is None:
@@ -195,10 +199,10 @@ class Commanding:
             source=with_managed_fields(parsed.source, fields),
         )
 
-    def _accepted(self, asked: _Asked, uid: str, *, changed: bool = True) -> CommandReply:
+    def _accepted(self, asked: Asked, uid: str, *, changed: bool = True) -> CommandReply:
         return CommandReply(accepted=True, id=asked.command.id, uid=uid, changed=changed)
 
-    async def _earlier(self, asked: _Asked, living: Document | None) -> CommandReply | None:
+    async def _earlier(self, asked: Asked, living: Document | None) -> CommandReply | None:
         """The answer to a command that a namesake took before it was deleted: a late repeat of it
         must not reach whoever has the name now."""
         command = asked.command
@@ -219,7 +223,7 @@ class Commanding:
                 return self._accepted(asked, str(namesake["_id"]))
         return None
 
-    async def _living(self, asked: _Asked) -> Document | None:
+    async def _living(self, asked: Asked) -> Document | None:
         found = await self._parts.store.find(
             EXPERIMENTS.name, Query(equals={"alive_name": asked.alive_name}, limit=1)
         )
@@ -229,7 +233,7 @@ class Commanding:
         write = Write(base=base, document=EXPERIMENT.encode(state))
         return (await self._parts.store.commit(EXPERIMENTS.name, [write]))[0]
 
-    async def _repeated(self, asked: _Asked, uid: str) -> CommandReply:
+    async def _repeated(self, asked: Asked, uid: str) -> CommandReply:
         """The command came before: its experiment is there, or has been deleted since."""
         documents = await self._parts.store.get_many(EXPERIMENTS.name, [uid])
         gone = uid not in documents or ExperimentPhase(documents[uid]["phase"]) in GONE_PHASES
@@ -247,18 +251,3 @@ def _took(command_id: str, uid: str, commands: Collection[str]) -> bool:
 
 def _created_and_deleted() -> CommandReply:
     return CommandReply(accepted=False, stale=True, message="created and deleted before")
-
-
-def _parse(request: Request) -> _Asked:
-    subject = subjects.parse_command(request.subject)
-    try:
-        verb = Verb(subject.verb)
-    except ValueError:
-        known = ", ".join(verb.value for verb in Verb)
-        raise Poison(f"unknown command {subject.verb!r}: one of {known}") from None
-    return _Asked(
-        verb=verb,
-        namespace=subject.namespace,
-        name=subject.experiment,
-        command=Command.from_bytes(request.data),
-    )

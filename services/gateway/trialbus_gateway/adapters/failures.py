@@ -21,6 +21,18 @@ _STATUS_OF: Mapping[type[Exception], int] = {
 }
 
 
+CAUGHT: tuple[type[Exception], ...] = (*_STATUS_OF, Refused, Transient)
+
+
+def failure_of(error: Exception) -> tuple[int, str, tuple[Problem, ...]]:
+    """Status, message and problems of one of `CAUGHT`, for an answer that holds several."""
+    if isinstance(error, Refused):
+        return 422, _counted(error), error.problems
+    if isinstance(error, Transient):
+        return 503, f"a server is away, try again: {error}", ()
+    return _STATUS_OF[type(error)], str(error), ()
+
+
 def failure(
     status: int,
     message: str,
@@ -38,9 +50,12 @@ def _named(_request: Request, error: Exception) -> Response:
 
 def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    count = len(error.problems)
-    message = f"refused: {count} problem{'' if count == 1 else 's'}"
-    return failure(422, message, error.problems)
+    return failure(422, _counted(error), error.problems)
+
+
+def _counted(refused: Refused) -> str:
+    count = len(refused.problems)
+    return f"refused: {count} problem{'' if count == 1 else 's'}"
 
 
 def _away(_request: Request, error: Exception) -> Response:

@@ -12,10 +12,12 @@ from starlette.routing import BaseRoute, Route
 from trialbus.contracts.commands import Verb
 from trialbus_gateway.adapters.answers_json import JsonAnswer
 from trialbus_gateway.adapters.bodies import apply_body, command_names, count, flag
+from trialbus_gateway.adapters.event_ingress import EventIngress
 from trialbus_gateway.adapters.failures import HANDLERS
 from trialbus_gateway.adapters.origins import OriginGuard
 from trialbus_gateway.adapters.streams import event_stream, text_stream
 from trialbus_gateway.app.commanding import Accepted, Commanding, Conditions
+from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.listing import PageRequest
 from trialbus_gateway.app.questions import Questions
 
@@ -30,12 +32,14 @@ def http_app(
     commanding: Commanding,
     health: Sequence[BaseRoute],
     *,
+    ingress: Ingress,
     kubernetes: Sequence[BaseRoute] = (),
     listens_on: str = "127.0.0.1",
 ) -> Starlette:
     """health: the pages that every service has. listens_on: where it will be served."""
     reading, writing = _Reading(questions), _Writing(commanding)
-    routes = [*health, *reading.routes(), *writing.routes(), *kubernetes]
+    events = EventIngress(ingress)
+    routes = [*health, *reading.routes(), *writing.routes(), *events.routes(), *kubernetes]
     guard = Middleware(OriginGuard, listens_on=listens_on)
     return Starlette(routes=routes, exception_handlers=dict(HANDLERS), middleware=[guard])
 
@@ -125,6 +129,7 @@ class _Writing:
             Route(_EXPERIMENT, self._telling(Verb.DELETE), methods=["DELETE"]),
             Route(f"{_EXPERIMENT}/suspend", self._telling(Verb.SUSPEND), methods=["POST"]),
             Route(f"{_EXPERIMENT}/resume", self._telling(Verb.RESUME), methods=["POST"]),
+            Route(f"{_EXPERIMENT}/stop", self._telling(Verb.STOP), methods=["POST"]),
         ]
 
     async def _apply(self, request: Request) -> Response:

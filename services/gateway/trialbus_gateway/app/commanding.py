@@ -145,20 +145,32 @@ class Commanding:
         command_id: str | None = None,
         only: Conditions = Conditions(),
         keep_history: bool = False,
+        edit: dict[str, Any] | None = None,
     ) -> Accepted:
-        """Any command without an object, to the experiment that has the name now."""
-        state = await self._documents.living(namespace, name)
-        if only.uid not in (None, state.id):
+        """Any command without an object, to the experiment that has the name now. Raises NotThere
+        if there is none, and it did not take this command before it was deleted."""
+        check_name("namespace", namespace)
+        check_name("name", name)
+        state = await self._living(namespace, name)
+        if state is not None and only.uid not in (None, state.id):
             raise AnotherByNow(f"{namespace}/{name} is another experiment by now")
         command = Command(
             id=command_id or self._parts.ids.new_id(),
             # Bound to this one, so that a repeat never reaches a namesake.
-            uid=state.id,
+            uid=None if state is None else state.id,
             revision=only.revision,
             dry_run=only.dry_run,
             keep_history=keep_history,
+            edit=edit,
         )
-        return await self._send(namespace, name, verb, command)
+        if state is None and command_id is None:
+            raise NotThere(f"there is no experiment {namespace}/{name}")
+        try:
+            return await self._send(namespace, name, verb, command)
+        except Refused as refused:
+            if state is not None:
+                raise
+            raise NotThere(f"there is no experiment {namespace}/{name}") from refused
 
     async def _living(self, namespace: str, name: str) -> Experiment | None:
         try:

@@ -26,8 +26,6 @@ class _Server:
         self._leaving = False
 
     def on_request(self, message: Msg) -> None:
-        if not message.reply:
-            return
         if len(self._waiting) >= limits.MAX_WAITING_REQUESTS:
             log.warning("request_dropped", subject=message.subject, waiting=len(self._waiting))
             return
@@ -58,6 +56,8 @@ class _Server:
             log.warning("responder_failed", requests=len(group), error=repr(error))
             return
         for message, answer in answers:
+            if not message.reply:
+                continue  # its sender wants no answer
             try:
                 await self._connection.publish(message.reply, answer)
             except ConnectionLost as error:

@@ -1,0 +1,92 @@
+"""`POST /v1/events`: CloudEvents in, over HTTP's three modes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from trialbus.contracts.cloud_events import (
+    CloudEvent,
+    from_binary,
+    from_structured,
+    is_batch,
+    is_structured,
+)
+from trialbus.kernel.errors import Problem, Refused
+from trialbus.kernel.limits import MAX_BATCH_EVENTS, MAX_EVENT_WAIT_S
+from trialbus_gateway.adapters.answers_json import JsonAnswer
+from trialbus_gateway.adapters.bodies import count, limited, strict_json
+from trialbus_gateway.adapters.failures import CAUGHT, failure_of
+from trialbus_gateway.app.failures import Unreadable
+from trialbus_gateway.app.ingress import Ingress, Taken
+
+PATH = "/v1/events"
+_JSON = "application/json"
+
+
+class EventIngress:
+    def __init__(self, ingress: Ingress) -> None:
+        self._ingress = ingress
+
+    def routes(self) -> list[Route]:
+        return [Route(PATH, self._post, methods=["POST"])]
+
+    async def _post(self, request: Request) -> Response:
+        wait_s = _wait_s(request)
+        content_type = request.headers.get("content-type", "")
+        body = await limited(request)
+        if is_batch(content_type):
+            return await self._batch(strict_json(body))
+        if is_structured(content_type) or _holds_event(request, content_type):
+            event = from_structured(strict_json(body))
+        elif "ce-specversion" in request.headers:
+            event = from_binary(request.headers, body)
+        else:
+            raise Unreadable(
+                "not a CloudEvent: neither headers `ce-*` nor application/cloudevents+json"
+            )
+        return await self._one(event, wait_s)
+
+    async def _one(self, event: CloudEvent, wait_s: float) -> Response:
+        taken = await self._ingress.take(event)
+        if not wait_s:
+            return JsonAnswer(taken.as_json(), status_code=202)
+        result = await self._ingress.result(taken, wait_s)
+        content = {**taken.as_json(), "finished": result is not None, "result": result}
+        return JsonAnswer(content, status_code=202 if result is None else 200)
+
+    async def _batch(self, events: Any) -> Response:
+        """One after the other, each with its own answer: a wrong one does not keep out the rest."""
+        if not isinstance(events, list):
+            raise Unreadable("a batch is a JSON array of CloudEvents")
+        if len(events) > MAX_BATCH_EVENTS:
+            raise Refused([Problem(field="", message=f"more than {MAX_BATCH_EVENTS} events")])
+        answers = [await self._of_batch(event) for event in events]
+        return JsonAnswer({"events": answers}, status_code=_status_of(answers))
+
+    async def _of_batch(self, event: Any) -> dict[str, Any]:
+        try:
+            taken: Taken = await self._ingress.take(from_structured(event))
+        except CAUGHT as error:
+            status, message, problems = failure_of(error)
+            named = event.get("id") if isinstance(event, dict) else None
+            shown = [{"field": it.field, "message": it.message} for it in problems]
+            return {"id": named, "status": status, "message": message, "problems": shown}
+        return {**taken.as_json(), "status": 202}
+
+
+def _status_of(answers: Sequence[dict[str, Any]]) -> int:
+    return 202 if all(answer["status"] == 202 for answer in answers) else 207
+
+
+def _holds_event(request: Request, content_type: str) -> bool:
+    """Plain JSON without the headers of binary mode: a structured event from a simple client."""
+    plain = content_type.partition(";")[0].strip().lower() == _JSON
+    return plain and "ce-specversion" not in request.headers
+
+
+def _wait_s(request: Request) -> float:
+    """`?wait=SECONDS`; 0: do not wait for the experiment's end."""
+    return float(count(request, "wait", int(MAX_EVENT_WAIT_S)) or 0)

@@ -1,0 +1,108 @@
+"""Events that pipelines post: each is one command, taken once, and awaited if asked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from trialbus.contracts.cloud_events import CloudEvent
+from trialbus.contracts.command_events import CommandEvent, read_command
+from trialbus.contracts.commands import Verb
+from trialbus.kernel.errors import NotThere
+from trialbus.runtime.parts import Parts
+from trialbus_gateway.app.commanding import Accepted, Commanding, Conditions
+from trialbus_gateway.app.documents import Documents
+from trialbus_gateway.app.questions import Questions
+
+# Between two looks at an experiment that somebody waits for.
+_FIRST_PAUSE_S = 0.2
+_LAST_PAUSE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """id: of the event. created: by this event. changed: there was anything to do."""
+
+    id: str
+    namespace: str
+    name: str
+    uid: str
+    created: bool
+    changed: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "namespace": self.namespace,
+            "experiment": self.name,
+            "uid": self.uid,
+            "created": self.created,
+            "changed": self.changed,
+        }
+
+
+class Ingress:
+    def __init__(self, parts: Parts, commanding: Commanding, questions: Questions) -> None:
+        self._clock = parts.clock
+        self._documents = Documents(parts.store)
+        self._commanding = commanding
+        self._questions = questions
+
+    async def take(self, event: CloudEvent) -> Taken:
+        """Returns when it is committed. The same event again (source and id) has no second effect.
+
+        Raises Refused, NotThere, AnotherByNow, TooLarge, Transient.
+        """
+        asked = read_command(event)
+        accepted = await self._obeyed(asked)
+        return Taken(
+            id=asked.id,
+            namespace=asked.namespace,
+            name=asked.name,
+            uid=accepted.uid,
+            created=accepted.created,
+            changed=accepted.created or accepted.changed,
+        )
+
+    async def _obeyed(self, asked: CommandEvent) -> Accepted:
+        command = asked.command
+        only = Conditions(uid=command.uid, revision=command.revision)
+        if command.object is not None:
+            return await self._commanding.apply(
+                asked.namespace,
+                asked.name,
+                command.object,
+                working_dir=command.working_dir,
+                command_id=command.id,
+                only=only,
+            )
+        return await self._commanding.tell(
+            asked.namespace,
+            asked.name,
+            Verb(asked.verb),
+            command_id=command.id,
+            only=only,
+            keep_history=command.keep_history,
+            edit=command.edit,
+        )
+
+    async def result(self, taken: Taken, timeout_s: float) -> dict[str, Any] | None:
+        """How the experiment has ended, as `progress` tells it; None: it has not, in this time, or
+        it was deleted."""
+        deadline, pause = self._clock.monotonic() + timeout_s, _FIRST_PAUSE_S
+        while True:
+            found = await self._documents.experiments([taken.uid])
+            if taken.uid not in found:
+                return None
+            if found[taken.uid].ended:
+                return await self._progress(taken)
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                return None
+            await self._clock.sleep(min(pause, left))
+            pause = min(pause * 2, _LAST_PAUSE_S)
+
+    async def _progress(self, taken: Taken) -> dict[str, Any] | None:
+        try:
+            told = await self._questions.progress(taken.namespace, taken.name)
+        except NotThere:
+            return None
+        return told if told["uid"] == taken.uid else None
