@@ -14,6 +14,7 @@ from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus.kernel.trial import Assignment, Trial, TrialPhase
 from trialbus.ports.compute import HistorySource
 from trialbus.runtime.catalogue import installed_catalogue
+from trialbus.runtime.parts import Beside
 from trialbus.testkit.still_world import UID, StillWorld
 from trialbus.testkit.still_world import experiment as living
 from trialbus_suggestion.app.answering import Answering
@@ -230,3 +231,34 @@ async def test_the_answers_of_a_deleted_experiment_are_removed() -> None:
     assert list(await service.sweep()) == []
     world.clock.time += LATE_WRITE_S + 1
     assert await service.sweep() == [UID]
+
+
+async def test_an_algorithm_that_takes_its_time_is_answered_beside_its_group() -> None:
+    world, service = await answering(asking(), Counting(at_once=False))
+    [beside] = (await service.react([UID])).values()
+    assert isinstance(beside, Beside)
+    assert answers(world) == []
+    await beside.work()
+    [answer] = answers(world)
+    assert answer.points == (("1.1",), ("1.1",))
+    assert [event.type for event in world.events] == ["suggestion.proposed"]
+
+
+async def test_what_it_fails_with_is_passed_on() -> None:
+    _, service = await answering(asking(), Counting(at_once=False, fault=Transient("away")))
+    [beside] = (await service.react([UID])).values()
+    assert isinstance(beside, Beside)
+    with pytest.raises(Transient, match="away"):
+        await beside.work()
+
+
+async def test_what_is_remembered_of_experiments_at_rest_is_dropped_by_the_sweep() -> None:
+    compute = Counting()
+    world, service = await answering(asking(), compute)
+    await service.react([UID])
+    await service.sweep()
+    assert compute.forgotten == []
+    await world.put(replace(asking(), phase=Phase.SUCCEEDED, active=False))
+    await service.sweep()
+    await service.sweep()
+    assert compute.forgotten == [UID]
