@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -108,7 +108,7 @@ class Noisy(Plain):
 class Counting(Plain):
     """Proposes how many of its kind there are."""
 
-    living: "weakref.WeakSet[Counting]" = weakref.WeakSet()
+    living: ClassVar["weakref.WeakSet[Counting]"] = weakref.WeakSet()
 
     def __init__(self, study: Study) -> None:
         super().__init__(study)
