@@ -7,11 +7,13 @@ import pytest
 
 from trialbus.kernel.catalogue import AlgorithmDescription
 from trialbus.kernel.space import Parameter
+from trialbus.kernel.spec import NasConfig, NasOperation
 from trialbus.testkit.algorithm_contract import AlgorithmContract
 from trialbus.testkit.algorithm_runs import Run, Subject
 from trialbus.testkit.algorithm_spaces import MIXED
 from trialbus_suggestion.core.catalogue import BUILT_IN
 from trialbus_suggestion.core.descriptions.cmaes import CMAES
+from trialbus_suggestion.core.descriptions.darts import ASSIGNMENTS, DARTS
 from trialbus_suggestion.core.descriptions.modelling import (
     BAYESIAN_OPTIMIZATION,
     MULTIVARIATE_TPE,
@@ -121,6 +123,28 @@ class TestAsha(AlgorithmContract):
 
 class TestAsyncHyperband(AlgorithmContract):
     subject: ClassVar = of_rungs(ASYNC_HYPERBAND)
+
+
+class TestDarts(AlgorithmContract):
+    # A point is a whole search.
+    subject: ClassVar = Subject(
+        description=DARTS,
+        nas=NasConfig(
+            num_layers=2,
+            input_sizes=(),
+            output_sizes=(),
+            operations=(NasOperation(type="skip_connection", parameters=()),),
+        ),
+        names=ASSIGNMENTS,
+        follows_distributions=False,
+        covers_space=False,
+        repeats=True,
+        grows_itself=True,
+    )
+
+    def test_other_seeds_give_other_points(self) -> None:
+        """Not in its nature: the seeds are those of the trials."""
+        assert len({Run(self.subject, self.study()).ask(2) for _ in range(2)}) == 1
 
 
 def test_every_algorithm_is_held_to_the_contract() -> None:
