@@ -58,6 +58,10 @@ fuzz: setup ## Try SPECS=n generated specs with each law of parsing, and CALLS=n
 bench: setup ## Measure the figures of loadtests/README.md
 	$(BIN)/python -m loadtests $(ARGS)
 
+.PHONY: bench-quality
+bench-quality: setup $(VENV)/.stamp-bench ## Compare the algorithms' points with other libraries': docs/benchmarks
+	$(VENV)/bench/bin/python -m loadtests.quality $(ARGS)
+
 .PHONY: test-wheel
 test-wheel: setup ## Run the example from the built wheel in an empty environment
 	.ci/test-wheel

@@ -64,7 +64,8 @@ BARS_HEAD = f"""## Ours beside the libraries that they stand for
 *Difference* is of the mean normalised regrets, below 0 ours is better, with its {SHARE:.0%}
 interval over seeds; a bar is missed where the whole interval is above 0. *Won* is the share of
 tasks and seeds in which ours is better (ties half); *better* and *worse* count the tasks in which
-it is so by Wilcoxon's signed-rank test (p < 0.05). Scikit-optimize as it comes is asked one point at a time only.
+it is so by Wilcoxon's signed-rank test (p < 0.05). Scikit-optimize as it comes is asked for one
+point at a time only.
 
 | ours | beside | tasks | in flight | difference | won | better | worse | bar |
 |---|---|---|---|---|---|---|---|---|"""
