@@ -136,6 +136,8 @@ MAX_LINE_MATCHES = 16 * 1024
 MAX_EVIDENCE_STEPS = 10_000
 # Averages that median stopping keeps in memory, over all experiments: 8 bytes each.
 MAX_RULE_AVERAGES = 4_000_000
+# A stopping rule that computes longer at one time is not asked again: it holds all others.
+RULE_DEADLINE_S = 5.0
 # Experiments whose completed trials median stopping remembers; others are read again when needed.
 MAX_RULES = 256
 # Ends of chunk chains that a collector remembers, under 1 KB each; others are read again.
