@@ -39,6 +39,9 @@ DEFAULT_SIGMA = 1 / 6
 MAX_SIGMA = 1.0
 # A distribution that has nothing new in so many draws has converged.
 MAX_TRIES = 16
+# Results of distributions before that many updates are left out: with trials of very different
+# durations they draw the mean back to where it came from.
+MAX_AGE = 4
 # Of more values, no step of the search is as small as their distance.
 MAX_CELLS = 2**20
 
@@ -46,8 +49,8 @@ MAX_CELLS = 2**20
 class CmaEs:
     """Points are samples of the distribution of the moment, one after another. Before one is drawn,
     the distribution learns from the first `population` results by index that it has not learned
-    from, once there are so many. So nobody waits, and results of earlier distributions count: that
-    loses little, and leaving them out, as Optuna and goptuna do, loses much (decision 0009).
+    from, once there are so many. So nobody waits, and results of the last few distributions count,
+    too: leaving them out, as Optuna and goptuna do, loses much (decision 0009).
 
     A point's mark says how many updates came before it, and which running trials the last of them
     passed over. So the state is a function of points, marks and results, in whatever order they
@@ -71,8 +74,8 @@ class CmaEs:
         )
         self._count = 0
         self._restored: deque[tuple[PointTexts, Mark]] = deque()
-        # Of this run, in order, what no update has learned from.
-        self._samples: dict[int, Floats] = {}
+        # Of this run, in order, what no update has learned from: its generation and itself.
+        self._samples: dict[int, tuple[int, Floats]] = {}
         # None: the trial says nothing.
         self._losses: dict[int, float | None] = {}
 
@@ -109,7 +112,8 @@ class CmaEs:
                 return None
             self._give_up()
         else:
-            point, self._samples[index] = sampled
+            point = sampled[0]
+            self._samples[index] = (evolution.updates, sampled[1])
         self._remember(point)
         return point, marked(
             generation=evolution.updates,
@@ -130,7 +134,7 @@ class CmaEs:
                 sampled = self._sampled(rng, point.__eq__)
                 # On a machine that computes differently: where it lies is known all the same.
                 sample = self._coding.encode(point) if sampled is None else sampled[1]
-                self._samples[self._count] = sample
+                self._samples[self._count] = (generation, sample)
         self._remember(point)
 
     def _remember(self, point: Point) -> None:
@@ -183,9 +187,12 @@ class CmaEs:
     def _learn(self, members: list[int]) -> None:
         if len(members) < self._evolution.population:
             raise ValueError(f"results are missing that point {self._count} was drawn after")
-        solutions = [(self._samples.pop(i), cast(float, self._losses.pop(i))) for i in members]
+        solutions = [(self._samples.pop(i)[1], cast(float, self._losses.pop(i))) for i in members]
         if self._evolution.update(solutions):
             self._samples.clear()
+        oldest = self._evolution.updates - MAX_AGE
+        for index in [i for i, (generation, _) in self._samples.items() if generation < oldest]:
+            del self._samples[index]
 
     def _give_up(self) -> None:
         """The distribution has converged: all that it would draw has been seen."""
