@@ -5,7 +5,7 @@ Loaded by every service, so neither this nor a description imports anything heav
 
 from trialbus_suggestion.core.descriptions.cmaes import CMAES
 from trialbus_suggestion.core.descriptions.darts import DARTS
-from trialbus_suggestion.core.descriptions.darts import DARTS
+from trialbus_suggestion.core.descriptions.enas import ENAS
 from trialbus_suggestion.core.descriptions.modelling import (
     BAYESIAN_OPTIMIZATION,
     MULTIVARIATE_TPE,
@@ -15,7 +15,6 @@ from trialbus_suggestion.core.descriptions.rungs import ASHA, ASYNC_HYPERBAND, H
 from trialbus_suggestion.core.descriptions.sampling import GRID, RANDOM, SOBOL
 
 BUILT_IN = (
-    DARTS,
     RANDOM,
     GRID,
     SOBOL,
@@ -27,4 +26,5 @@ BUILT_IN = (
     ASHA,
     ASYNC_HYPERBAND,
     DARTS,
+    ENAS,
 )
