@@ -150,7 +150,7 @@ class Scores:
 
 def interval(table: Floats, share: float = 0.95) -> Interval:
     """Of the mean over tasks and seeds; the seeds of each task are drawn anew."""
-    return _interval(float(table.mean()), _resampled(table, seed=0), share)
+    return _interval(float(table.mean()), _resampled(table), share)
 
 
 def ranks(tables: Mapping[str, Floats]) -> dict[str, float]:
@@ -168,7 +168,7 @@ def duel(first: Floats, second: Floats, share: float) -> Duel:
     mean = float(differences.mean())
     return Duel(
         tasks=len(first),
-        difference=_interval(mean, _resampled(differences, seed=0), share),
+        difference=_interval(mean, _resampled(differences), share),
         won=float(won.mean()),
         better=int((clear & (won > 0.5)).sum()),
         worse=int((clear & (won < 0.5)).sum()),
@@ -176,15 +176,20 @@ def duel(first: Floats, second: Floats, share: float) -> Duel:
 
 
 def _is_clear(differences: Floats) -> bool:
-    return bool(differences.any()) and float(wilcoxon(differences).pvalue) < SIGNIFICANT
+    return (
+        bool(differences.any())
+        and float(wilcoxon(differences, method="asymptotic").pvalue) < SIGNIFICANT
+    )
 
 
-def _resampled(table: Floats, seed: int) -> Floats:
+def _resampled(table: Floats) -> Floats:
     """(RESAMPLES,): means of the table with each task's seeds drawn with replacement."""
-    tasks, seeds = table.shape
-    drawn = np.random.default_rng(seed).integers(seeds, size=(RESAMPLES, tasks, seeds))
-    means: Floats = np.take_along_axis(table[None], drawn, axis=2).mean(axis=(1, 2))
-    return means
+    seeds = table.shape[1]
+    rng = np.random.default_rng(0)
+    sums = np.zeros(RESAMPLES)
+    for row in table:
+        sums += rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES) @ row
+    return sums / table.size
 
 
 def _interval(mean: float, resampled: Floats, share: float) -> Interval:
