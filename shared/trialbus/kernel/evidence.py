@@ -32,6 +32,26 @@ class StoppingVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFailure:
+    """A stopping rule has failed in this experiment: from then on its trials go on unstopped.
+
+    id: see `rule_failure_id`. reason: what it said.
+    """
+
+    id: str
+    uid: str
+    version: int
+    rule: str
+    reason: str
+    failed_at: float
+
+
+def rule_failure_id(uid: str) -> str:
+    """The key of the experiment's document, among those of its runs."""
+    return f"{uid}.rule"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVerdict:
     """The part of an evidence document that others read. id: the run's id."""
 

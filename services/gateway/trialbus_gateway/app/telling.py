@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from trialbus.contracts.collections import RUNS
-from trialbus.contracts.documents import RUN
+from trialbus.contracts.collections import EVIDENCE, RUNS
+from trialbus.contracts.documents import RUN, DocumentCodec
+from trialbus.kernel.evidence import RuleFailure, rule_failure_id
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import run_id
 from trialbus.kernel.trial import Trial
@@ -11,11 +12,13 @@ from trialbus.ports.clock import Clock
 from trialbus.ports.store import Store
 from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.core.experiment_story import tell_experiment
+from trialbus_gateway.core.rule_failures import with_rule_failure
 from trialbus_gateway.core.stories import Story
 from trialbus_gateway.core.trial_story import TrialFacts, TrialStory, tell_trial
 
 # Of the trials that failed, explanations tell the last few.
 _TOLD_FAILURES = 3
+_RULE_FAILURE = DocumentCodec(RuleFailure)
 
 
 class Telling:
@@ -28,7 +31,15 @@ class Telling:
         runs = await self._documents.open_runs(state)
         troubled = await self._documents.troubled(state, _TOLD_FAILURES)
         began_at = await self._documents.first_opened_at(state)
-        return tell_experiment(state, runs, troubled, self._clock.now(), began_at=began_at)
+        story = tell_experiment(state, runs, troubled, self._clock.now(), began_at=began_at)
+        return with_rule_failure(story, await self._rule_failure(state))
+
+    async def _rule_failure(self, state: Experiment) -> RuleFailure | None:
+        if state.spec.early_stopping is None:
+            return None
+        key = rule_failure_id(state.id)
+        found = await self._store.get_many(EVIDENCE.name, [key])
+        return _RULE_FAILURE.decode(found[key]) if key in found else None
 
     async def trial(self, trial: Trial) -> TrialStory:
         """All that is known of it."""

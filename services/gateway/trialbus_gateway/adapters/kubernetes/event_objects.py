@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trialbus.contracts.katib.times import rfc3339
+from trialbus_gateway.core.rule_failures import RULE_FAILED
 from trialbus_gateway.core.stories import WAITING, Step, Story
 
 Object = dict[str, Any]
@@ -26,7 +27,7 @@ _REASONS = {
     "trials": "TrialsSoFar",
     "verdict": "Verdict",
 }
-_BAD = frozenset({"failed", "lost", "stalled", "trial failed", "metrics unavailable"})
+_BAD = frozenset({"failed", "lost", "stalled", "trial failed", "metrics unavailable", RULE_FAILED})
 _STALL_REASONS = frozenset({"SuggestionStalled", "LaunchStalled", "BusUnavailable"})
 # What Job and Pod tell of their trial's story.
 _OF_A_RUN = frozenset({"taken", "started", "judged", "ended", "lost", WAITING})
