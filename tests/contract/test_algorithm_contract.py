@@ -14,6 +14,7 @@ from trialbus.testkit.algorithm_spaces import MIXED
 from trialbus_suggestion.core.catalogue import BUILT_IN
 from trialbus_suggestion.core.descriptions.cmaes import CMAES
 from trialbus_suggestion.core.descriptions.darts import ASSIGNMENTS, DARTS
+from trialbus_suggestion.core.descriptions.enas import ENAS
 from trialbus_suggestion.core.descriptions.modelling import (
     BAYESIAN_OPTIMIZATION,
     MULTIVARIATE_TPE,
@@ -145,6 +146,29 @@ class TestDarts(AlgorithmContract):
     def test_other_seeds_give_other_points(self) -> None:
         """Not in its nature: the seeds are those of the trials."""
         assert len({Run(self.subject, self.study()).ask(2) for _ in range(2)}) == 1
+
+
+class TestEnas(AlgorithmContract):
+    # A thousand architectures.
+    subject: ClassVar = Subject(
+        description=ENAS,
+        settings=(("controller_hidden_size", "8"), ("controller_train_steps", "2")),
+        nas=NasConfig(
+            num_layers=3,
+            input_sizes=(8, 8, 1),
+            output_sizes=(10,),
+            operations=(
+                NasOperation(
+                    type="convolution",
+                    parameters=(Parameter(name="num_filter", type="int", min="1", max="5"),),
+                ),
+            ),
+        ),
+        names=("architecture", "nn_config"),
+        follows_distributions=False,
+        trials=300,
+        grows_itself=True,
+    )
 
 
 def test_every_algorithm_is_held_to_the_contract() -> None:
