@@ -27,6 +27,8 @@ FILES = (
     "random",
     "trial-metadata-substitution",
 )
+# What stands for Katib's images of architecture search.
+MAP_DARTS = f"--map-image=ghcr.io/kubeflow/katib/darts-cnn-cifar10-cpu={REPOSITORY}/examples/nas"
 IMAGE = "registry.example/team/train:1.2"
 NEVER = 'status.conditions.#(type=="Never")'
 TRAIN = '#!/bin/sh\necho "loss=$1 in $(basename "$PWD") by $(tool)"\n'
@@ -47,7 +49,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
     program(image / "entrypoint", TRAIN)
     stack = RealStack(folder)
     try:
-        done = stack.call("up", MAP, f"--map-image={IMAGE.partition(':')[0]}={image}")
+        done = stack.call("up", MAP, MAP_DARTS, f"--map-image={IMAGE.partition(':')[0]}={image}")
         assert done.code == 0, done.err
         yield stack
     finally:
@@ -92,6 +94,29 @@ def test_a_file_of_katibs_runs_to_success(stack: RealStack, name: str) -> None:
     assert {it["name"] for it in best["parameterAssignments"]} == {
         it["name"] for it in asked["parameters"]
     }
+
+
+def test_katibs_darts_ends_with_its_genotype_as_the_result(stack: RealStack) -> None:
+    """One layer, one node, one operation: only the order of its two edges is open."""
+    found = ran(stack, str(KATIB / "darts-cpu.yaml"))
+    assert last(found)["reason"] == "ExperimentMaxTrialsReached", found["status"]
+    namespace = found["metadata"]["namespace"]
+    done = stack.call("get", "experiments", "darts-cpu", "-n", namespace, "-o", "json")
+    assert done.code == 0, done.err
+    best = json.loads(done.out)["status"]["currentOptimalTrial"]
+    [metric] = best["observation"]["metrics"]
+    genotype = metric.pop("latest")
+    assert metric == {"name": "Best-Genotype", "min": "unavailable", "max": "unavailable"}
+    edges = ("('max_pooling_3x3',0)", "('max_pooling_3x3',1)")
+    assert genotype in {
+        f"Genotype(normal=[[{','.join(order)}]],normal_concat=range(2,3),"
+        "reduce=[],reduce_concat=range(2,3))"
+        for order in (edges, edges[::-1])
+    }
+    given = {it["name"]: it["value"] for it in best["parameterAssignments"]}
+    assert given["search-space"] == "['max_pooling_3x3']"
+    table = stack.call("get", "trials", "-e", "darts-cpu", "-n", namespace).out
+    assert "Best-Genotype=Genotype(normal=[[('max_pooling_3x3'," in table
 
 
 def test_a_script_that_is_in_an_image_only_is_named_with_the_flag_to_give(

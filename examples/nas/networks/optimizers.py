@@ -27,6 +27,15 @@ class Momentum:
         self._momentum, self._weight_decay = momentum, weight_decay
         self._velocities = [np.zeros_like(each.value) for each in parameters]
 
+    def directions(self) -> list[Array]:
+        """What `step` would multiply by the rate, of each parameter; nothing changes."""
+        return [
+            self._momentum * velocity
+            + self._weight_decay * parameter.value
+            + (0 if parameter.gradient is None else parameter.gradient)
+            for parameter, velocity in zip(self._parameters, self._velocities, strict=True)
+        ]
+
     def step(self) -> None:
         """Move, and forget the gradients."""
         for parameter, velocity in zip(self._parameters, self._velocities, strict=True):
