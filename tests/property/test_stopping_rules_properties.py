@@ -40,9 +40,13 @@ thresholds = st.tuples(
     bounds, st.fixed_dictionaries({"start_step": small, "interval_steps": small})
 ).map(lambda parts: {**parts[0], **parts[1]})
 medians = st.fixed_dictionaries({"min_trials_required": small, "start_step": small})
+ashas = st.fixed_dictionaries(
+    {"r_min": small, "eta": st.integers(2, 4), "s": st.integers(0, 1), "r_l": st.integers(40, 90)}
+)
 comparing_rules = st.one_of(
     st.tuples(st.just("percentile"), percentiles),
     st.tuples(st.just("medianstop"), medians),
+    st.tuples(st.just("asha"), ashas),
 )
 chosen_rules = st.one_of(
     comparing_rules,
@@ -52,7 +56,8 @@ chosen_rules = st.one_of(
 
 
 def test_no_built_in_rule_is_left_out() -> None:
-    assert {each.name for each in BUILT_IN} == {"percentile", "patience", "threshold", "medianstop"}
+    known = {"percentile", "patience", "threshold", "medianstop", "asha"}
+    assert {each.name for each in BUILT_IN} == known
 
 
 def built(

@@ -13,6 +13,7 @@ from trialbus.kernel.catalogue import (
     StoppingRuleDescription,
     read_settings,
 )
+from trialbus.kernel.limits import MAX_EVIDENCE_STEPS
 
 _RULES = "trialbus_early_stopping.core"
 MIN_TRIALS_REQUIRED = Setting(
@@ -60,6 +61,17 @@ def _wrong_bounds(values: Mapping[str, SettingValue]) -> str | None:
     lower, upper = values.get("lower", -math.inf), values.get("upper", math.inf)
     wrong = float(lower) > float(upper)
     return "lower must be less or equal than upper (<=)" if wrong else None
+
+
+def _no_rung(values: Mapping[str, SettingValue]) -> str | None:
+    first = float(values["r_min"]) * float(values["eta"]) ** min(
+        int(values["s"]), MAX_EVIDENCE_STEPS.bit_length()
+    )
+    if first > MAX_EVIDENCE_STEPS:
+        return f"r_min * eta^s must not be above {MAX_EVIDENCE_STEPS}: later reports are not judged"
+    if "r_l" in values and first >= float(values["r_l"]):
+        return "r_l must be greater than r_min * eta^s, the first rung"
+    return None
 
 
 MEDIAN_STOP = StoppingRuleDescription(
@@ -135,7 +147,50 @@ PATIENCE = StoppingRuleDescription(
     ),
 )
 
-BUILT_IN = (MEDIAN_STOP, PERCENTILE, THRESHOLD, PATIENCE)
+ASHA = StoppingRuleDescription(
+    name="asha",
+    meaning=(
+        "stops a trial at a rung unless it is among the best 1/eta of those that have come there "
+        "so far"
+    ),
+    implementation=f"{_RULES}.asha:AshaRule",
+    settings=(
+        Setting(
+            name="r_min",
+            kind="int",
+            default=1,
+            check=lambda value: value >= 1,
+            message="r_min must be greater or equal than one (>=1)",
+            meaning="the report, counted from 1, at which the first rung is",
+        ),
+        Setting(
+            name="eta",
+            kind="float",
+            default=3.0,
+            check=lambda value: 2 <= value <= MAX_EVIDENCE_STEPS,
+            message=f"eta must be set between two and {MAX_EVIDENCE_STEPS}",
+            meaning="one trial in so many goes on; the next rung is at so many times the reports",
+        ),
+        Setting(
+            name="s",
+            kind="int",
+            default=0,
+            check=lambda value: value >= 0,
+            message="s must be greater or equal than zero (>=0)",
+            meaning="the minimum early-stopping rate: so many rungs are left out at the bottom",
+        ),
+        Setting(
+            name="r_l",
+            kind="int",
+            check=lambda value: value >= 1,
+            message="r_l must be greater or equal than one (>=1)",
+            meaning="how many reports a whole trial has: no rung is there or later; none: no end",
+        ),
+    ),
+    wrong_together=_no_rung,
+)
+
+BUILT_IN = (MEDIAN_STOP, PERCENTILE, THRESHOLD, PATIENCE, ASHA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,14 +18,14 @@ class StoppingDecision:
 def decide(rule: StoppingRule, known: TrialEvidence, reports: Iterable[Report]) -> StoppingDecision:
     """Takes new reports into the evidence and judges each step that they complete, in order.
 
-    Every step is judged once, against the completed trials in `rule`; the first verdict to stop
+    Every step is judged once, against the trials that `rule` knows of; the first verdict to stop
     stands, whatever comes after it. Later reports are still kept: the trial may end well before
     the stop reaches it, and then counts as completed.
     """
     evidence = known.with_reports(reports)
     if evidence.verdict is not None or evidence.judged == len(evidence.values):
         return StoppingDecision(evidence=evidence, verdict=evidence.verdict)
-    curve = Curve(evidence.values, rule.objective)
+    curve = Curve(evidence.values, rule.objective, evidence.trial)
     latest: Verdict | None = None
     for step in range(evidence.judged + 1, len(evidence.values) + 1):
         latest = rule.judge(curve, step) or latest

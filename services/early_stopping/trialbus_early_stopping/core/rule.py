@@ -1,7 +1,8 @@
 """What a stopping rule is: it learns completed trials, and judges the running ones.
 
-Law: a verdict is a function of the settings, of the set of completed trials, and of the running
-trial's reports up to the step. Order and repeats of trials and reports do not change it.
+Law: a verdict is a function of the settings, of the set of completed trials (of a `PeerRule`: of
+what other trials had reported by then), and of the running trial's reports up to the step. Order
+and repeats of trials and reports do not change it.
 """
 
 import math
@@ -30,10 +31,11 @@ class Curve:
     """The objective of one trial by step, in the ways that rules look at it; index 0 is step 1.
 
     values: as reported. losses: turned so that lower is better, NaN being the worst. best: the best
-    loss by each step.
+    loss by each step. trial: its name.
     """
 
-    def __init__(self, values: Sequence[float], objective: ObjectiveType) -> None:
+    def __init__(self, values: Sequence[float], objective: ObjectiveType, trial: str = "") -> None:
+        self.trial = trial
         self.values = values
         self.objective = objective
         self.losses = losses(values, objective)
@@ -142,11 +144,26 @@ class ComparingRule(StoppingRule):
             return
         self._trials.add(trial)
         self.completed = len(self._trials)
-        self.learn(Curve(values[:MAX_EVIDENCE_STEPS], self.objective))
+        self.learn(Curve(values[:MAX_EVIDENCE_STEPS], self.objective, trial))
 
     def pass_over(self, finished: int) -> None:
         """A finished trial that does not count: only the watermark moves."""
         self.watermark = max(self.watermark, finished)
+
+
+class PeerRule(ComparingRule):
+    """Compares with all trials that have reported, whether they run, were stopped or have failed.
+
+    What is told of a trial is what is stored of it when somebody is judged; what it reports later
+    is told then.
+    """
+
+    @abstractmethod
+    def hear(self, trial: str, values: Sequence[float]) -> None:
+        """All that the trial has reported so far, by step; of a new attempt it may be less."""
+
+    def learn(self, curve: Curve) -> None:
+        self.hear(curve.trial, curve.values)
 
 
 Factory = Callable[[Settings, ObjectiveType], StoppingRule]
