@@ -19,6 +19,8 @@ SEED_BITS = 32
 # Keeps the seeds of restarts apart from those of points.
 RESTART_SEEDS = 1 << 62
 POPULATION_GROWTH = 2
+# As in Hansen 2009; by then nobody has so many trials.
+MAX_DOUBLINGS = 9
 
 
 class Restarts:
@@ -28,6 +30,7 @@ class Restarts:
     def __init__(self, strategy: Strategy, population: int, sigma: float) -> None:
         self._strategy = strategy
         self._population, self._sigma = population, sigma
+        self._last = population, sigma
         self._doublings = 0
         # Trials by regime. The first run counts as small: large ones begin with the first doubling.
         self._spent = {"small": 0, "large": 0}
@@ -38,6 +41,12 @@ class Restarts:
         none."""
         if self._strategy == "none":
             return None
+        if spent == 0:  # it found nothing new to begin with: that says nothing about its size
+            return self._last
+        self._last = self._sized(spent, rng)
+        return self._last
+
+    def _sized(self, spent: int, rng: Random) -> tuple[int, float]:
         self._spent[self._regime] += spent
         if self._strategy == "bipop" and self._spent["small"] < self._spent["large"]:
             self._regime = "small"
@@ -46,7 +55,7 @@ class Restarts:
             factor = largest ** (rng.random() ** 2)
             return math.floor(self._population * factor), self._sigma * 10 ** (-2 * rng.random())
         self._regime = "large"
-        self._doublings += 1
+        self._doublings = min(self._doublings + 1, MAX_DOUBLINGS)
         return self._population * POPULATION_GROWTH**self._doublings, self._sigma
 
 
