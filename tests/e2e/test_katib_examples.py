@@ -16,11 +16,12 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
 KATIB = REPOSITORY / "examples/katib"
 MAP = f"--map-path=/opt/pytorch-mnist={KATIB}/images/pytorch-mnist"
-# Those whose trials are Jobs, of the algorithms random, tpe and bayesianoptimization.
+# Those whose trials are Jobs, of the algorithms random, tpe, hyperband and bayesianoptimization.
 FILES = (
     "bayesian-optimization",
     "file-metrics-collector-with-json-format",
     "from-volume-resume",
+    "hyperband",
     "hyperopt-distribution",
     "median-stop",
     "metrics-collection-strategy",
@@ -117,6 +118,27 @@ def test_katibs_darts_ends_with_its_genotype_as_the_result(stack: RealStack) -> 
     assert given["search-space"] == "['max_pooling_3x3']"
     table = stack.call("get", "trials", "-e", "darts-cpu", "-n", namespace).out
     assert "Best-Genotype=Genotype(normal=[[('max_pooling_3x3'," in table
+
+
+def test_hyperband_walks_all_its_rungs_beyond_the_range_of_the_resource(stack: RealStack) -> None:
+    """Katib's file stops after the first rung. r_l 2, eta 2: 2 and 1 trials, then 2; the epochs'
+    own range ends at 1."""
+    experiment = yaml.safe_load((KATIB / "hyperband.yaml").read_text(encoding="utf-8"))
+    experiment["metadata"] = {"name": "hyperband-whole", "namespace": NAMESPACE}
+    del experiment["spec"]["maxTrialCount"], experiment["spec"]["objective"]["goal"]
+    found = ran(stack, stack.write(experiment))
+    assert last(found)["type"] == "Succeeded", found["status"]
+    assert found["status"]["trialsSucceeded"] == found["status"]["trials"] == 5
+    done = stack.call("get", "trials", "-e", "hyperband-whole", "-n", NAMESPACE, "-o", "json")
+    seen = []
+    for trial in json.loads(done.out)["items"]:
+        labels = trial["metadata"]["labels"]
+        values = {it["name"]: it["value"] for it in trial["spec"]["parameterAssignments"]}
+        place = (labels["trialbus.io/bracket"], labels["trialbus.io/rung"])
+        seen.append((*place, values["num-epochs"]))
+    assert sorted(seen) == [
+        ("0", "0", "2"), ("0", "0", "2"), ("1", "0", "1"), ("1", "0", "1"), ("1", "1", "2")
+    ]  # fmt: skip
 
 
 def test_a_script_that_is_in_an_image_only_is_named_with_the_flag_to_give(
