@@ -1,7 +1,7 @@
-"""Bayesian optimisation: random points first, then the best points by a surrogate model."""
+"""Bayesian optimisation: spread points first, then the best points by a surrogate model."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trialbus.kernel.catalogue import read_settings
 from trialbus.kernel.proposals import (
@@ -14,37 +14,65 @@ from trialbus.kernel.proposals import (
 from trialbus.kernel.space import Point, SearchSpace
 from trialbus.kernel.suggestion import Mark
 from trialbus_suggestion.core.descriptions.modelling import BAYESIAN_OPTIMIZATION
+from trialbus_suggestion.core.gaussian_surrogate import GaussianSurrogate
 from trialbus_suggestion.core.losses import Loss, losses_of
+from trialbus_suggestion.core.seeds import point_seed
 from trialbus_suggestion.core.seen import SeenPoints, draw, draw_unseen
+from trialbus_suggestion.core.sobol_sequence import MAX_DIMENSIONS, ScrambledSobol
 
 if TYPE_CHECKING:
     from random import Random
 
-    from trialbus_suggestion.core.surrogate import Surrogate
-
-# With fewer results a model is a guess; more random points while many run at once.
+# With fewer results a model is a guess; more spread points while many run at once.
 MIN_RESULTS = 3
-# A Gaussian process costs the cube of this: 200 keep a point well below a second.
-MAX_MODELLED = 200
+# A Gaussian process costs the cube of this: 300 keep a point below a tenth of a second.
+MAX_MODELLED = 300
 
-Observation = tuple[Point, float]
+
+class Surrogate(Protocol):
+    """A model of the losses. Points go by the order in which they were remembered."""
+
+    def remember(self, point: Point) -> None: ...
+
+    def tune(self, losses: Sequence[Loss]) -> None: ...
+
+    def next_point(
+        self,
+        losses: Sequence[Loss],
+        running: Sequence[int],
+        rng: "Random",
+        seen: SeenPoints | None,
+    ) -> Point | None: ...
 
 
 class BayesianOptimization:
-    """Points that are proposed and not finished count as running: the model believes that each
-    had an average loss (constant liar, Ginsbourger, Le Riche, Carraro 2010, section 4.2)."""
+    """Points that are proposed and not finished count as running. Finished trials are kept in
+    order of their indexes: which have finished matters, not in which order they did.
+
+    While there is no model the i-th point is that of a scrambled Sobol' sequence, a function of
+    the study's seed and i, however requests are cut.
+    """
 
     def __init__(self, study: Study) -> None:
         settings = read_settings(BAYESIAN_OPTIMIZATION, study.algorithm.settings)
-        self._settings = settings
+        self._seed = study.seed
         self._objective = study.objective
         self._space = SearchSpace(study.parameters)
         self._seen = SeenPoints(self._space)
         self._avoids = settings["duplicates"] == "avoid"
         self._initial_count = int(settings["n_initial_points"])
-        self._points: list[Point] = []
+        self._known = 0
         self._finished: list[FinishedTrial] = []
-        self._surrogate: Surrogate | None = None
+        self._sequence: ScrambledSobol | None = None
+        self._surrogate: Surrogate
+        if settings["base_estimator"] == "GP":
+            self._surrogate = GaussianSurrogate(self._space, settings)
+        else:
+            # scikit-optimize takes more than a second to load.
+            from trialbus_suggestion.core.tree_surrogate import TreeSurrogate  # noqa: PLC0415
+
+            self._surrogate = TreeSurrogate(self._space, settings)
+        self._tuned_on: tuple[int, ...] = ()
 
     def restore(self, points: Sequence[PointTexts], _marks: Sequence[Mark] = (), /) -> None:
         for texts in points:
@@ -52,11 +80,19 @@ class BayesianOptimization:
 
     def tell(self, finished: Sequence[FinishedTrial]) -> None:
         self._finished.extend(finished)
+        self._finished.sort(key=lambda trial: trial.index)
 
     def propose(self, request: ProposalRequest, rng: "Random") -> Proposal:
         points: list[PointTexts] = []
+        losses = self._losses(self._finished)
+        is_enough = len(losses) >= max(1, min(MIN_RESULTS, self._initial_count))
+        # With a single point there is nothing to model.
+        is_enough = is_enough and self._space.cardinality() != 1
         for _ in range(request.count):
-            point = self._next(rng)
+            if self._avoids and self._seen.is_spent:
+                break
+            by_model = is_enough and self._known >= self._initial_count
+            point = self._by_model(losses, rng) if by_model else self._spread(rng)
             if point is None:
                 break
             self._remember(point)
@@ -64,42 +100,49 @@ class BayesianOptimization:
         return Proposal(points=tuple(points), exhausted=len(points) < request.count)
 
     def _remember(self, point: Point) -> None:
-        self._points.append(point)
+        self._known += 1
         self._seen.add(point)
+        self._surrogate.remember(point)
 
-    def _next(self, rng: "Random") -> Point | None:
-        if self._avoids and self._seen.is_spent:
-            return None
-        if len(self._points) >= self._initial_count:
-            observed = self._observed(self._finished)
-            if len(observed) >= max(1, min(MIN_RESULTS, self._initial_count)):
-                return self._by_model(observed, rng)
-        if self._avoids:
+    def _spread(self, rng: "Random") -> Point | None:
+        """Where a step or a list makes it a point that was proposed before, an unseen one."""
+        rng.seed(point_seed(self._seed, self._known))
+        dimensions = len(self._space.axes)
+        if dimensions > MAX_DIMENSIONS:
+            point = draw(self._space, rng)
+        else:
+            if self._sequence is None:
+                self._sequence = ScrambledSobol(dimensions, self._seed)
+            point = self._space.from_unit(self._sequence.at(self._known))
+        if self._avoids and point in self._seen:
             return draw_unseen(self._space, self._seen, rng)
-        return draw(self._space, rng)
+        return point
 
-    def _by_model(self, observed: list[Observation], rng: "Random") -> Point:
-        if self._surrogate is None:
-            # scikit-optimize takes more than a second to load.
-            from trialbus_suggestion.core.surrogate import Surrogate  # noqa: PLC0415
-
-            self._surrogate = Surrogate(self._space, self._settings)
-        milestone = milestone_of(len(self._finished))
-        self._surrogate.tune(milestone, self._observed(self._finished[:milestone]) or observed)
+    def _by_model(self, losses: Sequence[Loss], rng: "Random") -> Point | None:
+        self._tune(losses)
         ended = {trial.index for trial in self._finished}
-        running = [point for i, point in enumerate(self._points) if i not in ended]
+        running = [i for i in range(self._known) if i not in ended]
         return self._surrogate.next_point(
-            observed, running, rng, self._seen if self._avoids else None
+            losses, running, rng, self._seen if self._avoids else None
         )
 
-    def _observed(self, finished: Sequence[FinishedTrial]) -> list[Observation]:
-        losses = losses_of(finished, self._objective)
-        return [(self._points[index], loss) for index, loss in most_telling(losses)]
+    def _tune(self, losses: Sequence[Loss]) -> None:
+        first = self._finished[: milestone_of(len(self._finished))]
+        indexes = tuple(trial.index for trial in first)
+        if indexes != self._tuned_on:
+            known = self._losses(first)
+            self._surrogate.tune(known or losses)
+            # When the first say nothing it was tuned on more, which may change.
+            self._tuned_on = indexes if known else ()
+
+    def _losses(self, finished: Sequence[FinishedTrial]) -> list[Loss]:
+        return most_telling(losses_of(finished, self._objective))
 
 
 def milestone_of(finished: int) -> int:
-    """The number of finished trials that the model's hyperparameters are tuned on: all up to 16,
-    then in steps of 6 to 12 %. A function of the number alone: a restored instance tunes once."""
+    """The number of finished trials, the first by index, that the model's hyperparameters are
+    tuned on: all up to 16, then in steps of 6 to 12 %. A function of the number alone: a restored
+    instance tunes once."""
     step = 1 << max(0, finished.bit_length() - 4)
     return finished - finished % step
 

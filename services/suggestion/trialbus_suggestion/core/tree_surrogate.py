@@ -1,20 +1,19 @@
-"""The surrogate model of Bayesian optimisation, by scikit-optimize. Heavy: import it on first use.
+"""Trees as surrogates of Bayesian optimisation, by scikit-optimize. Heavy: import it on first use.
 
 Every request builds scikit-optimize's Optimizer anew from the observations, so nothing but them
-matters; what is expensive, tuning a Gaussian process, is kept per milestone.
+matters.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.ensemble import GradientBoostingRegressor
 from skopt import Optimizer
 from skopt.acquisition import gaussian_ei
-from skopt.learning import GaussianProcessRegressor, GradientBoostingQuantileRegressor
+from skopt.learning import GradientBoostingQuantileRegressor
 from skopt.space import Categorical, Dimension, Real
 from skopt.utils import cook_estimator
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
@@ -22,20 +21,19 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from trialbus.kernel.axes import Axis
 from trialbus.kernel.catalogue import SettingValue
 from trialbus.kernel.space import Point, SearchSpace, Value
+from trialbus_suggestion.core.acquisition import chosen_acquisition
+from trialbus_suggestion.core.losses import Loss
 from trialbus_suggestion.core.seen import SeenPoints, draw_unseen
 
 if TYPE_CHECKING:
     from random import Random
 
-HEDGED = ("EI", "LCB", "PI")
-WITHOUT_TIME = {"EIps": "EI", "PIps": "PI"}
-# Places where the acquisition is looked at; with gradients the best five are refined.
-CANDIDATES_REFINED = 2_000
-CANDIDATES_SAMPLED = 10_000
+# Places where the acquisition is looked at: trees have no gradients.
+CANDIDATES = 5_000
 # Unseen points to choose from when the best place falls on a seen point of a grid.
 FALLBACK_POINTS = 500
 GBRT_TREES = 30
-# Algebra on some hundred rows gains nothing from threads, and sums in a fixed order without.
+# Sums in a fixed order.
 THREADS = ThreadpoolController()
 
 
@@ -54,89 +52,64 @@ class QuantileRegressor(GradientBoostingQuantileRegressor):  # type: ignore[misc
         return (median, np.maximum(high - low, 0.0) / 2) if return_std else median
 
 
-class Surrogate:
+class TreeSurrogate:
     """A model over the axes that have more than one value; numbers by their unit interval."""
 
     def __init__(self, space: SearchSpace, settings: Mapping[str, SettingValue]) -> None:
         self._space = space
-        self._settings = settings
+        self._estimator_name = str(settings["base_estimator"])
+        self._acquisition = str(settings["acq_func"])
         self._free = [i for i, axis in enumerate(space.axes) if axis.size != 1]
         self._dimensions = [_dimension(space.axes[i]) for i in self._free]
-        self._is_gp = settings["base_estimator"] == "GP"
-        self._tuned: tuple[int, Any] | None = None
+        self._places: list[list[Value]] = []
 
-    def tune(self, milestone: int, observed: Sequence[tuple[Point, float]]) -> None:
-        """Choose the Gaussian process's hyperparameters by likelihood, once per milestone."""
-        if not self._is_gp or (self._tuned is not None and self._tuned[0] == milestone):
-            return
-        process = cook_estimator("GP", space=self._dimensions, random_state=milestone)
-        optimizer = self._optimizer(process, "EI", milestone)
-        with THREADS.limit(limits=1), warnings.catch_warnings():
-            # The likelihood's optimum at a bound of a length scale is expected with few points.
-            warnings.simplefilter("ignore")
-            process.fit(
-                optimizer.space.transform([self._encoded(point) for point, _ in observed]),
-                [loss for _, loss in observed],
-            )
-        fixed = GaussianProcessRegressor(
-            kernel=process.kernel_.k1, noise=process.noise_, normalize_y=True, optimizer=None
-        )
-        self._tuned = (milestone, fixed)
+    def remember(self, point: Point) -> None:
+        self._places.append(self._encoded(point))
+
+    def tune(self, losses: Sequence[Loss]) -> None:
+        """Nothing: trees have no hyperparameters to learn."""
 
     def next_point(
         self,
-        observed: Sequence[tuple[Point, float]],
-        running: Iterable[Point],
+        losses: Sequence[Loss],
+        running: Sequence[int],
         rng: "Random",
         seen: SeenPoints | None,
-    ) -> Point:
-        """The most promising point; with `seen` one that is not in it (there must be one left).
+    ) -> Point | None:
+        """The most promising point; with `seen` one that is not in it (None: there is none).
 
-        `running` are believed to have the average loss, which is 0.
+        `running` are believed to have the average loss, which is 0: a constant liar (Ginsbourger,
+        Le Riche, Carraro 2010, section 4.2).
         """
-        acquisition = str(self._settings["acq_func"])
-        acquisition = WITHOUT_TIME.get(acquisition, acquisition)
-        if acquisition == "gp_hedge":
-            acquisition = rng.choice(HEDGED)
-        optimizer = self._optimizer(self._estimator(rng), acquisition, rng.getrandbits(31))
-        places = [self._encoded(point) for point, _ in observed]
-        losses = [loss for _, loss in observed]
-        for point in running:
-            places.append(self._encoded(point))
-            losses.append(0.0)
+        acquisition = chosen_acquisition(self._acquisition, rng)
+        optimizer = self._optimizer(acquisition, rng)
+        places = [self._places[index] for index, _ in losses]
+        places += [self._places[index] for index in running]
+        values = [loss for _, loss in losses] + [0.0] * len(running)
         with THREADS.limit(limits=1), _known_warnings():
-            optimizer.tell(places, losses)
+            optimizer.tell(places, values)
             point = self._decoded(optimizer.ask())
-            if seen is not None and point in seen:
-                point = self._best_unseen(optimizer, seen, rng) or point
-        return point
+            if seen is None or point not in seen:
+                return point
+            return self._best_unseen(optimizer, seen, rng)
 
-    def _estimator(self, rng: "Random") -> Any:
-        if self._is_gp and self._tuned is not None:
-            return clone(self._tuned[1])
-        seed = rng.getrandbits(31)
-        if self._settings["base_estimator"] == "GBRT":
-            trees = GradientBoostingRegressor(n_estimators=GBRT_TREES, loss="quantile")
-            return QuantileRegressor(base_estimator=trees, random_state=seed)
-        return cook_estimator(
-            str(self._settings["base_estimator"]), space=self._dimensions, random_state=seed
-        )
-
-    def _optimizer(self, estimator: Any, acquisition: str, seed: int) -> Any:
-        method = str(self._settings["acq_optimizer"]) if self._is_gp else "sampling"
-        sampled = method == "sampling"
+    def _optimizer(self, acquisition: str, rng: "Random") -> Any:
         return Optimizer(
             self._dimensions,
-            base_estimator=estimator,
+            base_estimator=self._estimator(rng.getrandbits(31)),
             n_initial_points=0,
             acq_func=acquisition,
-            acq_optimizer=method,
-            acq_optimizer_kwargs={
-                "n_points": CANDIDATES_SAMPLED if sampled else CANDIDATES_REFINED
-            },
-            random_state=seed,
+            acq_optimizer="sampling",
+            acq_optimizer_kwargs={"n_points": CANDIDATES},
+            random_state=rng.getrandbits(31),
             avoid_duplicates=False,
         )
+
+    def _estimator(self, seed: int) -> Any:
+        if self._estimator_name == "GBRT":
+            trees = GradientBoostingRegressor(n_estimators=GBRT_TREES, loss="quantile")
+            return QuantileRegressor(base_estimator=trees, random_state=seed)
+        return cook_estimator(self._estimator_name, space=self._dimensions, random_state=seed)
 
     def _best_unseen(self, optimizer: Any, seen: SeenPoints, rng: "Random") -> Point | None:
         points = list(_unseen_points(self._space, seen, rng))
