@@ -20,6 +20,7 @@ from trialbus_suggestion.core.descriptions.modelling import (
     MULTIVARIATE_TPE,
     TPE,
 )
+from trialbus_suggestion.core.descriptions.pbt import PBT
 from trialbus_suggestion.core.descriptions.rungs import ASHA, ASYNC_HYPERBAND, HYPERBAND
 from trialbus_suggestion.core.descriptions.sampling import GRID, RANDOM, SOBOL
 
@@ -167,6 +168,18 @@ class TestEnas(AlgorithmContract):
         names=("architecture", "nn_config"),
         follows_distributions=False,
         trials=300,
+        grows_itself=True,
+    )
+
+
+class TestPbt(AlgorithmContract):
+    # A member that goes on repeats its parameters.
+    subject: ClassVar = Subject(
+        description=PBT,
+        settings=(("n_population", "5"), ("truncation_threshold", "0.4")),
+        initial_settings=(("n_population", "1000"),),
+        covers_space=False,
+        repeats=True,
         grows_itself=True,
     )
 

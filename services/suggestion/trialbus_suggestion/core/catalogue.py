@@ -11,6 +11,7 @@ from trialbus_suggestion.core.descriptions.modelling import (
     MULTIVARIATE_TPE,
     TPE,
 )
+from trialbus_suggestion.core.descriptions.pbt import PBT
 from trialbus_suggestion.core.descriptions.rungs import ASHA, ASYNC_HYPERBAND, HYPERBAND
 from trialbus_suggestion.core.descriptions.sampling import GRID, RANDOM, SOBOL
 
@@ -27,4 +28,5 @@ BUILT_IN = (
     ASYNC_HYPERBAND,
     DARTS,
     ENAS,
+    PBT,
 )
