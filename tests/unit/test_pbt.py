@@ -1,0 +1,468 @@
+"""Population based training: who copies whom, what is changed, and that it learns a schedule."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from trialbus.kernel.catalogue import Submission, check_settings, read_settings
+from trialbus.kernel.lineage import (
+    GENERATION_LABEL,
+    MEMBER_LABEL,
+    MOVE_LABEL,
+    PARENT_RANK_LABEL,
+    RANK_LABEL,
+)
+from trialbus.kernel.objective import ObjectiveType
+from trialbus.kernel.proposals import FinishedTrial, PointTexts, ProposalRequest, Study
+from trialbus.kernel.space import Parameter, SearchSpace
+from trialbus.kernel.spec import AlgorithmSpec
+from trialbus.kernel.suggestion import Mark
+from trialbus.kernel.trial import TrialPhase
+from trialbus_suggestion.core.descriptions.pbt import PBT
+from trialbus_suggestion.core.pbt import PopulationBasedTraining
+from trialbus_suggestion.core.perturbing import explored
+
+X = Parameter(name="x", type="double", min="0", max="1")
+# Jaderberg et al. 2017, figure 2: which of two coordinates is trained.
+COORDINATE = Parameter(name="h", type="categorical", list=("0", "1"))
+OPTIMUM = 1.2
+
+Train = Callable[[PointTexts, object], tuple[object, float]]
+
+
+def study(*parameters: Parameter, seed: int = 1, **settings: str) -> Study:
+    given = {"n_population": "5", "truncation_threshold": "0.2", **settings}
+    return Study(
+        parameters=parameters or (X,),
+        objective=ObjectiveType.MAXIMIZE,
+        algorithm=AlgorithmSpec(name="pbt", settings=tuple(given.items())),
+        seed=seed,
+    )
+
+
+@dataclass
+class Training:
+    """An experiment in memory: each trial has a checkpoint, made of its parent's by `train`."""
+
+    study: Study
+    train: Train = lambda point, _parent: (None, float(point[0]))
+    kill: Callable[[int], bool] = lambda _index: False
+    points: list[PointTexts] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    finished: list[FinishedTrial] = field(default_factory=list)
+    open: list[int] = field(default_factory=list)
+    checkpoints: dict[int, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.algorithm = PopulationBasedTraining(self.study)
+
+    def ask(self, count: int) -> list[int]:
+        """Indexes of new trials, which run now."""
+        first = len(self.points)
+        request = ProposalRequest(
+            number=1, first=first, count=count, watermark=len(self.finished), seed=first
+        )
+        proposal = self.algorithm.propose(request, Random(first))
+        assert not proposal.exhausted
+        assert proposal.points or self.open
+        self.points += proposal.points
+        self.marks += proposal.marks
+        new = list(range(first, len(self.points)))
+        self.open += new
+        return new
+
+    def end(self, index: int, value: float | None = None, phase: TrialPhase | None = None) -> None:
+        """With what it has trained to, unless `value` or `phase` says otherwise."""
+        parent = self.marks[index].parent
+        if value is None and phase is None:
+            before = None if parent is None else self.checkpoints[parent]
+            self.checkpoints[index], value = self.train(self.points[index], before)
+        self.open.remove(index)
+        trial = FinishedTrial(
+            number=len(self.finished) + 1,
+            index=index,
+            point=self.points[index],
+            phase=phase or TrialPhase.SUCCEEDED,
+            value=value,
+        )
+        self.finished.append(trial)
+        self.algorithm.tell([trial])
+
+    def run(self, trials: int, parallel: int, order: Random | None = None) -> None:
+        """order: in which running trials end; None: as they began."""
+        while len(self.points) < trials:
+            self.ask(min(parallel - len(self.open), trials - len(self.points)))
+            index = self.open[0] if order is None else order.choice(self.open)
+            self.end(index, phase=TrialPhase.KILLED if self.kill(index) else None)
+
+    def restart(self) -> None:
+        self.algorithm = PopulationBasedTraining(self.study)
+        self.algorithm.restore(self.points, self.marks)
+        self.algorithm.tell(self.finished)
+
+    def label(self, index: int, name: str) -> str | None:
+        return self.marks[index].label(name)
+
+    @property
+    def best(self) -> float:
+        return max(trial.value for trial in self.finished if trial.value is not None)
+
+
+def toy(point: PointTexts, parent: object) -> tuple[object, float]:
+    """Gradient ascent of 1.2 - h0 t0^2 - h1 t1^2 from (0.9, 0.9); judged with h = (1, 1)."""
+    theta = [0.9, 0.9] if parent is None else list(parent)  # type: ignore[call-overload]
+    for _ in range(20):
+        at = int(point[0])
+        theta[at] -= 0.02 * 2 * theta[at]
+    return tuple(theta), OPTIMUM - theta[0] ** 2 - theta[1] ** 2
+
+
+# The paper's toy ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("parallel", [1, 3, 5])
+def test_the_papers_toy_comes_close_to_its_optimum(seed: int, parallel: int) -> None:
+    training = Training(study(COORDINATE, seed=seed, truncation_threshold="0.4"), train=toy)
+    training.run(100, parallel, Random(seed))
+    assert training.best >= 0.95 * OPTIMUM
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_without_exploit_it_does_not(seed: int) -> None:
+    """One coordinate is never trained: 1.2 - 0.9^2 is all that there is."""
+    training = Training(study(COORDINATE, seed=seed, truncation_threshold="0"), train=toy)
+    training.run(100, 5, Random(seed))
+    assert training.best <= OPTIMUM - 0.81
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_fifth_of_the_members_killed_leaves_the_same_class_of_result(seed: int) -> None:
+    chance = Random(seed)
+    killed = {index for index in range(120) if chance.random() < 0.2}
+    given = study(COORDINATE, seed=seed, truncation_threshold="0.4")
+    training = Training(given, train=toy, kill=killed.__contains__)
+    training.run(120, 5, Random(seed))
+    assert training.best >= 0.95 * OPTIMUM
+
+
+# Lineage ------------------------------------------------------------------------------------------
+
+
+def generations(training: Training) -> list[int]:
+    return [int(training.label(i, GENERATION_LABEL) or -1) for i in range(len(training.points))]
+
+
+def test_lineage_has_no_circle_and_generations_increase_by_one() -> None:
+    training = Training(study(COORDINATE, truncation_threshold="0.4"), train=toy)
+    training.run(200, 4, Random(3))
+    found = generations(training)
+    assert max(found) > 20
+    for index, mark in enumerate(training.marks):
+        if mark.parent is None:
+            assert found[index] == 0
+            continue
+        assert mark.parent < index
+        assert found[index] == found[mark.parent] + 1
+
+
+def test_a_parent_has_ended_before_its_child_begins() -> None:
+    training = Training(study(truncation_threshold="0.4"))
+    order = Random(5)
+    for _ in range(100):
+        new = training.ask(5 - len(training.open))
+        ended = {trial.index for trial in training.finished}
+        assert {training.marks[i].parent for i in new} <= ended | {None}
+        training.end(order.choice(training.open))
+
+
+def test_each_member_has_one_trial_at_a_time_and_others_wait() -> None:
+    training = Training(study())
+    assert training.ask(8) == [0, 1, 2, 3, 4]
+    assert training.ask(3) == []
+    training.end(3)
+    assert training.ask(3) == [5]
+    members = [training.label(i, MEMBER_LABEL) for i in range(6)]
+    assert members == ["0", "1", "2", "3", "4", "3"]
+
+
+def test_nobody_waits_for_a_slow_member() -> None:
+    training = Training(study())
+    training.ask(5)
+    for _ in range(40):
+        training.end(training.open[1])
+        assert len(training.ask(1)) == 1
+    assert generations(training)[-1] >= 8
+
+
+# Decisions ----------------------------------------------------------------------------------------
+
+
+def ended(values: Sequence[float | None], **settings: Any) -> Training:
+    """Generation 0 with these results; None: it failed."""
+    training = Training(study(**settings))
+    training.ask(len(values))
+    for index, value in enumerate(values):
+        phase = TrialPhase.FAILED if value is None else None
+        training.end(index, value, phase)
+    return training
+
+
+def moves(training: Training) -> dict[str, tuple[str | None, int | None]]:
+    """Member -> its move, and its parent; of the trials that run."""
+    return {
+        training.label(i, MEMBER_LABEL) or "": (
+            training.label(i, MOVE_LABEL),
+            training.marks[i].parent,
+        )
+        for i in training.open
+    }
+
+
+def test_the_worst_copy_the_best_and_the_others_continue() -> None:
+    training = ended([3.0, 1.0, 5.0, 4.0, 2.0])
+    new = training.ask(5)
+    assert moves(training) == {
+        "0": ("continue", 0),
+        "1": ("exploit", 2),
+        "2": ("continue", 2),
+        "3": ("continue", 3),
+        "4": ("continue", 4),
+    }
+    copy = next(i for i in new if training.label(i, MEMBER_LABEL) == "1")
+    assert training.label(copy, RANK_LABEL) == "5-of-5"
+    assert training.label(copy, PARENT_RANK_LABEL) == "1-of-5"
+    for index in new:
+        parent = training.marks[index].parent
+        assert parent is not None
+        same = training.points[index] == training.points[parent]
+        assert same == (index != copy)
+    x = float(training.points[2][0])
+    assert math.isclose(abs(float(training.points[copy][0]) - x), 0.2 * x) or x * 1.2 > 1
+
+
+def test_smaller_is_better_when_minimising() -> None:
+    training = Training(replace(study(), objective=ObjectiveType.MINIMIZE))
+    for index in training.ask(5):
+        training.end(index, float(index))
+    training.ask(5)
+    assert moves(training)["4"] == ("exploit", 0)
+
+
+@pytest.mark.parametrize("threshold", ["0", "0.2", "1"])
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf, -math.inf])
+def test_who_failed_exploits_whatever_the_threshold(bad: float | None, threshold: str) -> None:
+    training = ended([3.0, bad, 5.0, 5.0, 5.0], truncation_threshold=threshold)
+    training.ask(5)
+    move, parent = moves(training)["1"]
+    assert move == "exploit"
+    assert parent in ({0, 2, 3, 4} if threshold == "1" else {2, 3, 4})
+
+
+def test_if_all_failed_all_begin_anew_with_other_parameters() -> None:
+    training = ended([None] * 5)
+    new = training.ask(5)
+    assert set(moves(training).values()) == {("begin-anew", None)}
+    assert generations(training)[5:] == [0] * 5
+    assert not {training.points[i] for i in new} & set(training.points[:5])
+
+
+def test_equals_and_worse_ones_are_not_copied() -> None:
+    training = ended([1.0] * 5, truncation_threshold="1")
+    training.ask(5)
+    assert {move for move, _ in moves(training).values()} == {"continue"}
+    training = ended([3.0, 1.0, 5.0, 4.0, 2.0], truncation_threshold="1")
+    training.ask(5)
+    assert moves(training)["2"] == ("continue", 2)
+    assert {move for member, (move, _) in moves(training).items() if member != "2"} == {"exploit"}
+
+
+def test_the_share_is_of_those_that_have_a_result() -> None:
+    """Of the first, nobody is worst; of ten and three tenths three are, whatever doubles say."""
+    training = Training(study(truncation_threshold="0.3", n_population="10"))
+    training.ask(10)
+    training.end(0, 0.0)
+    training.ask(1)
+    assert moves(training)["0"] == ("continue", 0)
+    training = Training(study(truncation_threshold="0.3", n_population="10"))
+    training.ask(10)
+    for index in range(10):
+        training.end(index, float(index))
+    training.ask(10)
+    assert [m for m, (move, _) in moves(training).items() if move == "exploit"] == ["0", "1", "2"]
+
+
+def test_the_least_trained_member_comes_first() -> None:
+    training = ended([3.0, 1.0, 5.0, 4.0, 2.0])
+    training.end(training.ask(1)[0], 3.0)
+    assert next_member(training) == "1"
+
+
+def next_member(training: Training) -> str | None:
+    return training.label(training.ask(1)[0], MEMBER_LABEL)
+
+
+def test_members_begin_as_seed_and_number_say_whatever_is_asked_at_a_time() -> None:
+    at_once, one_by_one = Training(study()), Training(study())
+    at_once.ask(5)
+    for _ in range(5):
+        one_by_one.ask(1)
+    assert at_once.points == one_by_one.points
+    assert len(set(at_once.points)) == 5
+    more = Training(study(n_population="7"))
+    more.ask(7)
+    assert more.points[:5] == at_once.points
+
+
+# The past -----------------------------------------------------------------------------------------
+
+
+def test_a_restart_at_any_time_changes_nothing() -> None:
+    whole, interrupted = (
+        Training(study(COORDINATE), train=toy),
+        Training(study(COORDINATE), train=toy),
+    )
+    order = Random(9), Random(9)
+    for trials in range(10, 80, 7):
+        whole.run(trials, 3, order[0])
+        interrupted.run(trials, 3, order[1])
+        interrupted.restart()
+    assert interrupted.points == whole.points
+    assert interrupted.marks == whole.marks
+
+
+def test_points_without_marks_belong_to_the_members_in_turn() -> None:
+    """As someone else's controller tells them."""
+    training = Training(study())
+    training.ask(5)
+    training.marks = [Mark()] * 5
+    training.restart()
+    for index in range(5):
+        training.end(index, float(index))
+    training.ask(5)
+    assert moves(training)["0"] == ("exploit", 4)
+
+
+# Exploring ----------------------------------------------------------------------------------------
+
+
+def near(parameter: Parameter, value: float | str) -> set[float | int | str]:
+    """All that may become of a value."""
+    space = SearchSpace((parameter,))
+    return {explored(space, (value,), 0.0, Random(seed))[0] for seed in range(30)}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "wanted"),
+    [
+        (Parameter(name="a", type="double", min="0.1", max="1"), 0.5, {0.4, 0.6}),
+        (Parameter(name="a", type="double", min="0.45", max="1"), 0.5, {0.45, 0.6}),
+        (Parameter(name="a", type="double", min="0.1", max="0.55"), 0.5, {0.4, 0.55}),
+        (Parameter(name="a", type="double", min="-1", max="1"), -0.5, {-0.4, -0.6}),
+        (Parameter(name="a", type="double", min="0", max="1"), 0.0, {0.0, 0.01}),
+        (Parameter(name="a", type="double", min="-1", max="1"), 0.0, {-0.02, 0.02}),
+        (
+            Parameter(name="a", type="double", min="1e-6", max="1", distribution="logUniform"),
+            1e-4,
+            {0.8e-4, 1.2e-4},
+        ),
+        (Parameter(name="a", type="double", min="0", max="1", step="0.25"), 0.5, {0.25, 0.75}),
+        (Parameter(name="a", type="int", min="1", max="100"), 50, {40, 60}),
+        (Parameter(name="a", type="int", min="1", max="100"), 2, {1, 3}),
+        (Parameter(name="a", type="int", min="1", max="100"), 1, {1, 2}),
+        (Parameter(name="a", type="int", min="16", max="128", step="16"), 64, {48, 80}),
+        (Parameter(name="a", type="int", min="3", max="3"), 3, {3}),
+        (Parameter(name="a", type="categorical", list=("p", "q", "r")), "q", {"p", "r"}),
+        (Parameter(name="a", type="categorical", list=("p", "q", "r")), "r", {"q", "r"}),
+        (Parameter(name="a", type="discrete", list=("16", "4", "64")), "16", {"4", "64"}),
+    ],
+)
+def test_a_value_moves_by_a_fifth_or_to_a_neighbour(
+    parameter: Parameter, value: float | str, wanted: set[float | str]
+) -> None:
+    found = near(parameter, value)
+    if isinstance(value, str):
+        assert found == wanted
+    else:
+        assert sorted(map(float, found)) == pytest.approx(sorted(map(float, wanted)))
+
+
+def test_resampling_draws_by_the_distribution() -> None:
+    space = SearchSpace((Parameter(name="a", type="int", min="1", max="100"),))
+    always = [explored(space, (1,), 1.0, Random(seed))[0] for seed in range(300)]
+    assert len(set(always)) > 80
+    half = [explored(space, (1,), 0.5, Random(seed))[0] for seed in range(300)]
+    assert 100 < sum(value in (1, 2) for value in half) < 200
+
+
+def test_resample_probability_reaches_the_points() -> None:
+    """Katib fails as soon as it is set."""
+    training = ended([3.0, 1.0, 5.0, 4.0, 2.0], resample_probability="1")
+    training.ask(5)
+    copy = next(i for i in training.open if training.label(i, MOVE_LABEL) == "exploit")
+    x, y = float(training.points[2][0]), float(training.points[copy][0])
+    assert not math.isclose(abs(x - y), 0.2 * x)
+
+
+# Settings -----------------------------------------------------------------------------------------
+
+
+def problems(*given: tuple[str, str]) -> list[str]:
+    found = [str(it) for it in check_settings(PBT, given)]
+    if found:
+        return found
+    submission = Submission(
+        parameters=(X,),
+        settings=read_settings(PBT, given),
+        parallel_trial_count=3,
+        max_trial_count=None,
+    )
+    return [it.message for it in PBT.check(submission)]
+
+
+N, T = ("n_population", "5"), ("truncation_threshold", "0.2")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((N,), "Required params missing: truncation_threshold"),
+        ((), "Required params missing: n_population, truncation_threshold"),
+        ((("n_population", "4"), T), "Param(n_population) should be >= 5"),
+        (
+            (N, ("truncation_threshold", "1.1")),
+            "Param(truncation_threshold) should be between 0 and 1, inclusive",
+        ),
+        (
+            (N, ("truncation_threshold", "nan")),
+            "Param(truncation_threshold) should be between 0 and 1, inclusive",
+        ),
+        (
+            (N, T, ("resample_probability", "-0.1")),
+            "Param(resample_probability) should be null to perturb at 0.8 or 1.2, or be between "
+            "0 and 1, inclusive, to resample",
+        ),
+        (
+            (N, T, ("suggestion_trial_dir", "data")),
+            "Param(suggestion_trial_dir) should be the absolute path of a folder",
+        ),
+        (
+            (N, T, ("suggestion_trial_dir", "/")),
+            "Param(suggestion_trial_dir) should be the absolute path of a folder",
+        ),
+    ],
+)
+def test_wrong_settings_are_told_in_katibs_words(
+    given: tuple[tuple[str, str], ...], message: str
+) -> None:
+    assert problems(*given) == [message]
+
+
+def test_katibs_settings_are_taken_and_its_folder_may_be_left_out() -> None:
+    assert problems(N, T) == []
+    assert problems(N, T, ("resample_probability", "0.25"), ("random_state", "1")) == []
+    assert problems(("suggestion_trial_dir", "/opt/katib/data/"), N, T) == []
