@@ -30,6 +30,7 @@ FILES = (
 )
 # What stands for Katib's images of architecture search.
 MAP_DARTS = f"--map-image=ghcr.io/kubeflow/katib/darts-cnn-cifar10-cpu={REPOSITORY}/examples/nas"
+MAP_ENAS = f"--map-image=ghcr.io/kubeflow/katib/enas-cnn-cifar10-cpu={REPOSITORY}/examples/nas"
 IMAGE = "registry.example/team/train:1.2"
 NEVER = 'status.conditions.#(type=="Never")'
 TRAIN = '#!/bin/sh\necho "loss=$1 in $(basename "$PWD") by $(tool)"\n'
@@ -50,7 +51,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
     program(image / "entrypoint", TRAIN)
     stack = RealStack(folder)
     try:
-        done = stack.call("up", MAP, MAP_DARTS, f"--map-image={IMAGE.partition(':')[0]}={image}")
+        own = f"--map-image={IMAGE.partition(':')[0]}={image}"
+        done = stack.call("up", MAP, MAP_DARTS, MAP_ENAS, own)
         assert done.code == 0, done.err
         yield stack
     finally:
@@ -139,6 +141,23 @@ def test_hyperband_walks_all_its_rungs_beyond_the_range_of_the_resource(stack: R
     assert sorted(seen) == [
         ("0", "0", "2"), ("0", "0", "2"), ("1", "0", "1"), ("1", "0", "1"), ("1", "1", "2")
     ]  # fmt: skip
+
+
+def test_katibs_enas_trains_the_networks_that_its_controller_made(stack: RealStack) -> None:
+    found = ran(stack, str(KATIB / "enas-cpu.yaml"))
+    assert last(found)["reason"] == "ExperimentMaxTrialsReached", found["status"]
+    status = found["status"]
+    assert status["trialsSucceeded"] == 3
+    best = status["currentOptimalTrial"]
+    [metric] = best["observation"]["metrics"]
+    assert metric["name"] == "Validation-Accuracy"
+    assert 0 < float(metric["max"]) <= 1
+    given = {it["name"]: it["value"] for it in best["parameterAssignments"]}
+    [[number]] = json.loads(given["architecture"])
+    network = json.loads(given["nn_config"].replace("'", '"'))
+    # Three operations of 30, 60 and 12 forms, and 4 of the reduction.
+    assert 0 <= number < 106
+    assert [*network["embedding"]] == [str(number)]
 
 
 def test_a_script_that_is_in_an_image_only_is_named_with_the_flag_to_give(
