@@ -62,6 +62,10 @@ bench: setup ## Measure the figures of loadtests/README.md
 bench-quality: setup $(VENV)/.stamp-bench ## Compare the algorithms' points with other libraries': docs/benchmarks
 	$(VENV)/bench/bin/python -m loadtests.quality $(ARGS)
 
+.PHONY: bench-suggest
+bench-suggest: setup $(VENV)/.stamp-bench ## Measure each algorithm's own time beside Optuna and scikit-optimize
+	$(VENV)/bench/bin/python -m loadtests.suggest $(ARGS)
+
 .PHONY: test-wheel
 test-wheel: setup ## Run the example from the built wheel in an empty environment
 	.ci/test-wheel
