@@ -104,7 +104,7 @@ clean: ## Remove .venv, caches, built files and .trialbus/
 .PHONY: help
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # One environment serves running and developing: dev.lock is a superset of local.lock.
 # Stamps make the second run instant; a changed lock file installs again.
