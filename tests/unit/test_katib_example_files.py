@@ -17,7 +17,6 @@ FILES = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
 ALL_TYPES = frozenset({"double", "int", "discrete", "categorical"})
 # Katib's algorithm of each file that may not be here yet.
 OTHER_ALGORITHMS = {
-    "enas-cpu": "enas",
     "metrics-collection-strategy": "tpe",
 }
 NEED_A_CLUSTER = {
