@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from trialbus.local.trainers.digits_data import Digits, DigitsMissingError, load
 from trialbus.local.trainers.flags import parse_flags
 from trialbus.local.trainers.network import Network
 from trialbus.local.trainers.optimizers import Adam, Ftrl, Optimizer, Sgd
+from trialbus.local.trainers.snapshots import Snapshot
 from trialbus.local.trainers.training import train
 
 KATIB_DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
@@ -250,3 +252,74 @@ def test_the_command_runs_on_one_thread_without_importing_scikit_learn() -> None
     run = run_python("-c", program)
     assert run.stderr == ""
     assert run.stdout.splitlines()[-1] == "1 1"
+
+
+def with_checkpoints(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *flags: str, **folders: str
+) -> list[str]:
+    """The lines of a run between these checkpoints; what it complains of follows them."""
+    for variable in ("TRIALBUS_CHECKPOINT", "TRIALBUS_PARENT_CHECKPOINT"):
+        monkeypatch.setenv(variable, folders.get(variable, ""))
+    assert digits.main(list(flags)) == 0
+    captured = capsys.readouterr()
+    return [*captured.out.splitlines(), *captured.err.splitlines()]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "ftrl"])
+def test_a_run_goes_on_from_the_checkpoint_of_another(
+    optimizer: str,
+    tmp_path: Path,
+    data: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """--epochs counts those of the parent; the settings of its end are taken up exactly."""
+    flags = (f"--optimizer={optimizer}", "--lr=0.02", "--num-layers=2")
+    folder = str(tmp_path)
+    with_checkpoints(monkeypatch, capsys, *flags, "--epochs=2", TRIALBUS_CHECKPOINT=folder)
+    (file,) = tmp_path.iterdir()
+    lines = with_checkpoints(
+        monkeypatch, capsys, *flags, "--epochs=5", TRIALBUS_PARENT_CHECKPOINT=folder
+    )
+    assert [line.split()[0] for line in lines] == ["epoch=3", "epoch=4", "epoch=5"]
+    # The same in one process, without files.
+    kept: list[Snapshot] = []
+    settings = parse_flags([*flags, "--epochs=2"])
+    list(train(settings, data, keep=kept.append))
+    expected = list(train(parse_flags([*flags, "--epochs=5"]), data, kept[0]))
+    shown = [f"Validation-accuracy={report.validation_accuracy:.4f}" for report in expected]
+    assert [line.split()[2] for line in lines] == shown
+    assert file.name == "digits.npz"
+
+
+def test_all_epochs_there_already_are_as_many_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in population based training, where each trial is told the same number."""
+    folder = str(tmp_path)
+    run = ("--epochs=2", "--num-layers=1", "--lr=0.01")
+    with_checkpoints(monkeypatch, capsys, *run, TRIALBUS_CHECKPOINT=folder)
+    other = (*run, "--lr=0.05", "--optimizer=sgd")
+    lines = with_checkpoints(monkeypatch, capsys, *other, TRIALBUS_PARENT_CHECKPOINT=folder)
+    assert [line.split()[0] for line in lines] == ["epoch=3", "epoch=4"]
+
+
+def test_a_checkpoint_that_is_of_no_use_is_said_and_the_run_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(layers: int, parent: str) -> list[str]:
+        flags = ("--epochs=1", f"--num-layers={layers}")
+        return with_checkpoints(
+            monkeypatch, capsys, *flags, TRIALBUS_CHECKPOINT=str(tmp_path),
+            TRIALBUS_PARENT_CHECKPOINT=parent,
+        )  # fmt: skip
+
+    first, said = run(1, str(tmp_path / "nowhere"))
+    assert first.startswith("epoch=1 ")
+    assert said.startswith(f"digits: begins anew: no checkpoint in {tmp_path}/nowhere")
+    first, said = run(2, str(tmp_path))
+    assert said == "digits: begins anew: the checkpoint's layers are 1 of 64, not 2 of 64"
+    first, said = run(2, "s3://bucket/7")
+    assert said.endswith("is a URI, and only folders are known here")
+    (tmp_path / "digits.npz").write_bytes(b"no archive")
+    assert run(2, str(tmp_path))[1].startswith("digits: begins anew: ")

@@ -22,6 +22,10 @@ class Optimizer(Protocol):
         """
         ...
 
+    def memory(self) -> dict[str, Vector]:
+        """What it has gathered, by name, as its own arrays: write into them to go on from it."""
+        ...
+
 
 class Sgd:
     """Stochastic gradient descent with heavy-ball momentum.
@@ -39,6 +43,9 @@ class Sgd:
         self._velocity *= self._momentum
         self._velocity -= (rate * self._lr) * gradient
         weights += self._velocity
+
+    def memory(self) -> dict[str, Vector]:
+        return {"velocity": self._velocity}
 
 
 class Adam:
@@ -60,7 +67,7 @@ class Adam:
         self._beta1 = beta1
         self._beta2 = beta2
         self._epsilon = epsilon
-        self._steps = 0
+        self._steps = np.zeros(1)
         self._mean = np.zeros(size)
         self._square = np.zeros(size)
 
@@ -68,10 +75,13 @@ class Adam:
         self._steps += 1
         self._mean += (1.0 - self._beta1) * (gradient - self._mean)
         self._square += (1.0 - self._beta2) * (gradient * gradient - self._square)
-        mean_correction = 1.0 - self._beta1**self._steps
-        square_correction = 1.0 - self._beta2**self._steps
+        mean_correction = 1.0 - self._beta1 ** self._steps[0]
+        square_correction = 1.0 - self._beta2 ** self._steps[0]
         root = np.sqrt(self._square / square_correction)
         weights -= (rate * self._lr / mean_correction) * self._mean / (root + self._epsilon)
+
+    def memory(self) -> dict[str, Vector]:
+        return {"steps": self._steps, "mean": self._mean, "square": self._square}
 
 
 class Ftrl:
@@ -111,8 +121,11 @@ class Ftrl:
         self._n += gradient * gradient
         root_n = np.sqrt(self._n)
         sigma = (root_n - self._root_n) / self._alpha
-        self._root_n = root_n
+        self._root_n[:] = root_n
         self._z += gradient - sigma * weights
         # max(|z| - l1, 0) with the sign of z is the paper's case distinction in one expression.
         shrunk = np.copysign(np.maximum(np.abs(self._z) - self._l1, 0.0), self._z)
         weights[:] = -shrunk / ((self._beta + root_n) / self._alpha + self._l2)
+
+    def memory(self) -> dict[str, Vector]:
+        return {"z": self._z, "n": self._n, "root_n": self._root_n}
