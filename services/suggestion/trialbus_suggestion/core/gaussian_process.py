@@ -21,7 +21,7 @@ SCALE_BOUNDS = (0.005, 200.0)
 NOISE_BOUNDS = (1e-6, 1.0)
 # The prior of a length scale is log-normal and grows with the root of the number of parameters:
 # Hvarfner, Hellsten, Nardi 2024 (Vanilla Bayesian optimization performs great in high dimensions).
-SCALE_CENTER, SCALE_SPREAD = math.sqrt(2.0), math.sqrt(3.0)
+SCALE_CENTER, SCALE_SPREAD = 0.5, 1.0
 NOISE_CENTER, NOISE_SPREAD = math.log(1e-4), 3.0
 # The prior of the amplitude, as observations with deviation 1 (an inverse gamma distribution).
 AMPLITUDE_WEIGHT = 2.0
@@ -113,14 +113,15 @@ class Posterior:
 def fit(layout: Layout, places: Floats, losses: Floats) -> Hyperparameters:
     """The hyperparameters of greatest posterior probability, a function of the arguments alone."""
     centered = places - places.mean(axis=0)
-    usual = SCALE_CENTER + 0.5 * math.log(layout.parameters)
     bounds = [tuple(map(math.log, SCALE_BOUNDS))] * layout.parameters
     bounds.append((math.log(NOISE_BOUNDS[0]), math.log(NOISE_BOUNDS[1])))
-    start = np.append(np.full(layout.parameters, usual - START_BELOW), math.log(START_NOISE))
+    start = np.append(
+        np.full(layout.parameters, _usual_log_scale(layout) - START_BELOW), math.log(START_NOISE)
+    )
     best = fmin_l_bfgs_b(
-        _loss_of_hyperparameters,
+        loss_of_hyperparameters,
         start,
-        args=(layout, centered, losses, usual),
+        args=(layout, centered, losses),
         bounds=bounds,
         maxiter=MAX_ITERATIONS,
         factr=1e9,
@@ -147,11 +148,12 @@ def log_marginal_likelihood(
     )
 
 
-def _loss_of_hyperparameters(
-    theta: Floats, layout: Layout, places: Floats, losses: Floats, usual: float
+def loss_of_hyperparameters(
+    theta: Floats, layout: Layout, places: Floats, losses: Floats
 ) -> tuple[float, Floats]:
     """Minus the log posterior of log scales and log noise, the amplitude being the best one for
     them, and its gradient (equation 5.9)."""
+    usual = _usual_log_scale(layout)
     log_scales, log_noise = theta[:-1], theta[-1]
     scaled = places * np.exp(-log_scales)[layout.owners]
     covariance, slope = _matern(_squared_distances(scaled))
@@ -171,6 +173,10 @@ def _loss_of_hyperparameters(
     value += 0.5 * float(off_scales @ off_scales) + 0.5 * off_noise**2
     gradient += np.append(off_scales / SCALE_SPREAD, off_noise / NOISE_SPREAD)
     return value, gradient
+
+
+def _usual_log_scale(layout: Layout) -> float:
+    return SCALE_CENTER + 0.5 * math.log(layout.parameters)
 
 
 def _amplitude(losses: Floats, weights: Floats) -> float:
