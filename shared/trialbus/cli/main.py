@@ -275,6 +275,20 @@ def delete(
 
 
 @app.command()
+def lineage(
+    name: ExperimentName,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+    url: Url = None,
+) -> None:
+    """Show which trial went on from which, and the schedule of the best."""
+    from trialbus.cli import lineages, stacks
+
+    lineages.lineage(stacks.connect(data_dir, url), name, namespace=namespace, as_json=as_json)
+
+
+@app.command()
 def suspend(
     name: ExperimentName, namespace: Namespace = None, data_dir: DataDir = None, url: Url = None
 ) -> None:

@@ -6,6 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trialbus.cli.progress import short
+from trialbus.kernel.lineage import (
+    GENERATION_LABEL,
+    PARENT_LABEL,
+    PBT_PARENT_LABEL,
+    RUNG_LABEL,
+)
 
 Object = Mapping[str, Any]
 _GAP = "   "
@@ -13,19 +19,22 @@ _GAP = "   "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """wide: shown with `-o wide` only."""
+    """wide: shown with `-o wide` only. seldom: only if an object has something there."""
 
     title: str
     cell: Callable[[Object, datetime], str]
     wide: bool = False
+    seldom: bool = False
 
 
 def table(columns: Sequence[Column], objects: Sequence[Object], *, wide: bool) -> list[str]:
     """A heading and a line for each object, in columns."""
     now = datetime.now(UTC)
     shown = [column for column in columns if wide or not column.wide]
-    rows = [[column.cell(each, now) for column in shown] for each in objects]
-    return aligned([[column.title for column in shown], *rows])
+    cells = [(column, [column.cell(each, now) for each in objects]) for column in shown]
+    filled = [(it, column) for it, column in cells if any(column) or not it.seldom]
+    rows = zip(*(column for _, column in filled), strict=True)
+    return aligned([[column.title for column, _ in filled], *rows])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -78,11 +87,11 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _assignments(assignments: Sequence[Object] | None) -> str:
+def assignments(assignments: Sequence[Object] | None) -> str:
     return " ".join(f"{each['name']}={each['value']}" for each in assignments or ())
 
 
-def _metrics(observation: Object | None, spec: Object) -> str:
+def metrics(observation: Object | None, spec: Object) -> str:
     """Each as its strategy takes it, which is what trials are compared by."""
     objective = spec.get("objective") or {}
     strategies = {it["name"]: it["value"] for it in objective.get("metricStrategies") or ()}
@@ -123,6 +132,16 @@ def _owner(found: Object, _now: datetime) -> str:
     return next((str(each["name"]) for each in metadata.get("ownerReferences") or ()), "")
 
 
+def _label(*names: str) -> Callable[[Object, datetime], str]:
+    """Of the first of these labels that there is."""
+
+    def cell(found: Object, _now: datetime) -> str:
+        labels = found["metadata"].get("labels") or {}
+        return next((str(labels[name]) for name in names if name in labels), "")
+
+    return cell
+
+
 EXPERIMENTS = (
     Column(title="NAMESPACE", cell=_namespace),
     Column(title="NAME", cell=_name),
@@ -132,13 +151,13 @@ EXPERIMENTS = (
     Column(title="FAILED", cell=_status("trialsFailed"), wide=True),
     Column(
         title="BEST",
-        cell=lambda found, _now: _metrics(_best(found).get("observation"), found.get("spec", {})),
+        cell=lambda found, _now: metrics(_best(found).get("observation"), found.get("spec", {})),
     ),
     Column(title="BEST TRIAL", cell=lambda found, _now: _text(_best(found).get("bestTrialName"))),
     Column(title="ALGORITHM", cell=_algorithm, wide=True),
     Column(
         title="PARAMETERS",
-        cell=lambda found, _now: _assignments(_best(found).get("parameterAssignments")),
+        cell=lambda found, _now: assignments(_best(found).get("parameterAssignments")),
         wide=True,
     ),
     Column(title="AGE", cell=age),
@@ -151,14 +170,17 @@ TRIALS = (
     Column(title="STATE", cell=_state),
     Column(
         title="PARAMETERS",
-        cell=lambda found, _now: _assignments(found.get("spec", {}).get("parameterAssignments")),
+        cell=lambda found, _now: assignments(found.get("spec", {}).get("parameterAssignments")),
     ),
     Column(
         title="METRICS",
-        cell=lambda found, _now: _metrics(
+        cell=lambda found, _now: metrics(
             found.get("status", {}).get("observation"), found.get("spec", {})
         ),
     ),
+    Column(title="PARENT", cell=_label(PARENT_LABEL, PBT_PARENT_LABEL), wide=True, seldom=True),
+    Column(title="GENERATION", cell=_label(GENERATION_LABEL), wide=True, seldom=True),
+    Column(title="RUNG", cell=_label(RUNG_LABEL), wide=True, seldom=True),
     Column(title="AGE", cell=age),
 )
 SUGGESTIONS = (

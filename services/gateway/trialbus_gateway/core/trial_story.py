@@ -5,6 +5,17 @@ from dataclasses import dataclass, field
 
 from trialbus.kernel.evidence import StoppingVerdict
 from trialbus.kernel.experiment import ClosingTrial, Experiment, OpenTrial
+from trialbus.kernel.ids import trial_name
+from trialbus.kernel.lineage import (
+    CONTINUE,
+    EXPLOIT,
+    FAILED_RANK,
+    MEMBER_LABEL,
+    MOVE_LABEL,
+    PARENT_MEMBER_LABEL,
+    PARENT_RANK_LABEL,
+    RANK_LABEL,
+)
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import MetricValues, Trial, TrialPhase
@@ -107,6 +118,8 @@ def _steps(facts: TrialFacts, now: float) -> Iterator[Step]:
     if facts.answer is not None:
         yield _drawn(facts.answer, facts.trial)
     yield _created(facts.trial)
+    if facts.trial.parent is not None:
+        yield _went_on(facts.trial, facts.trial.parent)
     for run in facts.runs:
         yield from _attempt(run, facts.verdicts.get(run.attempt))
     if facts.trial.ended:
@@ -143,6 +156,26 @@ def _created(trial: Trial) -> Step:
         reason="TrialCreated",
         message=f"Trial is created with {point}",
     )
+
+
+def _went_on(trial: Trial, parent: int) -> Step:
+    """Whose checkpoint it has, and why."""
+    labels = dict(trial.labels)
+    name = trial_name(trial.experiment, trial.uid, parent)
+    message = f"goes on from the checkpoint of {name}"
+    member, rank = labels.get(MEMBER_LABEL), labels.get(RANK_LABEL, "")
+    stood = "had failed" if rank == FAILED_RANK else f"was {rank.replace('-', ' ')}"
+    move = labels.get(MOVE_LABEL, "")
+    if move == EXPLOIT:
+        best = labels.get(PARENT_RANK_LABEL, "").replace("-", " ")
+        copied = labels.get(PARENT_MEMBER_LABEL)
+        message += (
+            f": member {member} {stood}, so it copies member {copied}, which was {best}, and "
+            "changes the parameters"
+        )
+    elif move == CONTINUE:
+        message += f": member {member} {stood} and keeps its own"
+    return Step(at=trial.created_at, event="continues", reason=move.capitalize(), message=message)
 
 
 def _attempt(run: Run, verdict: StoppingVerdict | None) -> Iterator[Step]:

@@ -11,9 +11,11 @@ from trialbus.kernel.lineage import (
     BEGIN_ANEW,
     CONTINUE,
     EXPLOIT,
+    FAILED_RANK,
     GENERATION_LABEL,
     MEMBER_LABEL,
     MOVE_LABEL,
+    PARENT_MEMBER_LABEL,
     PARENT_RANK_LABEL,
     RANK_LABEL,
 )
@@ -136,8 +138,12 @@ class PopulationBasedTraining:
         if sources:
             at, source = rng.choice(sources)
             point = explored(self._space, self._space.parse(source.texts), self._resample, rng)
-            ranks = ((RANK_LABEL, _of(rank, ranked)), (PARENT_RANK_LABEL, _of(at, ranked)))
-            mark = _mark(member, source.generation + 1, EXPLOIT, *ranks, parent=source.index)
+            why = (
+                (RANK_LABEL, _of(rank, ranked) if own.is_good else FAILED_RANK),
+                (PARENT_MEMBER_LABEL, str(source.member)),
+                (PARENT_RANK_LABEL, _of(at, ranked)),
+            )
+            mark = _mark(member, source.generation + 1, EXPLOIT, *why, parent=source.index)
             return self._space.key(point), mark
         if not own.is_good:
             return self._drawn(rng), _mark(member, 0, BEGIN_ANEW)

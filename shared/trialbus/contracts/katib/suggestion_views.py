@@ -8,6 +8,7 @@ from trialbus.contracts.katib.models import API_VERSION
 from trialbus.contracts.katib.times import rfc3339, rfc3339_or_none
 from trialbus.contracts.katib.view_parts import (
     Object,
+    algorithms_labels,
     copied_metadata,
     owner_of,
     shown_assignments,
@@ -66,7 +67,7 @@ def suggested(trials: Sequence[Trial]) -> Object:
         {
             "name": trial.name,
             "parameterAssignments": shown_assignments(trial.assignments),
-            **({"labels": dict(trial.labels)} if trial.labels else {}),
+            **({"labels": labels} if (labels := algorithms_labels(trial)) else {}),
         }
         for trial in trials[-MAX_STATUS_NAMES:]
     ]

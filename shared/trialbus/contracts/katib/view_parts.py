@@ -7,7 +7,9 @@ from trialbus.contracts.katib.models import API_VERSION
 from trialbus.contracts.katib.times import rfc3339
 from trialbus.kernel.conditions import Conditions
 from trialbus.kernel.experiment import Experiment
-from trialbus.kernel.trial import Assignment
+from trialbus.kernel.ids import trial_name
+from trialbus.kernel.lineage import parent_label
+from trialbus.kernel.trial import Assignment, Trial
 
 Json = Any
 Object = dict[str, Json]
@@ -17,6 +19,15 @@ def copied_metadata(experiment: Experiment) -> Object:
     """Labels and annotations go from an experiment to its Suggestion and trials."""
     metadata = experiment.source.get("metadata", {})
     return {name: metadata[name] for name in ("labels", "annotations") if metadata.get(name)}
+
+
+def algorithms_labels(trial: Trial) -> dict[str, str]:
+    """What its algorithm marked it with, and the name of the trial that it goes on from."""
+    labels = dict(trial.labels)
+    if trial.parent is not None:
+        parent = trial_name(trial.experiment, trial.uid, trial.parent)
+        labels[parent_label(labels)] = parent
+    return labels
 
 
 def owner_of(experiment: Experiment) -> Object:

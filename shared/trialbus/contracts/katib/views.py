@@ -13,6 +13,7 @@ from trialbus.contracts.katib.suggestion_views import suggested, suggestion_view
 from trialbus.contracts.katib.times import rfc3339, rfc3339_or_none
 from trialbus.contracts.katib.view_parts import (
     Object,
+    algorithms_labels,
     copied_metadata,
     owner_of,
     shown_assignments,
@@ -88,7 +89,7 @@ def trial_view(trial: Trial, experiment: Experiment, run: Run | None = None) -> 
         status["observation"] = observation
     labels = {
         **copied_metadata(experiment).get("labels", {}),
-        **dict(trial.labels),
+        **algorithms_labels(trial),
         EXPERIMENT_LABEL: experiment.name,
     }
     return {
