@@ -1,4 +1,5 @@
-"""Katib's own experiments, unchanged, run to success on one machine; so do files of images."""
+"""Katib's own experiments, unchanged, run to success on one machine; so do files of images, and
+trials that go on from others."""
 
 import json
 from collections.abc import Iterator
@@ -158,6 +159,26 @@ def test_katibs_enas_trains_the_networks_that_its_controller_made(stack: RealSta
     # Three operations of 30, 60 and 12 forms, and 4 of the reduction.
     assert 0 <= number < 106
     assert [*network["embedding"]] == [str(number)]
+
+
+def test_promoted_trials_of_asha_go_on_from_their_parents_checkpoints(stack: RealStack) -> None:
+    """examples/asha.yaml, shortened: who is promoted from 1 epoch prints the second and third."""
+    file = REPOSITORY / "examples/asha.yaml"
+    experiment = yaml.safe_load(file.read_text(encoding="utf-8"))
+    experiment["metadata"] = {"name": "asha", "namespace": NAMESPACE}
+    experiment["spec"]["maxTrialCount"] = 10
+    found = ran(stack, stack.write(experiment))
+    assert last(found)["type"] == "Succeeded", found["status"]
+    done = stack.call("get", "trials", "-e", "asha", "-n", NAMESPACE, "-o", "json")
+    promoted = [
+        trial["metadata"]["name"]
+        for trial in json.loads(done.out)["items"]
+        if trial["metadata"]["labels"]["trialbus.io/rung"] == "1"
+    ]
+    assert promoted
+    for name in promoted:
+        logs = stack.call("logs", name).out
+        assert [line.split()[0] for line in logs.splitlines()] == ["epoch=2", "epoch=3"]
 
 
 def test_a_script_that_is_in_an_image_only_is_named_with_the_flag_to_give(
