@@ -66,6 +66,10 @@ bench-quality: setup $(VENV)/.stamp-bench ## Compare the algorithms' points with
 bench-suggest: setup $(VENV)/.stamp-bench ## Measure each algorithm's own time beside Optuna and scikit-optimize
 	$(VENV)/bench/bin/python -m loadtests.suggest $(ARGS)
 
+.PHONY: bench-darts
+bench-darts: setup ## Compare the genotypes that DARTS finds with random ones: docs/benchmarks/darts.md
+	PYTHONPATH=examples/nas $(BIN)/python -m loadtests.quality.genotypes $(ARGS)
+
 .PHONY: test-wheel
 test-wheel: setup ## Run the example from the built wheel in an empty environment
 	.ci/test-wheel

@@ -35,11 +35,10 @@ class Genotype(NamedTuple):
 def parse_genotype(text: str) -> Genotype:
     """The inverse of `text`. ValueError: it is no genotype."""
     call = ast.parse(text.strip(), mode="eval").body
-    if not isinstance(call, ast.Call) or not all(
-        it.arg in Genotype._fields for it in call.keywords
-    ):
+    given = call.keywords if isinstance(call, ast.Call) else []
+    fields = {str(it.arg): it.value for it in given}
+    if fields.keys() != set(Genotype._fields):
         raise ValueError(f"no genotype: {text[:80]}")
-    fields = {str(it.arg): it.value for it in call.keywords}
     genes = [ast.literal_eval(fields[name]) for name in ("normal", "reduce")]
     concats = [_range_of(fields[name]) for name in ("normal_concat", "reduce_concat")]
     return Genotype(genes[0], concats[0], genes[1], concats[1])

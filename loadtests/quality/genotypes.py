@@ -1,0 +1,171 @@
+"""What DARTS' search is worth: the genotypes that it finds against random ones of the same space.
+
+    make bench-darts
+
+Searches, draws genotypes at random, trains all of them anew with the same budget, and writes
+docs/benchmarks/darts.md and its plot. What loadtests/results/darts.jsonl holds is not run again.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+# One thread, so that CPU seconds are those of one core.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from loadtests.quality.genotype_report import REPOSITORY, Training, write_report
+from networks.bilevel import Search, SearchSettings
+from networks.cell_networks import GenotypeNetwork, Shape, Supernet
+from networks.genotypes import parse_genotype, random_genotype
+from networks.images import CLASSES, Images, load_images
+from networks.training import accuracy, train
+
+RESULTS = REPOSITORY / "loadtests/results/darts.jsonl"
+# The space and the settings of examples/nas/darts.yaml.
+PRIMITIVES = (
+    "separable_convolution_3x3",
+    "separable_convolution_5x5",
+    "dilated_convolution_3x3",
+    "avg_pooling_3x3",
+    "max_pooling_3x3",
+    "skip_connection",
+)
+SHAPE = Shape(layers=3, nodes=2, channels=4, stem_multiplier=2, inputs=1, classes=CLASSES)
+SETTINGS = SearchSettings(
+    num_epochs=10,
+    w_lr=0.1,
+    w_lr_min=0.001,
+    w_momentum=0.9,
+    w_weight_decay=3e-4,
+    w_grad_clip=5.0,
+    alpha_lr=0.01,
+    alpha_weight_decay=1e-3,
+    batch_size=64,
+    order=1,
+)
+SEARCHES = range(1, 6)
+RANDOM_GENOTYPES = range(30)
+TRAINING_SEEDS = range(100, 105)
+# Of a genotype: few images and epochs, so that what the architecture is worth shows.
+TRAINED_IMAGES, EPOCHS, BATCH, RATE = 400, 6, 32, 0.01
+
+Record = Mapping[str, Any]
+
+
+class Kept:
+    """Results as JSON lines, by what they are of."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._records = {_key(it): it for it in map(json.loads, lines)}
+
+    def find(self, **key: Any) -> Record | None:
+        return self._records.get(_key(key))
+
+    def add(self, record: Record) -> Record:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a") as file:
+            file.write(json.dumps(record, separators=(",", ":")) + "\n")
+        self._records[_key(record)] = record
+        return record
+
+
+def _key(record: Record) -> tuple[str, str, int]:
+    return record["kind"], record["name"], record["seed"]
+
+
+def search(kept: Kept, data: Images, seed: int) -> Record:
+    """One search, as a trial of examples/nas/darts.yaml does it."""
+    known = kept.find(kind="search", name="darts", seed=seed)
+    if known is not None:
+        return known
+    began = time.process_time()
+    rng = np.random.default_rng(seed)
+    half = len(data.train_labels) // 2
+    training = data.train_images[:half], data.train_labels[:half]
+    validation = data.train_images[half:], data.train_labels[half:]
+    network = Supernet(PRIMITIVES, SHAPE, rng)
+    searching = Search(network, training, validation, SETTINGS, rng)
+    best, genotype = -1.0, ""
+    for epoch in range(SETTINGS.num_epochs):
+        for _ in searching.epoch(epoch):
+            pass
+        share = accuracy(network, *validation)
+        if share > best:
+            best, genotype = share, network.genotype.text
+    return kept.add(
+        {
+            "kind": "search",
+            "name": "darts",
+            "seed": seed,
+            "genotype": genotype,
+            "supernet": round(best, 4),
+            "cpu_s": round(time.process_time() - began, 2),
+        }
+    )
+
+
+def train_anew(kept: Kept, data: Images, name: str, genotype: str, seed: int) -> Record:
+    """selection: on the training images that it was not trained with; test: on those that nobody
+    has seen."""
+    known = kept.find(kind="training", name=name, seed=seed)
+    if known is not None:
+        return known
+    began = time.process_time()
+    rng = np.random.default_rng(seed)
+    network = GenotypeNetwork(parse_genotype(genotype), SHAPE, rng)
+    some = Images(
+        train_images=data.train_images[:TRAINED_IMAGES],
+        train_labels=data.train_labels[:TRAINED_IMAGES],
+        validation_images=data.train_images[TRAINED_IMAGES:],
+        validation_labels=data.train_labels[TRAINED_IMAGES:],
+    )
+    *_, last = train(network, some, rng, epochs=EPOCHS, batch_size=BATCH, rate=RATE)
+    return kept.add(
+        {
+            "kind": "training",
+            "name": name,
+            "seed": seed,
+            "genotype": genotype,
+            "weights": sum(it.value.size for it in network.parameters),
+            "selection": round(last.validation_accuracy, 4),
+            "test": round(accuracy(network, data.validation_images, data.validation_labels), 4),
+            "cpu_s": round(time.process_time() - began, 2),
+        }
+    )
+
+
+def genotypes(kept: Kept, data: Images) -> Iterator[tuple[str, str]]:
+    """(name, text) of each that is to be trained: found ones first."""
+    for seed in SEARCHES:
+        yield f"darts {seed}", search(kept, data, seed)["genotype"]
+    for number in RANDOM_GENOTYPES:
+        rng = np.random.default_rng(number)
+        yield f"random {number}", random_genotype(PRIMITIVES, SHAPE.nodes, rng).text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=REPOSITORY / "docs/benchmarks/darts.md")
+    flags = parser.parse_args()
+    kept, data = Kept(flags.results), load_images()
+    trainings = []
+    for name, text in genotypes(kept, data):
+        records = [train_anew(kept, data, name, text, seed) for seed in TRAINING_SEEDS]
+        trainings.append(Training.of(name, records))
+        print(f"{name}: {trainings[-1].test:.4f}", flush=True)
+    searches = [search(kept, data, seed) for seed in SEARCHES]
+    write_report(flags.page, trainings, [float(it["cpu_s"]) for it in searches])
+
+
+if __name__ == "__main__":
+    main()
