@@ -6,9 +6,10 @@ from typing import Any
 
 from trialbus.contracts.collections import EVIDENCE
 from trialbus.kernel.events import heard_by
-from trialbus.kernel.limits import GRPC_START_DELAY_S
+from trialbus.kernel.limits import GRPC_START_DELAY_S, RULE_DEADLINE_S
 from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, ServiceDefinition
+from trialbus_early_stopping.adapters.time_limit import time_limit
 from trialbus_early_stopping.app.asked_stops import AskedStops
 from trialbus_early_stopping.app.fixed_rules import FixedRules
 from trialbus_early_stopping.app.reacting import StoppingReactor
@@ -20,7 +21,7 @@ _NAME = "early_stopping"
 async def build(parts: Parts) -> Behaviour:
     """Judges running trials at each of their reports, and stops those that others have judged."""
     rules = Registry(catalogue_of(parts.settings).stopping_rules.values())
-    reactor = StoppingReactor(parts, rules)
+    reactor = StoppingReactor(parts, rules, time_limit(RULE_DEADLINE_S))
     return Behaviour(
         reactor=Reactor(listens=heard_by(_NAME), react=reactor.react, sweep=reactor.sweep),
         tasks=(partial(_serve_grpc, parts, rules),) if parts.serves_grpc else (),

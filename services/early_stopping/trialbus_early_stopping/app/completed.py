@@ -13,13 +13,14 @@ from trialbus_early_stopping.app.evidence_documents import (
     must_be_stored,
 )
 from trialbus_early_stopping.app.memory import Remembered
+from trialbus_early_stopping.app.rule_guard import guarded
 from trialbus_early_stopping.app.views import (
     FINISHED_TRIAL,
     TRIAL_FIELDS,
     FinishedTrial,
     WatchedExperiment,
 )
-from trialbus_early_stopping.core.rule import ComparingRule
+from trialbus_early_stopping.core.rule import ComparingRule, PeerRule
 
 _PAGE_TRIALS = 100
 
@@ -65,7 +66,7 @@ class CompletedTrials:
         self, experiment: WatchedExperiment, remembered: Remembered, now: float
     ) -> None:
         """As far as trial documents are written; the rest waits for the next look. A rule that
-        looks at nothing but the trial that it judges needs none."""
+        looks at nothing but the trial that it judges needs none. Raises RuleFailed."""
         rule = remembered.rule
         if not isinstance(rule, ComparingRule):
             return
@@ -74,11 +75,20 @@ class CompletedTrials:
             if not trials:
                 return
             evidence = await self._evidence(experiment, trials, remembered, now)
+            if isinstance(rule, PeerRule):
+                others = [trial.run for trial in trials if not trial.counts]
+                await self._hear(remembered, rule, others)
             for trial in trials:
                 if trial.counts:
                     remembered.complete(rule, evidence[trial.run], trial.finished)
                 else:
                     rule.pass_over(trial.finished)
+
+    async def _hear(self, remembered: Remembered, rule: PeerRule, runs: Sequence[str]) -> None:
+        """Trials that were stopped or have failed: what was known of them while they ran."""
+        for kept in (await self._documents.read(runs)).values() if runs else ():
+            with guarded(remembered.limit):
+                rule.hear(kept.trial, kept.values)
 
     async def _next_trials(self, uid: str, watermark: int) -> list[FinishedTrial]:
         page = await self._store.find(

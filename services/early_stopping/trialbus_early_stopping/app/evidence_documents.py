@@ -11,6 +11,7 @@ from trialbus.contracts.documents import DocumentCodec
 from trialbus.kernel.errors import InvariantBroken
 from trialbus.kernel.evidence import StoppingVerdict
 from trialbus.kernel.limits import MAX_EVIDENCE_STEPS
+from trialbus_early_stopping.app.rule_guard import TimeLimit, check_verdict, guarded, no_limit
 from trialbus_early_stopping.core.decide import decide
 from trialbus_early_stopping.core.evidence import Report, TrialEvidence, Verdict
 from trialbus_early_stopping.core.rule import StoppingRule
@@ -51,16 +52,27 @@ def learn(kept: RunEvidence, news: News) -> RunEvidence:
     return _with(kept, _known(kept).with_reports(news.reports), news)
 
 
-def judge(name: str, rule: StoppingRule, kept: RunEvidence, news: News, now: float) -> RunEvidence:
+def judge(
+    name: str,
+    rule: StoppingRule,
+    kept: RunEvidence,
+    news: News,
+    now: float,
+    limit: TimeLimit = no_limit,
+) -> RunEvidence:
     """Take what is new of a running trial, and judge each step that is new by the rule `name`.
 
-    Where its output is complete the run has ended by itself: there is nothing to stop.
+    Where its output is complete the run has ended by itself: there is nothing to stop. Raises
+    RuleFailed.
     """
     if news.final or kept.verdict is not None:
         return learn(kept, news)
-    decision = decide(rule, _known(kept), news.reports)
+    with guarded(limit):
+        decision = decide(rule, _known(kept), news.reports)
+        verdict = decision.evidence.verdict
+        if verdict is not None:
+            check_verdict(verdict)
     after = _with(kept, decision.evidence, news)
-    verdict = decision.evidence.verdict
     if verdict is None:
         return after
     return replace(after, verdict=_stored(name, verdict, news.to_byte, now))

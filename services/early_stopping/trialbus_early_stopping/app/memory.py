@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from trialbus.kernel.limits import MAX_RULE_AVERAGES, MAX_RULES
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
+from trialbus_early_stopping.app.rule_guard import TimeLimit, guarded, no_limit
 from trialbus_early_stopping.app.views import WatchedExperiment
 from trialbus_early_stopping.core.registry import Registry
 from trialbus_early_stopping.core.rule import ComparingRule, StoppingRule
@@ -15,16 +16,19 @@ from trialbus_early_stopping.core.rule import ComparingRule, StoppingRule
 @dataclass(slots=True, kw_only=True)
 class Remembered:
     """Of one experiment. name: of its rule. rule: its completed trials, up to a watermark.
-    evidence: of open runs, by run id. steps: of its longest completed trial."""
+    limit: on the rule's computing. evidence: of open runs, by run id. steps: of its longest
+    completed trial."""
 
     name: str
     rule: StoppingRule
+    limit: TimeLimit = no_limit
     evidence: dict[str, RunEvidence] = field(default_factory=dict)
     steps: int = 0
 
     def complete(self, rule: ComparingRule, run: RunEvidence, finished: int) -> None:
-        """A trial has succeeded with this evidence."""
-        rule.add(run.id, run.values, finished)
+        """A trial has succeeded with this evidence. Raises RuleFailed."""
+        with guarded(self.limit):
+            rule.add(run.trial, run.values, finished)
         self.steps = max(self.steps, len(run.values))
 
     @property
@@ -41,19 +45,26 @@ class Memory:
         rules: Registry,
         experiments: int = MAX_RULES,
         averages: int = MAX_RULE_AVERAGES,
+        limit: TimeLimit = no_limit,
     ) -> None:
         self._rules = rules
+        self._limit = limit
         self._experiments = experiments
         self._averages = averages
         self._known: OrderedDict[str, Remembered] = OrderedDict()
 
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._known
+
     def of(self, experiment: WatchedExperiment, said: AlgorithmSpec) -> Remembered:
-        """said: its stopping rule, one that is known. What that raises is passed on."""
+        """said: its stopping rule, one that is known. Raises RuleFailed."""
         remembered = self._known.get(experiment.id)
         if remembered is None:
             objective = experiment.spec.objective.type
-            rule = self._rules.create(said.name, said.settings, objective)
-            remembered = self._known[experiment.id] = Remembered(name=said.name, rule=rule)
+            with guarded(self._limit):
+                rule = self._rules.create(said.name, said.settings, objective)
+            remembered = Remembered(name=said.name, rule=rule, limit=self._limit)
+            self._known[experiment.id] = remembered
         self._known.move_to_end(experiment.id)
         return remembered
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -10,20 +11,29 @@ from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.experiment import ExperimentPhase
 from trialbus.kernel.ids import parse_run_id, trial_name
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES
+from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.ports.store import Query
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_early_stopping.app.chunk_reading import ChunkReader, Mark
 from trialbus_early_stopping.app.completed import CompletedTrials, EvidenceDocuments
-from trialbus_early_stopping.app.evidence_documents import RunEvidence, judge, must_be_stored
+from trialbus_early_stopping.app.evidence_documents import (
+    News,
+    RunEvidence,
+    judge,
+    must_be_stored,
+)
 from trialbus_early_stopping.app.memory import Memory, Remembered
 from trialbus_early_stopping.app.notices import stop_requests
+from trialbus_early_stopping.app.rule_failures import RuleFailures
+from trialbus_early_stopping.app.rule_guard import RuleFailed, TimeLimit, guarded, no_limit
 from trialbus_early_stopping.app.views import (
     EXPERIMENT_FIELDS,
     WATCHED_EXPERIMENT,
     WatchedExperiment,
 )
 from trialbus_early_stopping.core.registry import Registry
+from trialbus_early_stopping.core.rule import PeerRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +47,14 @@ class _Watched:
 class StoppingReactor:
     """The stopping service's reaction to "experiment X changed"."""
 
-    def __init__(self, parts: Parts, rules: Registry) -> None:
+    def __init__(self, parts: Parts, rules: Registry, limit: TimeLimit = no_limit) -> None:
         self._parts = parts
         self._rules = rules
         self._documents = EvidenceDocuments(parts.store)
         self._reader = ChunkReader(parts.store)
         self._completed = CompletedTrials(parts.store, self._documents, self._reader)
-        self._memory = Memory(rules)
+        self._memory = Memory(rules, limit=limit)
+        self._failures = RuleFailures(parts)
         self._purging = Purging(parts.store, parts.clock, self._remove)
         # Active experiments, and whether they have a stopping rule.
         self._has_rule: dict[str, bool] = {}
@@ -63,11 +74,9 @@ class StoppingReactor:
     async def _advance(self, uids: Sequence[str], failed: dict[str, Exception]) -> list[str]:
         """One round; returns the experiments that need another."""
         now = self._parts.clock.now()
-        watched = await self._look(uids, failed)
-        for each in watched:
-            await self._completed.catch_up(each.experiment, each.remembered, now)
+        watched = await self._caught_up(await self._look(uids, failed), now)
         self._memory.trim()
-        await self._load(watched)
+        watched = await self._load(watched)
         changed = await self._judge(watched, now)
         stored = await self._documents.commit(changed, now)
         lost = [run for run in changed if run.id not in stored]
@@ -81,6 +90,9 @@ class StoppingReactor:
             EXPERIMENTS.name, uids, fields=EXPERIMENT_FIELDS
         )
         watched = []
+        await self._failures.read(
+            [uid for uid, it in documents.items() if _names_rule(it) and uid not in self._memory]
+        )
         deleted: dict[str, float | None] = {uid: None for uid in uids if uid not in documents}
         for uid, document in documents.items():
             try:
@@ -90,8 +102,8 @@ class StoppingReactor:
                 continue
             rule = experiment.rule
             if rule is not None and rule.name in self._rules:
-                remembered = self._memory.of(experiment, rule)
-                watched.append(_Watched(experiment=experiment, remembered=remembered))
+                if uid not in self._failures:
+                    watched += await self._remembered(experiment, rule)
                 continue
             self._memory.drop(uid)
             if experiment.phase is ExperimentPhase.DELETED:
@@ -99,8 +111,37 @@ class StoppingReactor:
         await self._purging.purge(deleted)
         return watched
 
-    async def _load(self, watched: Sequence[_Watched]) -> None:
-        """Remember the evidence of every running attempt, and of no other."""
+    async def _remembered(
+        self, experiment: WatchedExperiment, rule: AlgorithmSpec
+    ) -> list[_Watched]:
+        """Nothing if its rule fails."""
+        try:
+            remembered = self._memory.of(experiment, rule)
+        except RuleFailed as error:
+            await self._give_up(experiment, error)
+            return []
+        return [_Watched(experiment=experiment, remembered=remembered)]
+
+    async def _caught_up(self, watched: Sequence[_Watched], now: float) -> list[_Watched]:
+        """Those whose rule has taken in what was completed."""
+        done = []
+        for each in watched:
+            try:
+                await self._completed.catch_up(each.experiment, each.remembered, now)
+            except RuleFailed as error:
+                await self._give_up(each.experiment, error)
+            else:
+                done.append(each)
+        return done
+
+    async def _give_up(self, experiment: WatchedExperiment, error: RuleFailed) -> None:
+        """Its trials go on unstopped."""
+        self._memory.drop(experiment.id)
+        await self._failures.add(experiment, error)
+
+    async def _load(self, watched: Sequence[_Watched]) -> list[_Watched]:
+        """Remember the evidence of every running attempt, and of no other; those whose rule takes
+        it in."""
         missing: dict[str, _Watched] = {}
         for each in watched:
             running, evidence = each.experiment.running, each.remembered.evidence
@@ -109,7 +150,18 @@ class StoppingReactor:
             missing |= {run: each for run in running if run not in evidence}
         stored = await self._documents.read(list(missing)) if missing else {}
         for run, each in missing.items():
-            each.remembered.evidence[run] = stored.get(run) or _nothing_yet(each.experiment, run)
+            kept = stored.get(run) or _nothing_yet(each.experiment, run)
+            each.remembered.evidence[run] = kept
+        done = []
+        for each in watched:
+            try:
+                for run in sorted(missing.keys() & each.remembered.evidence.keys()):
+                    _tell_peers(each.remembered, each.remembered.evidence[run])
+            except RuleFailed as error:
+                await self._give_up(each.experiment, error)
+            else:
+                done.append(each)
+        return done
 
     async def _judge(self, watched: Sequence[_Watched], now: float) -> list[RunEvidence]:
         """What must be stored; what need not be is remembered at once."""
@@ -117,9 +169,13 @@ class StoppingReactor:
         news = await self._reader.read(marks)
         changed = []
         for each in watched:
-            remembered, evidence = each.remembered, each.remembered.evidence
-            for run in evidence.keys() & news.keys():
-                after = judge(remembered.name, remembered.rule, evidence[run], news[run], now)
+            try:
+                judged = _judged(each.remembered, news, now)
+            except RuleFailed as error:
+                await self._give_up(each.experiment, error)
+                continue
+            evidence = each.remembered.evidence
+            for run, after in judged.items():
                 if must_be_stored(evidence[run], after):
                     changed.append(after)
                 else:
@@ -165,11 +221,34 @@ class StoppingReactor:
                 self._parts.telemetry.log.warning("no such rule here", uid=uid, rule=rule["name"])
         self._has_rule = has_rule
         self._memory.keep(has_rule.keys())
+        self._failures.keep(has_rule.keys())
         return [*(uid for uid in uids if has_rule.get(uid)), *await self._purging.due()]
 
     async def _remove(self, uid: str) -> bool:
         await self._parts.store.delete(EVIDENCE.name, Query(prefix=f"{uid}."))
         return True
+
+
+def _tell_peers(remembered: Remembered, kept: RunEvidence) -> None:
+    """A report is a fact, whether its evidence is stored first by this replica or by another."""
+    if isinstance(remembered.rule, PeerRule):
+        with guarded(remembered.limit):
+            remembered.rule.hear(kept.trial, kept.values)
+
+
+def _names_rule(document: Mapping[str, Any]) -> bool:
+    return bool(document.get("spec", {}).get("early_stopping"))
+
+
+def _judged(remembered: Remembered, news: Mapping[str, News], now: float) -> dict[str, RunEvidence]:
+    """By run, of those with news. Raises RuleFailed."""
+    known, judged = remembered.evidence, {}
+    # In order: who is judged later is compared with who came to a step before.
+    for run in sorted(known.keys() & news.keys()):
+        rule, limit = remembered.rule, remembered.limit
+        judged[run] = judge(remembered.name, rule, known[run], news[run], now, limit)
+        _tell_peers(remembered, judged[run])
+    return judged
 
 
 def _nothing_yet(experiment: WatchedExperiment, run: str) -> RunEvidence:
