@@ -70,6 +70,10 @@ bench-suggest: setup $(VENV)/.stamp-bench ## Measure each algorithm's own time b
 bench-darts: setup ## Compare the genotypes that DARTS finds with random ones: docs/benchmarks/darts.md
 	PYTHONPATH=examples/nas $(BIN)/python -m loadtests.quality.genotypes $(ARGS)
 
+.PHONY: bench-fair
+bench-fair: setup ## Measure who waits for whom: free places, and a slow algorithm beside others
+	$(BIN)/python -m loadtests --runs 1 $(ARGS) free-slot fair-light fair-heavy
+
 .PHONY: test-wheel
 test-wheel: setup ## Run the example from the built wheel in an empty environment
 	.ci/test-wheel

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from loadtests import scenarios
+from loadtests import fairness, scenarios
 from loadtests.figures import Figure, table
 from loadtests.scenarios import Measured
 
@@ -29,7 +29,17 @@ LIMITS = {
     "metric points a second": Limit(unit="1/s", value=20_000, sense="at least"),
     "line to stored point, p99": Limit(unit="s", value=1.0),
     "memory of all processes (PSS)": Limit(unit="MB", value=700),
+    "free slot, random, p50": Limit(unit="s", value=0.01),
+    "free slot, random, p99": Limit(unit="s", value=0.01),
+    "free slot, tpe, p50": Limit(unit="s", value=0.01),
+    "free slot, tpe, p99": Limit(unit="s", value=0.01),
+    "request to proposed beside a slow one, random, p50": Limit(unit="s", value=0.1),
+    "request to proposed beside a slow one, random, p99": Limit(unit="s", value=0.1),
+    "request to proposed beside a slow one, tpe, p50": Limit(unit="s", value=0.1),
+    "request to proposed beside a slow one, tpe, p99": Limit(unit="s", value=1.0),
 }
+# Measured by `make bench-fair`, or when they are named.
+FAIR = ("free-slot", "fair-light", "fair-heavy")
 
 
 def main() -> int:
@@ -45,6 +55,9 @@ def main() -> int:
         "storm": scenarios.metric_storm,
         "latency": scenarios.line_to_point,
         "memory": scenarios.idle_memory,
+        "free-slot": fairness.free_slot,
+        "fair-light": fairness.slow_beside_light,
+        "fair-heavy": fairness.slow_beside_heavy,
     }
     parser.add_argument(
         "--report-only",
@@ -59,7 +72,7 @@ def main() -> int:
     chosen = {
         name: measure
         for name, measure in measures.items()
-        if not arguments.scenario or name in arguments.scenario
+        if name in arguments.scenario or (not arguments.scenario and name not in FAIR)
     }
     figures = asyncio.run(_measure(chosen, arguments.runs))
     print(table(figures))

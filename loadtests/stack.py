@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -65,11 +66,13 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack() -> AsyncIterator[Stack]:
-    """Up in a new folder, and down at the end."""
+async def running_stack(
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[Stack]:
+    """Up in a new folder, and down at the end. environment: variables beside our own."""
     with tempfile.TemporaryDirectory(prefix="trialbus-bench-") as folder:
         data_dir = Path(folder)
-        await command("up", "--data-dir", str(data_dir))
+        await command("up", "--data-dir", str(data_dir), environment=environment)
         try:
             status = json.loads(await command("status", "--json", "--data-dir", str(data_dir)))
             store = MongoStore(MongoSettings(url=status["mongo"], app_name="loadtests"))
@@ -81,13 +84,15 @@ async def running_stack() -> AsyncIterator[Stack]:
             await command("down", "--data-dir", str(data_dir))
 
 
-async def command(*words: str) -> str:
+async def command(*words: str, environment: Mapping[str, str] | None = None) -> str:
     """Run a trialbus command to its end; what it wrote. Raises CalledProcessError."""
-    return await asyncio.to_thread(_run, words)
+    return await asyncio.to_thread(_run, words, {**os.environ, **(environment or {})})
 
 
-def _run(words: Sequence[str]) -> str:
-    done = subprocess.run([*TRIALBUS, *words], capture_output=True, text=True, check=True)
+def _run(words: Sequence[str], environment: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        [*TRIALBUS, *words], capture_output=True, text=True, check=True, env=environment
+    )
     return done.stdout
 
 
