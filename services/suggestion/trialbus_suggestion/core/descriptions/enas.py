@@ -91,7 +91,7 @@ ENAS = AlgorithmDescription(
             5e-5,
             1.0,
             "Of the controller's Adam. The default, Katib's, is for thousands of trials; with "
-            "dozens take 0.005.",
+            "dozens take 0.0005.",
         ),
         _range_of(
             "controller_skip_target", 0.4, 1.0, "The share of skip connections that is aimed at."
