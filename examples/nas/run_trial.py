@@ -89,10 +89,9 @@ def settings_of(given: Mapping[str, Any], order: int) -> SearchSettings:
     )
 
 
-def own_seed() -> int:
-    """Of this trial: every trial of an experiment is given the same search."""
-    name = os.environ.get("KATIB_TRIAL_NAME") or os.environ.get("TRIALBUS_TRIAL_NAME") or ""
-    return zlib.crc32(name.encode())
+def seed_of(trial: str) -> int:
+    """Every trial of an experiment is given the same search, so its name makes the difference."""
+    return zlib.crc32(trial.encode())
 
 
 def parse() -> argparse.Namespace:
@@ -103,8 +102,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--order", type=int, default=2, choices=(1, 2), help="of the gradient")
     parser.add_argument("--side", type=int, default=8, help="of the images, in pixels")
     parser.add_argument("--num_images", type=int, help="for both halves; by default all, 1348")
-    parser.add_argument("--seed", type=int, default=own_seed(), help="by default of its name")
-    return parser.parse_args()
+    name = os.environ.get("KATIB_TRIAL_NAME", "")
+    parser.add_argument("--trial", default=name, help="its name, of which the seed is made")
+    parser.add_argument("--seed", type=int)
+    flags = parser.parse_args()
+    flags.seed = seed_of(flags.trial) if flags.seed is None else flags.seed
+    return flags
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """What a DARTS trial is given, and what is refused before one runs."""
 
 import json
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from trialbus.contracts.katib.spec import parse_experiment
+from trialbus.contracts.yaml_input import load_document
 from trialbus.kernel.catalogue import Catalogue, Submission, check_settings, read_settings
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.objective import ObjectiveType
@@ -232,3 +234,10 @@ def test_a_skip_connection_needs_no_parameters() -> None:
     parsed = parse_experiment(document, catalogue=known, place=Place.CLUSTER)
     assert parsed.spec.nas is not None
     assert parsed.spec.assignment_names == ("search-space",)
+
+
+@pytest.mark.parametrize("file", ["nas/darts.yaml", "katib/darts-cpu.yaml"])
+def test_the_examples_are_taken_on_one_machine(repository: Path, file: str) -> None:
+    document = load_document((repository / "examples" / file).read_bytes())
+    parsed = parse_experiment(document, catalogue=load_catalogue(), place=Place.ONE_MACHINE)
+    assert parsed.spec.assignment_names == ASSIGNMENTS

@@ -10,6 +10,7 @@ from networks.cell_networks import GenotypeNetwork, Shape, Supernet
 from networks.cells import make_operation
 from networks.genotypes import Genotype, parse_genotype, random_genotype, strongest
 from networks.gradients import Array, Labels, constant, cross_entropy
+from run_trial import read, seed_of
 
 SHAPE = Shape(layers=2, nodes=2, channels=2, stem_multiplier=1, inputs=1, classes=3)
 PRIMITIVES = ("separable_convolution_3x3", "avg_pooling_3x3", "skip_connection")
@@ -179,3 +180,14 @@ def test_a_search_learns_weights_and_architecture(order: int) -> None:
     moved = [np.abs(it.value - old).max() for it, old in zip(network.alphas, before, strict=True)]
     assert max(moved) > 0.1
     assert isinstance(network.genotype, Genotype)
+
+
+def test_texts_are_read_with_and_without_the_quotes_of_katibs_template() -> None:
+    text = "{'num_epochs': '1', 'w_lr': 0.025, 'batch_size': null}"
+    wanted = {"num_epochs": "1", "w_lr": 0.025, "batch_size": None}
+    assert read(text) == read(f'"{text}"') == wanted
+    assert read("\"['max_pooling_3x3']\"") == ["max_pooling_3x3"]
+
+
+def test_trials_with_the_same_search_have_seeds_of_their_own() -> None:
+    assert seed_of("darts-a") != seed_of("darts-b")
