@@ -20,6 +20,8 @@ from trialbus_suggestion.core.darts import Darts
 from trialbus_suggestion.core.descriptions.darts import ASSIGNMENTS, DARTS, check_darts
 from trialbus_suggestion.core.registry import Registry
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 
 def sized(type_: str, *sizes: str, kind: str = "categorical") -> NasOperation:
     return NasOperation(
@@ -237,7 +239,7 @@ def test_a_skip_connection_needs_no_parameters() -> None:
 
 
 @pytest.mark.parametrize("file", ["nas/darts.yaml", "katib/darts-cpu.yaml"])
-def test_the_examples_are_taken_on_one_machine(repository: Path, file: str) -> None:
-    document = load_document((repository / "examples" / file).read_bytes())
+def test_the_examples_are_taken_on_one_machine(file: str) -> None:
+    document = load_document((EXAMPLES / file).read_bytes())
     parsed = parse_experiment(document, catalogue=load_catalogue(), place=Place.ONE_MACHINE)
     assert parsed.spec.assignment_names == ASSIGNMENTS
