@@ -12,6 +12,7 @@ import yaml
 
 from trialbus.contracts.katib.spec import ParsedExperiment, parse_experiment
 from trialbus.contracts.yaml_input import load_document
+from trialbus.kernel.catalogue import check_settings
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.objective import ObjectiveType, Strategy
 from trialbus.kernel.space_rules import Parameter
@@ -284,12 +285,39 @@ def test_the_catalogue_is_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> 
     assert list(loaded.stopping_rules) == ["medianstop"]
 
 
+class _Broken(_Entry):
+    def load(self) -> object:
+        raise ModuleNotFoundError("No module named 'torch'")
+
+
 @pytest.mark.parametrize(
-    "entry", [_Entry("random", "text"), _Entry("other", CATALOGUE.algorithms["random"])]
+    ("entry", "reason"),
+    [
+        (_Entry("own", "text"), "TypeError: it is no AlgorithmDescription"),
+        (_Entry("own", CATALOGUE.algorithms["random"]), "ValueError: it describes random"),
+        (_Broken("own", None), "ModuleNotFoundError: No module named 'torch'"),
+    ],
 )
-def test_an_entry_that_is_no_description_is_an_error(
-    entry: _Entry, monkeypatch: pytest.MonkeyPatch
+def test_an_entry_that_is_broken_refuses_who_names_it_and_nobody_else(
+    entry: _Entry, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime_catalogue, "entry_points", lambda group: [entry])
-    with pytest.raises(TypeError, match="is no AlgorithmDescription"):
-        runtime_catalogue.load_catalogue()
+    entries = [_Entry("random", CATALOGUE.algorithms["random"]), entry]
+    found = {"trialbus.algorithms": entries, "trialbus.stopping_rules": []}
+    monkeypatch.setattr(runtime_catalogue, "entry_points", lambda group: found[group])
+    catalogue = runtime_catalogue.load_catalogue()
+    parse_experiment(valid(), catalogue=catalogue)
+    named = valid()
+    named["spec"]["algorithm"] = {"algorithmName": "own"}
+    with pytest.raises(Refused) as caught:
+        parse_experiment(named, catalogue=catalogue)
+    [problem] = caught.value.problems
+    assert problem.field == "spec.algorithm.algorithmName"
+    assert problem.message == f"own = a.module:NAME cannot be loaded: {reason}"
+
+
+def test_a_rule_whose_entry_is_broken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"trialbus.stopping_rules": [_Broken("own", None)]}
+    monkeypatch.setattr(runtime_catalogue, "entry_points", lambda group: found.get(group, []))
+    [rule] = runtime_catalogue.load_catalogue().stopping_rules.values()
+    [problem] = check_settings(rule, [("any", "1")])
+    assert "cannot be loaded: ModuleNotFoundError: No module named 'torch'" in problem.message

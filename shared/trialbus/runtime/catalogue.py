@@ -1,15 +1,24 @@
 """The algorithms and stopping rules that are installed, found by their entry points.
 
 A package of somebody else joins by the groups `trialbus.algorithms` and `trialbus.stopping_rules`;
-each entry is a description, which loads nothing heavy.
+each entry is a description, which loads nothing heavy. One that is broken is known all the same,
+so that whoever names it is told, and nobody else notices.
 """
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
-from trialbus.kernel.catalogue import AlgorithmDescription, Catalogue, StoppingRuleDescription
+from trialbus.kernel.catalogue import (
+    AlgorithmDescription,
+    Catalogue,
+    StoppingRuleDescription,
+    Submission,
+)
 from trialbus.kernel.distributions import DistributionKind
+from trialbus.kernel.errors import Problem
 from trialbus.kernel.space_rules import PARAMETER_TYPES
 from trialbus.runtime.settings import Settings
 
@@ -20,11 +29,11 @@ Kind = TypeVar("Kind", AlgorithmDescription, StoppingRuleDescription)
 
 
 def load_catalogue() -> Catalogue:
-    """Read the entry points anew. TypeError: an entry is no description, or is named otherwise
-    than what it describes; ImportError: it cannot be loaded."""
+    """Read the entry points anew. One that cannot be loaded, is no description, or is named
+    otherwise than what it describes, refuses every experiment that names it."""
     return Catalogue(
-        algorithms=_load(ALGORITHMS_GROUP, AlgorithmDescription),
-        stopping_rules=_load(STOPPING_RULES_GROUP, StoppingRuleDescription),
+        algorithms=_load(ALGORITHMS_GROUP, AlgorithmDescription, _broken_algorithm),
+        stopping_rules=_load(STOPPING_RULES_GROUP, StoppingRuleDescription, _broken_rule),
     )
 
 
@@ -45,6 +54,11 @@ def catalogue_of(settings: Settings) -> Catalogue:
 
 def _remote(name: str) -> AlgorithmDescription:
     """It checks its settings itself; like Katib, it is asked for no more points than are needed."""
+    meaning = "On another server, by Katib's gRPC API."
+    return replace(_takes_all(name), meaning=meaning)
+
+
+def _takes_all(name: str) -> AlgorithmDescription:
     return AlgorithmDescription(
         name=name,
         look_ahead="none",
@@ -52,15 +66,40 @@ def _remote(name: str) -> AlgorithmDescription:
         distributions=frozenset(kind.value for kind in DistributionKind),
         searches=frozenset({"parameters", "architectures"}),
         any_settings=True,
-        meaning="On another server, by Katib's gRPC API.",
     )
 
 
-def _load(group: str, kind: type[Kind]) -> dict[str, Kind]:
+def _load(group: str, kind: type[Kind], broken: Callable[[str, str], Kind]) -> dict[str, Kind]:
     found = {}
     for entry in entry_points(group=group):
-        description = entry.load()
-        if not isinstance(description, kind) or description.name != entry.name:
-            raise TypeError(f"{group}: {entry.name} = {entry.value} is no {kind.__name__} of it")
-        found[entry.name] = description
+        try:
+            found[entry.name] = _loaded(entry, kind)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a package does
+            what = f"{entry.name} = {entry.value} cannot be loaded"
+            found[entry.name] = broken(entry.name, f"{what}: {type(error).__name__}: {error}")
     return found
+
+
+def _loaded(entry: EntryPoint, kind: type[Kind]) -> Kind:
+    description = entry.load()
+    if not isinstance(description, kind):
+        raise TypeError(f"it is no {kind.__name__}")
+    if description.name != entry.name:
+        raise ValueError(f"it describes {description.name}")
+    return description
+
+
+def _broken_algorithm(name: str, reason: str) -> AlgorithmDescription:
+    def refuse(_submission: Submission) -> Iterator[Problem]:
+        yield Problem(field="spec.algorithm.algorithmName", message=reason)
+
+    return replace(_takes_all(name), check=refuse, meaning=reason)
+
+
+def _broken_rule(name: str, reason: str) -> StoppingRuleDescription:
+    def refuse(_settings: object) -> str:
+        return reason
+
+    return StoppingRuleDescription(
+        name=name, any_settings=True, wrong_together=refuse, meaning=reason
+    )
