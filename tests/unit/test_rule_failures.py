@@ -1,4 +1,4 @@
-"""A stopping rule that fails: said once, seen in `explain` and among events, felt by nobody else."""
+"""A stopping rule that fails: said once, seen in `explain` and among events; others go on."""
 
 import signal
 import sys
