@@ -78,19 +78,36 @@ def test_choices_are_counted_with_the_prior_on_each() -> None:
 
 def test_a_joint_kernel_is_a_product_of_normals_and_aitchison_aitken_s() -> None:
     estimator = JointEstimator([NUMBER, THREE], sample_of([0.2, 0], [0.9, 1], columns=2), 1.0)
-    # Scott's 0.2 * 2^(-1/6) = 0.178 is below the clip 1 / 3; shares 4/6, 1/6, 1/6.
+    # Two neighbours are 0.7 apart; shares 4/6, 1/6, 1/6.
     for x, code, first, second in ((0.3, 0, 4 / 6, 1 / 6), (0.8, 2, 1 / 6, 1 / 6)):
-        expected = cut(0.2, 1 / 3).pdf(x) * first + cut(0.9, 1 / 3).pdf(x) * second + 1 / 3
-        assert density(estimator, x, code) == pytest.approx(expected / 3, rel=1e-6)
+        expected = cut(0.2, 0.7).pdf(x) * first + cut(0.9, 0.7).pdf(x) * second + 1 / 3
+        assert density(estimator, x, code) == pytest.approx(expected / 3, rel=1e-5)
 
 
-def test_a_joint_bandwidth_follows_scott_s_rule() -> None:
-    rows = [[x, 0.5] for x in np.linspace(0, 1, 50)]
+def test_a_joint_bandwidth_follows_the_neighbours_in_each_column() -> None:
+    rows = [[0.1, 0.9], [0.4, 0.6], [0.5, 0.0]]
     estimator = JointEstimator([NUMBER, NUMBER], sample_of(*rows, columns=2), 1.0)
-    width = 0.2 * 50 ** (-1 / 6)
-    across = cut(0.5, width).pdf(0.7)
-    expected = sum(cut(x, width).pdf(0.3) * across for x, _ in rows) + 1
-    assert density(estimator, 0.3, 0.7) == pytest.approx(expected / 51, rel=1e-6)
+    # The bounds are no neighbours of the outermost; no width is below 1 / 5.
+    widths = [(0.3, 0.3), (0.3, 0.6), (0.2, 0.6)]
+    expected = sum(
+        cut(x, across).pdf(0.3) * cut(y, up).pdf(0.7)
+        for (x, y), (across, up) in zip(rows, widths, strict=True)
+    )
+    assert density(estimator, 0.3, 0.7) == pytest.approx((expected + 1) / 4, rel=1e-5)
+    alone = JointEstimator([NUMBER], sample_of([0.25]), 1.0)
+    assert density(alone, 0.5) == pytest.approx((cut(0.25, 0.75).pdf(0.5) + 1) / 2, rel=1e-5)
+
+
+def test_joint_densities_of_thousands_of_points_are_those_by_hand() -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.random((3000, 2)) ** 2
+    estimator = JointEstimator([NUMBER, NUMBER], sample_of(*rows, columns=2), 1.0)
+    width = 0.01
+    expected = np.prod(stats.norm(rows, width).pdf([0.2, 0.3]), axis=1)
+    # All widths are clipped to a hundredth, for neighbours are nearer.
+    inside = [cut(x, width).pdf(0.2) * cut(y, width).pdf(0.3) for x, y in rows[:5]]
+    assert inside == pytest.approx(expected[:5].tolist(), rel=1e-3, abs=1e-12)
+    assert density(estimator, 0.2, 0.3) == pytest.approx((expected.sum() + 1) / 3001, rel=2e-3)
 
 
 # By their laws --------------------------------------------------------------------------------

@@ -33,8 +33,6 @@ CDF_TABLE = np.array(
 SINGLE = np.float32
 # No kernel is narrower than a hundredth of the range: the "magic clip" of hyperopt.
 MAX_SHARPNESS = 100
-# Scott's rule for a normal of this deviation, as in Optuna.
-SCOTT_DEVIATION = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +144,9 @@ class JointEstimator:
     """One mixture of kernels over all columns, so it sees which values go together (Falkner,
     Klein, Hutter 2018, section 3.2; Watanabe 2023, section 3.3).
 
-    Bandwidths follow Scott's rule by number and dimension; choices have the kernel of Aitchison
-    and Aitken (1976), with a share of 1 / (kernels + choices) for each other choice.
+    Each kernel has a bandwidth of its own in each column, by its neighbours there, as in Optuna 5:
+    sharp where points are dense. Choices have the kernel of Aitchison and Aitken (1976), with a
+    share of 1 / (kernels + choices) for each other choice.
     """
 
     def __init__(self, columns: Sequence[Column], sample: Sample, prior_weight: float) -> None:
@@ -155,9 +154,12 @@ class JointEstimator:
         self._columns = columns
         self._points = sample.points
         self._numeric = [i for i, column in enumerate(columns) if not column.choices]
-        narrowest = np.array([columns[i].narrowest for i in self._numeric])
-        scott = SCOTT_DEVIATION * max(count, 1) ** (-1 / (len(columns) + 4))
-        self._widths = np.maximum(min(max(scott, clip_of(count)), 1.0), narrowest)
+        self._widths = np.empty((count, len(self._numeric)))
+        for at, i in enumerate(self._numeric):
+            order = sample.order[i]
+            distances = inner_distances(sample.points[order, i])
+            least = max(clip_of(count + 1), columns[i].narrowest)
+            self._widths[order, at] = np.clip(distances, least, 1.0)
         self._kernels = count + 1
         self._total = count + prior_weight
         self._log_share = -math.log(self._total)
@@ -183,14 +185,14 @@ class JointEstimator:
         return [self._draw_one(int(rng.random() * self._total), rng) for _ in range(count)]
 
     def _numeric_logs(self, points: Floats) -> Floats:
-        """(points, kernels); squares by a product of matrices: -(x - m)^2 / 2 = xm - x^2/2 - m^2/2
-        in units of the bandwidth."""
-        centers = self._points[:, self._numeric]
-        heights = -np.log(masses(centers, self._widths)) - np.log(self._widths) - LOG_SQRT_TAU
-        scaled, places = centers / self._widths, points[:, self._numeric] / self._widths
-        logs: Floats = places @ scaled.T
-        logs += (heights - 0.5 * scaled * scaled).sum(axis=1)
-        logs -= 0.5 * (places * places).sum(axis=1)[:, None]
+        """(points, kernels); squares by products of matrices:
+        -(x - m)^2 / 2w^2 = x m/w^2 - x^2 / 2w^2 - m^2 / 2w^2."""
+        centers, widths = self._points[:, self._numeric], self._widths
+        heights = -np.log(masses(centers, widths)) - np.log(widths) - LOG_SQRT_TAU
+        places, sharpness = points[:, self._numeric], 1.0 / (widths * widths)
+        logs: Floats = places @ (centers * sharpness).T
+        logs -= (0.5 * places * places) @ sharpness.T
+        logs += (heights - 0.5 * centers * centers * sharpness).sum(axis=1)
         return logs
 
     def _choice_shares(self, choices: int) -> tuple[float, float]:
@@ -201,16 +203,16 @@ class JointEstimator:
     def _draw_one(self, kernel: int, rng: "Random") -> list[float]:
         """kernel: behind the last is the prior."""
         is_prior = kernel >= len(self._points)
-        widths = iter(self._widths.tolist())
+        widths = iter(() if is_prior else self._widths[kernel].tolist())
         point = []
         for i, column in enumerate(self._columns):
-            u, width = rng.random(), 0.0 if column.choices else next(widths)
+            u = rng.random()
             if is_prior:
                 value = math.floor(u * column.choices) if column.choices else u
             elif column.choices:
                 value = self._near(int(self._points[kernel, i]), column.choices, u)
             else:
-                value = cut_normal(float(self._points[kernel, i]), width, u)
+                value = cut_normal(float(self._points[kernel, i]), next(widths), u)
             point.append(float(value))
         return point
 
@@ -226,6 +228,15 @@ def neighbour_distances(ordered: Floats) -> Floats:
     """The distance of each to the farther of its two neighbours; 0 and 1 are neighbours too."""
     gaps = np.diff(ordered, prepend=0.0, append=1.0)
     return np.maximum(gaps[:-1], gaps[1:])
+
+
+def inner_distances(ordered: Floats) -> Floats:
+    """The same, but the bounds are neighbours only of a point that has no other on any side."""
+    distances = neighbour_distances(ordered)
+    if len(ordered) > 1:
+        distances[0] = ordered[1] - ordered[0]
+        distances[-1] = ordered[-1] - ordered[-2]
+    return distances
 
 
 def clip_of(count: int) -> float:
