@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from trialbus.kernel.checkpoints import Checkpoint
 from trialbus.kernel.evidence import StoppingVerdict
 from trialbus.kernel.experiment import (
     BestTrial,
@@ -18,13 +17,11 @@ from trialbus.kernel.experiment import (
 )
 from trialbus.kernel.ids import trial_name
 from trialbus.kernel.run import Run, RunPhase
-from trialbus.kernel.spec import TrialTemplate
 from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
-from trialbus.kernel.templates import DefaultTemplate
 from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
 from trialbus.testkit.gateway_documents import UID, condition, experiment, opened, run, trial
 from trialbus_gateway.core.experiment_story import tell_experiment
-from trialbus_gateway.core.progress import Process, count_trials, process_of
+from trialbus_gateway.core.progress import count_trials
 from trialbus_gateway.core.stories import Step, Story, for_s
 from trialbus_gateway.core.trial_story import TrialFacts, tell_trial
 
@@ -360,58 +357,6 @@ def test_what_is_over_has_a_best_and_not_one_so_far(phase: ExperimentPhase, word
     assert told.message == (
         f"1 of 5 trials opened: 1 succeeded; {words} {NAME} with accuracy = 0.8"
     )
-
-
-DEFAULT = DefaultTemplate(command=("/py", "-m", "trainer"))
-
-
-def test_the_best_trials_command_is_what_it_ran() -> None:
-    state = experiment()
-    process = process_of(
-        state, BEST, default=DEFAULT, interpreter="/py", checkpoint=Checkpoint(own="/c/0")
-    )
-    assert process == Process(command=("/py", "-m", "trainer", "lr=0.5"), working_dir=None)
-
-
-@pytest.mark.parametrize(
-    ("checkpoint", "words", "made"),
-    [
-        (Checkpoint(own="/c/7", parent="/c/3"), "/c/7-again", ("/c/7-again", "")),
-        (
-            Checkpoint(own="/c/7", parent="/c/3", inside="/opt/x"),
-            "/c/7-again",
-            ("/c/7-again", "/c/3"),
-        ),
-        (Checkpoint(own="s3://b/7", parent="s3://b/3"), "s3://b/7-again", None),
-        (Checkpoint(own="/c/7"), "/c/7-again", ("/c/7-again", "")),
-    ],
-)
-def test_what_a_trial_went_on_from_is_told_and_what_it_left_is_left_alone(
-    checkpoint: Checkpoint, words: str, made: tuple[str, str] | None
-) -> None:
-    container = {"name": "c", "command": ["./x", "$(TRIALBUS_CHECKPOINT)"]}
-    job = {"spec": {"template": {"spec": {"containers": [container]}}}}
-    template = TrialTemplate(trial_spec={"kind": "Job", **job}, primary_container="c")
-    state = experiment()
-    state = replace(state, spec=replace(state.spec, template=template))
-    process = process_of(state, BEST, default=DEFAULT, interpreter="/py", checkpoint=checkpoint)
-    assert process is not None
-    assert process.command == ("./x", words)
-    assert process.env == {
-        "TRIALBUS_CHECKPOINT": words,
-        "TRIALBUS_PARENT_CHECKPOINT": checkpoint.parent,
-    }
-    copy = process.checkpoint
-    assert (None if copy is None else (copy.path, copy.copy_of)) == made
-
-
-def test_a_template_that_is_no_process_has_no_command() -> None:
-    template = TrialTemplate(trial_spec={"kind": "TFJob", "spec": {}})
-    state = experiment()
-    state = replace(state, spec=replace(state.spec, template=template))
-    checkpoint = Checkpoint(own="/c/0")
-    process = process_of(state, BEST, default=DEFAULT, interpreter="/py", checkpoint=checkpoint)
-    assert process is None
 
 
 @pytest.mark.parametrize(
