@@ -153,7 +153,12 @@ class TestEnas(AlgorithmContract):
     # A thousand architectures.
     subject: ClassVar = Subject(
         description=ENAS,
-        settings=(("controller_hidden_size", "8"), ("controller_train_steps", "2")),
+        # So fast that every result shows in the next points.
+        settings=(
+            ("controller_hidden_size", "8"),
+            ("controller_train_steps", "3"),
+            ("controller_learning_rate", "0.05"),
+        ),
         nas=NasConfig(
             num_layers=3,
             input_sizes=(8, 8, 1),

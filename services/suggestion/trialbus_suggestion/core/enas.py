@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 DRAWN = 32
 # The controller as it is; when all it draws is known, ever more evenly over all architectures.
 SHARPNESS = (1.0, 1.0, 0.5, 0.25, 0.0)
+# Of the controllers to go back to; two are kept, however large.
+KEPT_BYTES = 16 * 1024**2
 # The label under which people, and a restart, find how likely an architecture was.
 LOG_P = "log_probability"
 
@@ -125,15 +127,17 @@ class EnasSearch:
         )
 
     def _thin_out(self) -> None:
-        """Few controllers are kept to go back to, the further back the fewer: at most two where
-        the distance doubles. Whether one is kept never depends on when it was made."""
+        """Few controllers are kept to go back to, the further back the fewer. Which are kept makes
+        no difference to what is learned, only to how long it takes."""
         newest = self._learners[-1][0]
 
         def stays(count: int) -> bool:
             distance = newest - count
             return count % (1 << max(distance.bit_length() - 1, 0)) == 0
 
-        self._learners = [it for it in self._learners if stays(it[0])]
+        first, *others = [it for it in self._learners if stays(it[0])]
+        most = max(KEPT_BYTES // first[1].size_bytes, 2)
+        self._learners = [first, *others[1 - most :]]
 
     def _next(self, rng: "Random") -> Drawn | None:
         """None: every architecture has been proposed."""

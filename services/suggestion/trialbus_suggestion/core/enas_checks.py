@@ -12,7 +12,7 @@ from trialbus.kernel.spec import NasConfig, NasOperation
 VALUES = ("architecture", "nn_config")
 # Of the controller's output, and of its steps: it would learn for minutes, and from too little.
 MAX_OPERATIONS = 4096
-MAX_LAYERS = 64
+MAX_LAYERS = 32
 
 _GRAPH = "spec.nasConfig.graphConfig"
 _TEMPLATE = "spec.trialTemplate.trialParameters"

@@ -20,9 +20,9 @@ from trialbus_suggestion.core.seeds import keyed_bits
 
 # Architectures in one gradient step: more cost more and teach little more.
 STEP_ARCHITECTURES = 16
-# So many results are learned from one by one; from twice as many on by twos, and so on: what a
-# restart has to learn again stays below a minute for any number of trials.
-SINGLE_RESULTS = 100
+# So many results are learned from one by one, as many more by twos, then by fours, and so on: after
+# a restart all is learned again, and that has to end within the deadline of an answer.
+SINGLE_RESULTS = 50
 # Of Adam (Kingma and Ba 2015), which Katib's controller uses too.
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 BITS = 32
@@ -65,6 +65,10 @@ class Learner:
     def __post_init__(self) -> None:
         self.mean, self.square = np.zeros_like(self.flat), np.zeros_like(self.flat)
 
+    @property
+    def size_bytes(self) -> int:
+        return int(self.flat.nbytes + self.mean.nbytes + self.square.nbytes)
+
     def copy(self) -> "Learner":
         other = Learner(self.flat.copy())
         other.mean, other.square, other.steps = self.mean.copy(), self.square.copy(), self.steps
@@ -89,8 +93,8 @@ def new_learner(form: Form, seed: int) -> Learner:
 
 
 def is_time_to_learn(count: int) -> bool:
-    """Whether there is a lesson after the `count`-th result: after each of the first hundred, then
-    after every second, from 200 on after every fourth, and so on."""
+    """Whether there is a lesson after the `count`-th result: after each of the first fifty, then
+    after every second, from 100 on after every fourth, and so on."""
     stretch = 1
     while count > SINGLE_RESULTS * stretch:
         stretch *= 2

@@ -6,8 +6,8 @@ from trialbus.kernel.catalogue import AlgorithmDescription, Setting
 from trialbus_suggestion.core.descriptions.shared_settings import DUPLICATES, RANDOM_STATE
 from trialbus_suggestion.core.enas_checks import check_enas
 
-# Of the controller's weights there are twelve times the square of this.
-MAX_HIDDEN_SIZE = 1024
+# The controller has twelve times the square of this in weights, and learns that much slower.
+MAX_HIDDEN_SIZE = 256
 MAX_TRAIN_STEPS = 10_000
 
 
@@ -105,8 +105,8 @@ ENAS = AlgorithmDescription(
             "controller_train_steps",
             50,
             MAX_TRAIN_STEPS,
-            "Gradient steps after each result (from the hundredth on after every second, from the "
-            "two hundredth on after every fourth, and so on), each on the next 16 results.",
+            "Gradient steps after each result (from the fiftieth on after every second, from the "
+            "hundredth on after every fourth, and so on), each on the next 16 results.",
         ),
         _number_of(
             "controller_log_every_steps",
