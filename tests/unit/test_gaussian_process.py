@@ -85,7 +85,6 @@ def test_mean_deviation_and_likelihood_are_those_of_scikit_learn() -> None:
     own_mean, own_deviation = posterior.predict(asked)
     np.testing.assert_allclose(own_mean, mean, rtol=0, atol=1e-6)
     np.testing.assert_allclose(np.sqrt(own_deviation**2 + noise), deviation, rtol=0, atol=1e-6)
-    assert posterior.noise == pytest.approx(np.sqrt(noise))
     assert log_marginal_likelihood(
         LAYOUT, HYPERPARAMETERS, posterior.amplitude, known, losses
     ) == pytest.approx(process.log_marginal_likelihood_value_, abs=1e-6)
@@ -183,7 +182,7 @@ def test_acquisitions_are_scikit_optimize_s() -> None:
     generator = np.random.default_rng(1)
     mean, deviation = generator.normal(size=300), generator.gamma(1.0, size=300) + 0.05
     model, places = Known(mean, deviation), np.zeros((300, 1))
-    own = {name: of(mean, deviation, -0.5, 0.0)[0] for name, of in ACQUISITIONS.items()}
+    own = {name: of(mean, deviation, -0.5)[0] for name, of in ACQUISITIONS.items()}
     np.testing.assert_allclose(
         np.exp(own["EI"]), gaussian_ei(places, model, y_opt=-0.5, xi=0.0), rtol=1e-6, atol=1e-12
     )
@@ -197,12 +196,11 @@ def test_acquisitions_are_scikit_optimize_s() -> None:
 @pytest.mark.parametrize(
     "of", [log_expected_improvement, log_probability_of_improvement, lower_confidence_bound]
 )
-@pytest.mark.parametrize("noise", [0.0, 0.1])
-def test_acquisitions_have_the_slopes_they_say(of: Callable[..., Any], noise: float) -> None:
+def test_acquisitions_have_the_slopes_they_say(of: Callable[..., Any]) -> None:
     for mean, deviation in ((0.0, 1.0), (2.0, 0.3), (-3.0, 0.5), (4.0, 0.2), (-0.5, 0.05)):
-        _, by_mean, by_deviation = of(np.array(mean), np.array(deviation), -0.5, noise)
+        _, by_mean, by_deviation = of(np.array(mean), np.array(deviation), -0.5)
         numeric = approx_fprime(
-            np.array([mean, deviation]), lambda x: float(of(x[0], x[1], -0.5, noise)[0]), 1e-7
+            np.array([mean, deviation]), lambda x: float(of(x[0], x[1], -0.5)[0]), 1e-7
         )
         np.testing.assert_allclose([by_mean, by_deviation], numeric, rtol=1e-3, atol=1e-5)
 
@@ -211,8 +209,7 @@ def test_acquisitions_have_the_slopes_they_say(of: Callable[..., Any], noise: fl
 def test_acquisitions_rank_places_however_hopeless_or_certain(name: str) -> None:
     mean = np.array([-1e6, -50.0, 0.0, 5.0, 1e2, 1e4, 1e7])
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        for noise in (0.0, 1e-3):
-            parts = ACQUISITIONS[name](mean, np.full(7, 0.1), -0.5, noise)
+        parts = ACQUISITIONS[name](mean, np.full(7, 0.1), -0.5)
     assert all(np.isfinite(part).all() for part in parts)
     assert (np.diff(parts[0])[1:] < 0).all()
     assert (parts[1][2:] < 0).all()

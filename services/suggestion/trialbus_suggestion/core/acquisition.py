@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from random import Random
 
 Floats = NDArray[np.float64]
-# Of means, deviations, the best loss so far and the deviation of noise: the values and their slopes
-# by mean and by deviation.
-Acquisition = Callable[[Floats, Floats, float, float], tuple[Floats, Floats, Floats]]
+# Of means, deviations and the best loss so far: the values, and their slopes by mean and deviation.
+Acquisition = Callable[[Floats, Floats, float], tuple[Floats, Floats, Floats]]
 
 # Deviations below the mean that LCB hopes for, as in scikit-optimize.
 KAPPA = 1.96
@@ -34,22 +33,18 @@ CERTAIN = 30.0
 
 
 def log_expected_improvement(
-    mean: Floats, deviation: Floats, best: float, noise: float
+    mean: Floats, deviation: Floats, best: float
 ) -> tuple[Floats, Floats, Floats]:
-    """log E[max(best - loss, 0)] (Jones, Schonlau, Welch 1998, equation 15). With noise less where
-    little is left to learn, or the best place would be taken again and again: Huang, Allen, Notz,
-    Zeng 2006 (Global optimization of stochastic black-box systems), equation 11."""
+    """log E[max(best - loss, 0)] (Jones, Schonlau, Welch 1998, equation 15)."""
     z = (best - mean) / deviation
     ratio = _cumulative_over_density(np.minimum(z, CERTAIN))
     gain = np.where(z > FAR, 1.0 + z * ratio, 1.0 / np.maximum(z * z, 1.0))
     log_gain = np.where(z > CERTAIN, np.log(np.maximum(z, 1.0)), _log_density(z) + np.log(gain))
-    discount, discount_slope = _discount(deviation, noise)
-    value = np.log(deviation) + log_gain + discount
-    return value, -ratio / (gain * deviation), 1.0 / (gain * deviation) + discount_slope
+    return np.log(deviation) + log_gain, -ratio / (gain * deviation), 1.0 / (gain * deviation)
 
 
 def log_probability_of_improvement(
-    mean: Floats, deviation: Floats, best: float, _noise: float
+    mean: Floats, deviation: Floats, best: float
 ) -> tuple[Floats, Floats, Floats]:
     """log P(loss < best - LEAST) (Kushner 1964)."""
     z = (best - LEAST - mean) / deviation
@@ -58,7 +53,7 @@ def log_probability_of_improvement(
 
 
 def lower_confidence_bound(
-    mean: Floats, deviation: Floats, _best: float, _noise: float
+    mean: Floats, deviation: Floats, _best: float
 ) -> tuple[Floats, Floats, Floats]:
     """KAPPA deviations below the mean (Srinivas, Krause, Kakade, Seeger 2010), negated."""
     ones = np.ones_like(mean)
@@ -69,16 +64,6 @@ def _cumulative_over_density(z: Floats) -> Floats:
     """Of the normal distribution at z."""
     ratio: Floats = ROOT_HALF_PI * erfcx(-z / math.sqrt(2.0))
     return ratio
-
-
-def _discount(deviation: Floats, noise: float) -> tuple[Floats, Floats]:
-    """log(1 - noise / sqrt(deviation^2 + noise^2)), and its slope."""
-    if noise == 0.0:
-        return np.zeros_like(deviation), np.zeros_like(deviation)
-    square = deviation * deviation + noise * noise
-    root = np.sqrt(square)
-    left = deviation * deviation / (root * (root + noise))
-    return np.log(left), noise * deviation / (root * square * left)
 
 
 def _log_density(z: Floats) -> Floats:

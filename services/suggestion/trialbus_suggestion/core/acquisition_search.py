@@ -41,7 +41,7 @@ class AcquisitionSearch:
     def scores(self, rows: Floats) -> Floats:
         """(n, n_codes) -> (n,)"""
         mean, deviation = self._posterior.predict(self._places.features(rows))
-        return self._acquisition(mean, deviation, self._best, self._posterior.noise)[0]
+        return self._acquisition(mean, deviation, self._best)[0]
 
     def refined(self, centers: Floats, generator: np.random.Generator) -> Floats:
         """Places to take, by falling preference: the refined ones first. centers: (n, n_codes)"""
@@ -96,7 +96,7 @@ class AcquisitionSearch:
             features[self._at] = moved
             mean, deviation, by_mean, by_deviation = self._posterior.slopes(features)
             value, mean_slope, deviation_slope = self._acquisition(
-                np.asarray(mean), np.asarray(deviation), self._best, self._posterior.noise
+                np.asarray(mean), np.asarray(deviation), self._best
             )
             gradient = mean_slope * by_mean + deviation_slope * by_deviation
             return -float(value), -gradient[self._at]

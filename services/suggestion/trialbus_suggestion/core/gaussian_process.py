@@ -78,7 +78,6 @@ class Posterior:
         known = factor[: self._known, : self._known]
         self._weights = lapack.dpotrs(known, losses, lower=True)[0]
         self.amplitude = _amplitude(losses, self._weights)
-        self.noise = math.sqrt(self.amplitude * hyperparameters.noise)
         self._whiten = lapack.dtrtri(factor, lower=True)[0]
         self.mean_at_places = covariance[:, : self._known] @ self._weights
 

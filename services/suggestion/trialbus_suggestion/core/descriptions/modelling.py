@@ -28,7 +28,7 @@ BAYESIAN_OPTIMIZATION = AlgorithmDescription(
             check=one_of(*BASE_ESTIMATORS),
             message="base_estimator {value} is not supported in Bayesian optimization",
             meaning="GP: Gaussian process; RF: random forest; ET: extra trees; "
-            "GBRT: gradient boosted quantiles.",
+            "GBRT: gradient boosted quantiles; the last three are scikit-optimize's.",
         ),
         Setting(
             name="n_initial_points",
@@ -36,7 +36,8 @@ BAYESIAN_OPTIMIZATION = AlgorithmDescription(
             default=10,
             check=not_negative,
             message="n_initial_points should be great or equal than zero",
-            meaning="How many points are drawn at random before the model is used.",
+            meaning="How many points are spread evenly (a scrambled Sobol' sequence) before the "
+            "model is used; those that run count.",
         ),
         Setting(
             name="acq_func",
@@ -53,8 +54,9 @@ BAYESIAN_OPTIMIZATION = AlgorithmDescription(
             default="auto",
             check=one_of(*ACQUISITION_OPTIMIZERS),
             message="acq_optimizer {value} is not supported in Bayesian optimization",
-            meaning="auto: lbfgs with GP, else sampling; the other estimators have no gradients, "
-            "so lbfgs is sampling for them.",
+            meaning="How the best place is found. sampling: thousands are looked at; lbfgs: "
+            "hundreds, and the most promising are refined by gradient; auto: lbfgs with GP, else "
+            "sampling (the other estimators have no gradients, so lbfgs is sampling for them).",
         ),
         RANDOM_STATE,
         DUPLICATES,
@@ -64,7 +66,9 @@ BAYESIAN_OPTIMIZATION = AlgorithmDescription(
     distributions=ALL_DISTRIBUTIONS,
     implementation="trialbus_suggestion.core.bayesian:BayesianOptimization",
     heavy=True,
-    meaning="A surrogate model by scikit-optimize; running trials count as average ones.",
+    meaning="A Gaussian process learns what to expect of each point and how surely; the next point "
+    "promises most: the choice for trials that are dear. Some ten milliseconds a point; running "
+    "trials count as if they had shown what is expected of them.",
 )
 
 
