@@ -112,6 +112,13 @@ async def test_what_katib_says_of_missing_values_is_no_value() -> None:
         assert [row[1:] for row in await rows(channel)] == [("acc", "1")]
 
 
+async def test_a_text_is_a_value_as_in_katib() -> None:
+    async with served(StillWorld()) as channel:
+        await report(channel, ("", "acc", "0.5"), ("", "genotype", " Genotype(a)\n"))
+        found = [row[1:] for row in await rows(channel)]
+        assert found == [("acc", "0.5"), ("genotype", "Genotype(a)")]
+
+
 @pytest.mark.parametrize("value", ["none", "1_000", "0x1p-2", "٣", "1e", "--1", "1 2"])
 async def test_a_value_that_is_no_number_refuses_the_report_with_every_problem(value: str) -> None:
     async with served(StillWorld()) as channel:

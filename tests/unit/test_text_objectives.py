@@ -7,6 +7,7 @@ import pytest
 
 from trialbus.contracts.collections import CHUNKS
 from trialbus.contracts.documents import CHUNK
+from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.contracts.katib.views import experiment_view
 from trialbus.kernel.chunks import Chunk, Series
 from trialbus.kernel.experiment import Experiment
@@ -30,8 +31,10 @@ from trialbus.testkit.stopping_world import StoppingWorld, react
 from trialbus_experiment.core.decide import decide
 from trialbus_experiment.core.observed import Observed, SeenObservation
 from trialbus_experiment.core.trials import closed_trial
+from trialbus_gateway.app.metrics import JoinedSeries, _join
 from trialbus_gateway.core.experiment_story import tell_experiment
 from trialbus_gateway.core.trial_story import TrialFacts, tell_trial
+from trialbus_suggestion.adapters.katib_messages import trial_messages
 from trialbus_suggestion.core.losses import loss_of
 
 NAN = math.nan
@@ -186,3 +189,36 @@ async def test_stopping_rules_pass_texts_over(texts: tuple[str, ...]) -> None:
     await world.insert(CHUNKS.name, CHUNK.encode(later))
     assert await react(reactor) == {}
     assert world.evidence[run_]["values"] == [3.0, 2.0, 1.0]
+
+
+def test_the_gateway_tells_each_point_as_a_number_or_a_text() -> None:
+    chunk = Chunk(
+        id="c",
+        uid=UID,
+        run="r",
+        version=1,
+        from_byte=0,
+        to_byte=1,
+        series=(
+            Series(metric="m", first_step=1, values=(0.5, NAN), times=(1.0, 2.0), texts=("", "a")),
+            Series(metric="n", first_step=1, values=(1.0,), times=(1.0,)),
+        ),
+        summaries=(),
+        final=True,
+        final_run="r",
+        stored_at=0.0,
+    )
+    joined: dict[str, JoinedSeries] = {}
+    assert _join(joined, chunk) == 3
+    _join(joined, replace(chunk, series=(replace(chunk.series[1], metric="m", first_step=2),)))
+    assert joined["m"].values == [0.5, "a", 1.0]
+    assert joined["m"].steps == [1, 2, 3]
+
+
+def test_an_algorithm_on_another_server_is_told_the_text_as_by_katib() -> None:
+    trial = replace(closed(told("Genotype(a)")), finished=1)
+    [message] = trial_messages(with_open(0), [("exp-0", trial)], watermark=1)
+    assert message.status.condition == api_pb2.TrialStatus.SUCCEEDED
+    assert [(it.name, it.value) for it in message.status.observation.metrics] == [
+        ("loss", "Genotype(a)")
+    ]
