@@ -219,6 +219,16 @@ class Endless:
         raise AssertionError("waited for ever and yet no longer")
 
 
+class Busy(Endless):
+    """Computes for ever."""
+
+    def propose(self, request: ProposalRequest, rng: Random) -> Proposal:
+        # Where warnings go: its own output is the service's.
+        print(os.getpid(), file=sys.stderr, flush=True)
+        while True:
+            rng.random()
+
+
 class Deadly(Endless):
     """Takes the whole process with it, as running out of memory does."""
 
@@ -294,12 +304,32 @@ if __name__ == "__main__":
 """
 
 
-async def test_the_worker_dies_with_its_parent(tmp_path: Path) -> None:
+BUSY_PARENT = """
+import asyncio
+from trialbus_suggestion.adapters.compute import ProcessCompute
+import {module} as tests
+
+async def main():
+    compute, past = ProcessCompute(tests.registry_of("Busy")), tests.Past()
+    answer = asyncio.create_task(
+        compute.propose("uid", tests.study_of("busy"), past.request(), past)
+    )
+    await answer
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("parent_code", [PARENT, BUSY_PARENT], ids=["idle", "computing"])
+async def test_the_worker_dies_with_its_parent(parent_code: str, tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     path = f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\n"
-    script.write_text(path + PARENT.format(module=HERE))
+    script.write_text(path + parent_code.format(module=HERE))
     command = [sys.executable, str(script)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:  # noqa: ASYNC220
+    with subprocess.Popen(  # noqa: ASYNC220
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as parent:
         try:
             assert parent.stdout is not None
             pid = int(await asyncio.to_thread(parent.stdout.readline))

@@ -52,6 +52,10 @@ def of(*points: Any, **others: Any) -> Proposal:
     return Proposal(points=points, **others)
 
 
+def mark(**fields: Any) -> Mark:
+    return Mark(**fields)
+
+
 @pytest.mark.parametrize(
     "proposal",
     [
@@ -92,8 +96,8 @@ def test_an_answer_is_passed_on(proposal: Proposal) -> None:
         (of(GOOD, marks=(("rung", "1"),)), "gave tuple, not a Mark"),
         (of(GOOD, marks=(Mark(parent=5),)), "gave trial 5 the parent 5"),
         (of(GOOD, marks=(Mark(parent=-1),)), "gave trial 5 the parent -1"),
-        (of(GOOD, marks=(Mark(parent="3"),)), "a parent that is no index: '3'"),  # type: ignore[arg-type]
-        (of(GOOD, marks=(Mark(labels=(("rung", 1),)),)), "no pair of texts: ('rung', 1)"),  # type: ignore[arg-type]
+        (of(GOOD, marks=(mark(parent="3"),)), "a parent that is no index: '3'"),
+        (of(GOOD, marks=(mark(labels=(("rung", 1),)),)), "no pair of texts: ('rung', 1)"),
         (of(GOOD, marks=(Mark(labels=(("a", "b"),) * 65),)), "gave 65 labels"),
         (of(GOOD, marks=(Mark(labels=(("a", "b" * 1025),)),)), "a label of more than 1024"),
     ],

@@ -1,6 +1,7 @@
 """Algorithm instances as caches at a watermark."""
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,10 @@ from trialbus.kernel.proposals import (
     ProposalRequest,
     Study,
 )
-from trialbus.kernel.space import Parameter
+from trialbus.kernel.space import Parameter, SearchSpace
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import TrialPhase
+from trialbus_suggestion.adapters.compute import InlineCompute
 from trialbus_suggestion.core.memory import HistoryNeeded, Memory
 from trialbus_suggestion.core.registry import Registry
 
@@ -109,6 +111,51 @@ def test_the_least_used_experiment_is_dropped() -> None:
     assert isinstance(memory.answer("a", study, ask(1, 1, 0, 1), None), Proposal)
     needed = memory.answer("b", study, ask(1, 1, 0, 1), None)
     assert needed == HistoryNeeded(first=0, after=None)
+
+
+def test_what_is_remembered_is_bounded_in_trials() -> None:
+    memory, study = Memory(Registry(), Random, trials=10), study_of("random", *PLANE)
+    for uid, count in (("a", 4), ("b", 4), ("a", 2), ("c", 1)):
+        first = 4 if (uid, count) == ("a", 2) else 0
+        memory.answer(uid, study, ask(first, count, 0, 1), None)
+    assert list(memory.experiments) == ["a", "c"]
+    # However large, the one that was used last is kept.
+    memory.answer("d", study, ask(0, 50, 0, 1), None)
+    assert list(memory.experiments) == ["d"]
+    memory.forget("d")
+    memory.answer("e", study, ask(0, 4, 0, 1), None)
+    memory.answer("f", study, ask(0, 4, 0, 1), None)
+    assert list(memory.experiments) == ["e", "f"]
+
+
+async def test_a_long_past_is_told_in_portions_and_comes_to_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study, space = study_of("tpe", *PLANE), SearchSpace(PLANE)
+    rng = Random(1)
+    points = tuple(space.key(space.from_unit([rng.random(), rng.random()])) for _ in range(60))
+    past = History(points=points, finished=told(points, 50))
+    told_at_once: list[int] = []
+    take = Memory.answer
+
+    def noting(memory: Memory, *question: Any) -> Proposal | HistoryNeeded:
+        history = question[3]
+        if history is not None:
+            told_at_once.append(len(history.points) + len(history.finished))
+        return take(memory, *question)
+
+    async def history(*, first: int, after: int | None) -> History:
+        assert (first, after) == (0, 0)
+        return past
+
+    monkeypatch.setattr(Memory, "answer", noting)
+    answers = []
+    for portion in (1000, 7):
+        monkeypatch.setattr("trialbus_suggestion.adapters.compute.HISTORY_PORTION", portion)
+        compute = InlineCompute(Registry())
+        answers.append(await compute.propose("uid", study, ask(60, 2, 50, 5), history))
+    assert answers[0] == answers[1]
+    assert told_at_once == [110, *[7] * 8, 4, *[7] * 7, 1]
 
 
 def test_unknown_algorithms_and_failing_code_are_refused() -> None:

@@ -52,6 +52,7 @@ class Lane:
         self.experiments: set[str] = set()
         self.asked = 0
         self.began = 0.0
+        self.is_closed = False
 
     @property
     def is_held(self) -> bool:
@@ -60,7 +61,7 @@ class Lane:
 
     def forget(self, uid: str) -> None:
         self.experiments.discard(uid)
-        if self.worker.pid is not None:
+        if self.worker.pid is not None and not self.is_closed:
             self.thread.submit(self.worker.forget, uid)
 
 
@@ -165,6 +166,7 @@ class Lanes:
 
     async def close(self) -> None:
         for lane in self._lanes:
+            lane.is_closed = True
             lane.worker.kill()
         for lane in self._lanes:
             # The thread comes free: its conversations end with the worker.
