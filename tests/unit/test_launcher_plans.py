@@ -1,13 +1,21 @@
 """What a launcher starts for a trial: its private files, and what the system cannot take."""
 
+from dataclasses import replace
+
 import pytest
 
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.images import ImageFolder, LocalImages
-from trialbus.kernel.spec import CollectorKind, MetricsCollectorSpec, MetricsPath, PathKind
+from trialbus.kernel.spec import (
+    AlgorithmSpec,
+    CollectorKind,
+    MetricsCollectorSpec,
+    MetricsPath,
+    PathKind,
+)
 from trialbus.kernel.templates import DefaultTemplate
 from trialbus.kernel.trial import Trial, TrialPhase
-from trialbus.ports.launcher import RunPlan
+from trialbus.ports.launcher import CheckpointFolder, RunPlan
 from trialbus.testkit.experiment_states import NOW, UID, experiment, spec
 from trialbus_trial_launcher.app.plans import Place, plan_of
 
@@ -69,3 +77,34 @@ def test_without_a_file_nothing_is_private() -> None:
 def test_a_path_that_cannot_be_is_refused_instead_of_tried_for_ever(path: str) -> None:
     with pytest.raises(Refused, match=r"fileSystemPath\.path: is no path"):
         planned(path)
+
+
+# Checkpoints --------------------------------------------------------------------------------------
+
+
+def with_parent(algorithm: AlgorithmSpec, root: str = "/data/checkpoints") -> RunPlan:
+    place = replace(PLACE, checkpoint_root=root)
+    trial = replace(TRIAL, index=7, parent=3)
+    return plan_of(experiment(spec(algorithm=algorithm)), trial, 2, place)
+
+
+def test_a_trial_has_a_folder_that_its_attempts_share() -> None:
+    plan = with_parent(AlgorithmSpec(name="asha"))
+    assert plan.checkpoint == CheckpointFolder(path="/data/checkpoints/u/7")
+    assert plan.env["TRIALBUS_CHECKPOINT"] == "/data/checkpoints/u/7"
+    assert plan.env["TRIALBUS_PARENT_CHECKPOINT"] == "/data/checkpoints/u/3"
+
+
+def test_where_the_container_names_the_folder_it_begins_with_the_parents_content() -> None:
+    plan = with_parent(AlgorithmSpec(name="pbt", settings=(("suggestion_trial_dir", "/opt/x"),)))
+    assert plan.checkpoint == CheckpointFolder(
+        path="/data/checkpoints/u/7", copy_of="/data/checkpoints/u/3"
+    )
+
+
+def test_a_uri_is_only_told() -> None:
+    settings = (("suggestion_trial_dir", "/opt/x"),)
+    plan = with_parent(AlgorithmSpec(name="pbt", settings=settings), root="s3://bucket/x")
+    assert plan.checkpoint is None
+    assert plan.env["TRIALBUS_CHECKPOINT"] == "s3://bucket/x/u/7"
+    assert plan.env["TRIALBUS_PARENT_CHECKPOINT"] == "s3://bucket/x/u/3"

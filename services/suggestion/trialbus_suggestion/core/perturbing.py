@@ -44,7 +44,8 @@ def _moved(value: float, low: float, high: float, *, up: bool) -> float:
     by = _SHARE * abs(value)
     if low <= 0:
         by = max(by, _SHARE_OF_RANGE * (high - low))
-    return value + by if up else value - by
+    # So many digits are more than anybody needs, and fewer than rounding leaves.
+    return float(f"{value + by if up else value - by:.12g}")
 
 
 def _on_grid(axis: Grid, value: Value, *, up: bool) -> Value:
