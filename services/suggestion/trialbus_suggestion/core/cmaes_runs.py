@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from random import Random
+from itertools import count, islice
 from typing import Literal, TypeAlias, cast
 
 import cmaes
 import numpy as np
 
-from trialbus_suggestion.core.seeds import point_seed
+from trialbus_suggestion.core.seeds import keyed_bits
 
 Floats: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"
 Solution = tuple[Floats, float]
@@ -16,8 +16,8 @@ Strategy = Literal["none", "ipop", "bipop"]
 
 # A numpy generator is seeded by 32 bits.
 SEED_BITS = 32
-# Keeps the seeds of restarts apart from those of points.
-RESTART_SEEDS = 1 << 62
+# As many as a double holds.
+SHARE_BITS = 53
 POPULATION_GROWTH = 2
 # As in Hansen 2009; by then nobody has so many trials.
 MAX_DOUBLINGS = 9
@@ -36,24 +36,24 @@ class Restarts:
         self._spent = {"small": 0, "large": 0}
         self._regime = "small"
 
-    def after(self, spent: int, rng: Random) -> tuple[int, float] | None:
+    def after(self, spent: int, uniform: Iterator[float]) -> tuple[int, float] | None:
         """Population and step size of the run after one that took `spent` trials; None: there is
-        none."""
+        none. uniform: draws from [0, 1)."""
         if self._strategy == "none":
             return None
         if spent == 0:  # it found nothing new to begin with: that says nothing about its size
             return self._last
-        self._last = self._sized(spent, rng)
+        self._last = self._sized(spent, uniform)
         return self._last
 
-    def _sized(self, spent: int, rng: Random) -> tuple[int, float]:
+    def _sized(self, spent: int, uniform: Iterator[float]) -> tuple[int, float]:
         self._spent[self._regime] += spent
         if self._strategy == "bipop" and self._spent["small"] < self._spent["large"]:
             self._regime = "small"
             # Half the last large population, to the power of U^2, in units of the first one.
             largest = float(POPULATION_GROWTH ** (self._doublings - 1))
-            factor = largest ** (rng.random() ** 2)
-            return math.floor(self._population * factor), self._sigma * 10 ** (-2 * rng.random())
+            factor = largest ** (next(uniform) ** 2)
+            return math.floor(self._population * factor), self._sigma * 10 ** (-2 * next(uniform))
         self._regime = "large"
         self._doublings = min(self._doublings + 1, MAX_DOUBLINGS)
         return self._population * POPULATION_GROWTH**self._doublings, self._sigma
@@ -121,14 +121,17 @@ class Evolution:
         """Give up the run, and begin the next one from anywhere, if there is one."""
         if self.is_over:
             return
-        rng = Random(point_seed(self._seed, RESTART_SEEDS + self.restarts))
-        upcoming = self._restarts.after(self._cma.population_size * self._cma.generation, rng)
+        uniform = (
+            keyed_bits(SHARE_BITS, "restart", self._seed, self.restarts, i) / 2**SHARE_BITS
+            for i in count()
+        )
+        upcoming = self._restarts.after(self._cma.population_size * self._cma.generation, uniform)
         if upcoming is None:
             self.is_over = True
             return
         population, sigma = upcoming
         low, high = self._bounds.T
-        start = low + (high - low) * np.array([rng.random() for _ in low])
+        start = low + (high - low) * np.array(list(islice(uniform, len(low))))
         self._cma = self._run(start, sigma, population)
         self.restarts += 1
 
