@@ -18,17 +18,24 @@ Peers = Mapping[str, "Callable[[Parameters, int], Contestant]"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Seconds for one point each, at `size` finished trials; peers: by name."""
+    """Seconds for one point each, at `size` finished trials: of the processor, which is what an
+    algorithm itself takes, and (waits) of the clock, which on a busy machine is more. peers: by
+    name, of the processor."""
 
     subject: str
     size: int
     bar_ms: float | None
     ours: tuple[float, ...]
+    waits: tuple[float, ...]
     peers: Mapping[str, tuple[float, ...]]
 
     @property
     def median_ms(self) -> float:
         return statistics.median(self.ours) * 1000
+
+    @property
+    def wait_ms(self) -> float:
+        return statistics.median(self.waits) * 1000
 
     @property
     def kept(self) -> bool:
@@ -46,6 +53,7 @@ class _Racer:
     finished: int = 0
     open: Values | None = None
     times: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
 
     def grow(self, points: list[Values]) -> None:
         """To as many finished trials as there are points."""
@@ -58,17 +66,18 @@ class _Racer:
         else:
             self.contestant.prime(points[self.finished :])
         self.finished = len(points)
-        self.times = []
+        self.times, self.waits = [], []
         self.open = self.contestant.ask()
 
     def step(self) -> None:
         """Tell a result and ask for a point: the time that an algorithm takes for a trial."""
         if self.open is None:
             raise RuntimeError("grow first")
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         self.contestant.tell(self.open)
         self.open = self.contestant.ask()
-        self.times.append(time.perf_counter() - started)
+        self.times.append(time.process_time() - used)
+        self.waits.append(time.perf_counter() - started)
         self.finished += 1
 
 
@@ -93,7 +102,7 @@ def race(
         for _ in range(points):
             ours.step()
             for racer in racing.values():
-                if not racer.times or sum(racer.times) < peer_s:
+                if not racer.times or sum(racer.waits) < peer_s:
                     racer.step()
         rows.append(
             Row(
@@ -101,6 +110,7 @@ def race(
                 size=size,
                 bar_ms=subject.bars_ms[size],
                 ours=tuple(ours.times),
+                waits=tuple(ours.waits),
                 peers={name: tuple(it.times) for name, it in racing.items()},
             )
         )

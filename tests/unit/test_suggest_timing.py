@@ -64,17 +64,26 @@ def test_a_slow_peer_has_one_point() -> None:
 
 
 def test_a_bar_is_held_against_the_median() -> None:
-    row = Row(subject="a", size=5, bar_ms=2.0, ours=(0.001, 0.002, 0.9), peers={"b": (0.008,)})
+    row = Row(
+        subject="a",
+        size=5,
+        bar_ms=2.0,
+        ours=(0.001, 0.002, 0.9),
+        waits=(9.0,),
+        peers={"b": (0.008,)},
+    )
     assert row.kept
     assert not replace(row, ours=(0.001, 0.003, 0.004)).kept
     assert replace(row, bar_ms=None, ours=(9.0,)).kept
 
 
 def test_the_page_shows_bars_and_how_many_times_as_long_the_peer_takes() -> None:
-    row = Row(subject="a", size=5000, bar_ms=2.0, ours=(0.003,), peers={"b": (0.012,)})
+    row = Row(
+        subject="a", size=5000, bar_ms=2.0, ours=(0.003,), waits=(0.004,), peers={"b": (0.012,)}
+    )
     held = Footprint(name="a", trials=10, restart_s=0.5, held_mb=60, peak_mb=70)
     text = page([row], [held], (5.0, 0.1), seed=1, load=(0.1, 0.2, 0.3))
-    assert "| a | 5,000 | 3.0 | 3.0 | 1 | 2 | NO | b | 12.0 | 1 | 4.0 |" in text
+    assert "| a | 5,000 | 3.0 | 3.0 | 4.0 | 1 | 2 | NO | b | 12.0 | 1 | 4.0 |" in text
     assert "| a | 10 | 60.00 | 70.0 | NO | 0.50 |" in text
 
 
