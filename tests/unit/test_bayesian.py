@@ -224,7 +224,7 @@ def test_points_in_flight_spread_over_the_good_places(estimator: str) -> None:
         trial(i + 1, point, min(abs(float(point[0]) - 0.2), abs(float(point[0]) - 0.8)))
         for i, point in enumerate(points)
     ]
-    study = study_of(*LINE, base_estimator=estimator)
+    study = study_of(*LINE, base_estimator=estimator, acq_func="EI")
     found = [float(x) for (x,) in ask(told(study, points, trials), 30, 4, 30, seed=1)]
     assert any(x < 0.5 for x in found)
     assert any(x > 0.5 for x in found)

@@ -20,6 +20,7 @@ from trialbus_suggestion.core.acquisition import (
     log_probability_of_improvement,
     lower_confidence_bound,
 )
+from trialbus_suggestion.core.acquisition_search import AcquisitionSearch
 from trialbus_suggestion.core.gaussian_process import (
     Floats,
     Hyperparameters,
@@ -213,6 +214,23 @@ def test_acquisitions_rank_places_however_hopeless_or_certain(name: str) -> None
     assert all(np.isfinite(part).all() for part in parts)
     assert (np.diff(parts[0])[1:] < 0).all()
     assert (parts[1][2:] < 0).all()
+
+
+@pytest.mark.parametrize("name", list(ACQUISITIONS))
+def test_a_refined_place_is_better_than_the_best_of_a_hundred_times_as_many(name: str) -> None:
+    known = drawn(40, 1)
+    posterior = believed(known, losses_at(known))
+    best = float(posterior.mean_at_places.min())
+    look = AcquisitionSearch(PLACES, posterior, ACQUISITIONS[name], best)
+    generator = np.random.default_rng(3)
+    centers = PLACES.from_units(generator.random((3, 5)))
+    many = look.scores(PLACES.from_units(generator.random((80_000, 5)))).max()
+    refined, sampled = look.refined(centers, generator), look.sampled(centers, generator)
+    scores = look.scores(refined)
+    assert scores[0] == scores.max() > many
+    assert look.scores(sampled)[0] == pytest.approx(look.scores(sampled).max())
+    # Whole numbers and choices are values, not something in between.
+    np.testing.assert_array_equal(PLACES.from_units(sampled)[:, 3:], sampled[:, 3:])
 
 
 # Warping --------------------------------------------------------------------------------------
