@@ -221,3 +221,54 @@ async def test_rungs_are_understood_without_marks_and_beyond_the_range_of_the_re
     assert [it["epochs"] for it in (*first, *second, *third)] == ["1"] * 4 + ["2"] * 2 + ["4"]
     assert [it["x"] for it in second] == [first[1]["x"], first[3]["x"]]
     assert third == [{"x": first[3]["x"], "epochs": "4"}]
+
+
+def nas_experiment(algorithm: str, operation: str) -> api_pb2.Experiment:
+    message = api_pb2.Experiment(name="search")
+    message.spec.objective.type = api_pb2.MAXIMIZE
+    message.spec.objective.objective_metric_name = "result"
+    message.spec.algorithm.algorithm_name = algorithm
+    graph = message.spec.nas_config.graph_config
+    graph.num_layers = 2
+    graph.input_sizes.extend([8, 8, 1])
+    graph.output_sizes.append(10)
+    added = message.spec.nas_config.operations.operation.add(operation_type=operation)
+    sizes = added.parameter_specs.parameters.add(
+        name="filter_size", parameter_type=api_pb2.CATEGORICAL
+    )
+    sizes.feasible_space.list.extend(["3", "5"])
+    return message
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "operation", "names"),
+    [
+        ("darts", "max_pooling", {"algorithm-settings", "search-space", "num-layers"}),
+        ("enas", "convolution", {"architecture", "nn_config"}),
+    ],
+)
+async def test_architecture_searches_give_all_their_values(
+    algorithm: str, operation: str, names: set[str]
+) -> None:
+    request = api_pb2.GetSuggestionsRequest(
+        experiment=nas_experiment(algorithm, operation),
+        current_request_number=2,
+        total_request_number=2,
+    )
+    async with our_own() as address:
+        first = await call(address, "GetSuggestions", request)
+        request.total_request_number = 3
+        request.current_request_number = 1
+        for number, given in enumerate(first.parameter_assignments):
+            trial = request.trials.add(name=f"search-{number}")
+            trial.spec.parameter_assignments.assignments.extend(given.assignments)
+            trial.status.condition = STATUS.SUCCEEDED
+            trial.status.completion_time = f"2026-01-01T00:00:0{number}Z"
+            value = "Genotype()" if algorithm == "darts" else "0.5"
+            trial.status.observation.metrics.add(name="result", value=value)
+        later = await call(address, "GetSuggestions", request)
+    assert len(first.parameter_assignments) == 2
+    for point in (*first.parameter_assignments, *later.parameter_assignments):
+        assert {it.name for it in point.assignments} == names
+    if algorithm == "darts":
+        assert later.parameter_assignments[0] == first.parameter_assignments[0]

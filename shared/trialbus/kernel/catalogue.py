@@ -89,6 +89,7 @@ class AlgorithmDescription:
     `implementation`: `module:attribute`, imported on first use.
     `heavy`: it computes for long or loads large libraries, so it runs in a process of its own.
     `searches`: `parameters` of `spec.parameters`, `architectures` of `spec.nasConfig`, or either.
+    `gives`: of an architecture search, the names of the values that its points can hold.
     `any_settings`: settings beside those named here are taken as they are, because who computes
     checks them: an algorithm on another server.
     `resource_setting`: the setting that names the parameter whose values the algorithm sets itself,
@@ -106,6 +107,7 @@ class AlgorithmDescription:
     implementation: str = ""
     heavy: bool = False
     searches: frozenset[SearchKind] = frozenset({"parameters"})
+    gives: tuple[str, ...] = ()
     any_settings: bool = False
     resource_setting: str = ""
     meaning: str = ""

@@ -46,7 +46,17 @@ class OutsideAnswering:
     def check(self, experiment: Mapping[str, Any]) -> ParsedExperiment:
         """experiment: a Katib Experiment object without a template. Raises Refused with every
         problem, in Katib's words where it has some."""
-        return parse_experiment(experiment, catalogue=self._catalogue, place=Place.CLUSTER)
+        whole = self._with_template(experiment)
+        return parse_experiment(whole, catalogue=self._catalogue, place=Place.CLUSTER)
+
+    def _with_template(self, experiment: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Of an architecture search the template says what the points hold: all that there is."""
+        algorithm = experiment["spec"]["algorithm"]["algorithmName"]
+        description = self._catalogue.algorithms.get(algorithm)
+        if description is None or not description.gives or "nasConfig" not in experiment["spec"]:
+            return experiment
+        template = _template_of(description.gives)
+        return {**experiment, "spec": {**experiment["spec"], "trialTemplate": template}}
 
     async def propose(
         self,
@@ -78,6 +88,8 @@ class OutsideAnswering:
             objective=spec.objective.type,
             algorithm=spec.algorithm,
             seed=request_seed(seed, untold) >> 1 if untold else seed,
+            nas=spec.nas,
+            names=spec.assignment_names,
         )
 
         async def history(*, first: int, after: int | None) -> History:
@@ -101,12 +113,16 @@ def _history(spec: ExperimentSpec, resource: str | None, trials: Sequence[Outsid
     """Points that this search space does not have (of another algorithm, before a change) teach
     nothing and are passed over. Katib tells trials in any order; who goes on from another one must
     come after it."""
-    space = SearchSpace(spec.parameters)
+    space = SearchSpace(spec.parameters) if spec.nas is None else None
     known: list[tuple[PointTexts, OutsideTrial]] = []
     for trial in sorted(trials, key=lambda it: (not it.started, it.started)):
         try:
-            known.append((_texts(space, resource, trial.assignments), trial))
-        except ValueError:
+            if space is None:
+                texts = tuple(trial.assignments[name] for name in spec.assignment_names)
+            else:
+                texts = _texts(space, resource, trial.assignments)
+            known.append((texts, trial))
+        except (KeyError, ValueError):
             continue
     ended = sorted(
         (index for index, (_, trial) in enumerate(known) if trial.phase is not TrialPhase.CREATED),
@@ -123,6 +139,22 @@ def _history(spec: ExperimentSpec, resource: str | None, trials: Sequence[Outsid
         for number, index in enumerate(ended, start=1)
     )
     return History(points=tuple(point for point, _ in known), finished=finished)
+
+
+def _template_of(names: Sequence[str]) -> Mapping[str, Any]:
+    """Refers to these values. Nothing is run of it."""
+    arguments = [f"${{trialParameters.{name}}}" for name in names]
+    container = {"name": "main", "image": "none", "args": arguments}
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    return {
+        "primaryContainerName": "main",
+        "trialParameters": [{"name": name, "reference": name} for name in names],
+        "trialSpec": {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "spec": {"template": {"spec": pod}},
+        },
+    }
 
 
 def _texts(space: SearchSpace, resource: str | None, assignments: Mapping[str, str]) -> PointTexts:

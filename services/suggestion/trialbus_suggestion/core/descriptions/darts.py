@@ -152,6 +152,7 @@ DARTS = AlgorithmDescription(
     check=check_darts,
     look_ahead="free",
     searches=frozenset({"architectures"}),
+    gives=ASSIGNMENTS,
     implementation="trialbus_suggestion.core.darts:Darts",
     meaning="Differentiable architecture search (Liu, Simonyan, Yang 2019): each trial trains one "
     "network that holds all architectures, and ends with the best one as text, its genotype. The "

@@ -4,7 +4,7 @@ import math
 
 from trialbus.kernel.catalogue import AlgorithmDescription, Setting
 from trialbus_suggestion.core.descriptions.shared_settings import DUPLICATES, RANDOM_STATE
-from trialbus_suggestion.core.enas_checks import check_enas
+from trialbus_suggestion.core.enas_checks import VALUES, check_enas
 
 # The controller has twelve times the square of this in weights, and learns that much slower.
 MAX_HIDDEN_SIZE = 256
@@ -122,6 +122,7 @@ ENAS = AlgorithmDescription(
     implementation="trialbus_suggestion.core.enas:EnasSearch",
     heavy=True,
     searches=frozenset({"architectures"}),
+    gives=VALUES,
     meaning="Efficient neural architecture search: a recurrent controller proposes networks, layer "
     "by layer, and learns by REINFORCE which of them are good; results of trials are its rewards. "
     "For spaces of layered networks with skip connections, where a trial takes seconds or more. "
