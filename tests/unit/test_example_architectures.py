@@ -119,8 +119,8 @@ def test_a_network_of_all_operations_learns() -> None:
     network = ArchitectureNetwork(
         [[0], [2, 1], [3, 0, 1], [1, 0, 0, 1]], config(4), np.random.default_rng(1)
     )
-    settings = {"epochs": 6, "batch_size": 32, "rate": 0.01}
-    epochs = list(train(network, data, np.random.default_rng(1), **settings))  # type: ignore[arg-type]
+    rng = np.random.default_rng(1)
+    epochs = list(train(network, data, rng, epochs=6, batch_size=32, rate=0.01))
     assert epochs[-1].loss < 0.7 * epochs[0].loss
     assert epochs[-1].validation_accuracy > 0.4
 
