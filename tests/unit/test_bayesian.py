@@ -125,7 +125,8 @@ def test_first_points_do_not_depend_on_how_many_are_asked_for_at_a_time(
     study = study_of(*parameters, duplicates=duplicates, n_initial_points="30", seed=4)
     drawings = []
     for counts in ([1] * 30, [30], [3, 7, 19, 1]):
-        algorithm, points = Registry().create(study), []
+        algorithm = Registry().create(study)
+        points: list[PointTexts] = []
         for count in counts:
             # Seeds of requests make no difference either.
             points += ask(algorithm, len(points), count, 0, seed=count)
