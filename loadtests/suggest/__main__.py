@@ -28,7 +28,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--points", type=int, default=21, help="points per figure (default 21)")
     parser.add_argument("--sizes", type=int, default=10**6, help="at most so many finished trials")
     parser.add_argument(
-        "--peer-seconds", type=float, default=60, help="at most so long for a peer's figure"
+        "--peer-seconds", type=float, default=30, help="at most so long for a peer's figure"
     )
     parser.add_argument(
         "--trials", type=int, default=REPLAYED_TRIALS, help="for memory and restarts"
