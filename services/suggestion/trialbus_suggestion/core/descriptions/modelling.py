@@ -145,7 +145,7 @@ MULTIVARIATE_TPE = AlgorithmDescription(
     implementation="trialbus_suggestion.core.tpe:multivariate",
     heavy=True,
     meaning="As `tpe`, but with all parameters at once, so that it learns which values go "
-    "together: the better choice unless parameters have nothing to do with each other. The best "
-    "tenth of the ended trials, at most 25, are good. Sources: Falkner, Klein and Hutter 2018 "
-    "(BOHB), Watanabe 2023 (arXiv 2304.11127); bandwidths as in Optuna.",
+    "together: the better choice unless parameters have nothing to do with each other. Of n "
+    "ended trials the best 0.6 sqrt(n), at most 25, are good. Sources: Falkner, Klein and Hutter "
+    "2018 (BOHB), Watanabe 2023 (arXiv 2304.11127); bandwidths as in Optuna.",
 )
