@@ -339,7 +339,7 @@ def _experiments(world: World) -> list[Experiment]:
 
 
 def experiment_object(name: str, seed: int, story: Story) -> dict[str, Any]:
-    """Three kinds: doubles at random; with early stopping; a finite space."""
+    """Doubles at random; with early stopping; a finite space; a population; rungs."""
     spec: dict[str, Any] = {
         "parallelTrialCount": story.parallel,
         "maxTrialCount": story.trials,
@@ -364,6 +364,24 @@ def experiment_object(name: str, seed: int, story: Story) -> dict[str, Any]:
                 {"name": "start_step", "value": "2"},
             ],
         }
+    if name == "population":
+        spec["algorithm"]["algorithmName"] = "pbt"
+        spec["algorithm"]["algorithmSettings"] += [
+            {"name": "n_population", "value": "5"},
+            {"name": "truncation_threshold", "value": "0.4"},
+        ]
+    if name in ("asha", "hyperband"):
+        spec["algorithm"]["algorithmName"] = name
+        spec["algorithm"]["algorithmSettings"] += [
+            {"name": "r_l", "value": "27"},
+            {"name": "resource_name", "value": "epochs"},
+        ]
+        epochs = {
+            "name": "epochs",
+            "parameterType": "int",
+            "feasibleSpace": {"min": "1", "max": "1"},
+        }
+        spec["parameters"].append(epochs)
     if name == "finite":
         spec["parameters"] = [
             {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "11"}},
