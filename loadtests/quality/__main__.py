@@ -23,7 +23,7 @@ from loadtests.quality.slices import SLICES, Slice, all_entrants  # noqa: E402
 
 PAGES = Path(__file__).parents[2] / "docs" / "benchmarks"
 # Comparisons of another kind: a module with `run(out)`, which writes a page into the folder.
-OTHERS = {"rungs": "rungs", "enas": "architectures", "darts": "genotypes"}
+OTHERS = {"rungs": "rungs", "enas": "architectures"}
 BARS_MISSED, RUNS_MISSING = 1, 3
 
 

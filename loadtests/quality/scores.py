@@ -22,7 +22,7 @@ RESAMPLES = 4000
 # Of the evaluations: where the median of random search is the best point already.
 EARLY = 10
 # One run counts no worse than this, so that a mean is not about a single unlucky run.
-WORST_REGRET = 5.0
+WORST_REGRET = 2.0
 SIGNIFICANT = 0.05
 
 
