@@ -12,6 +12,7 @@ from trialbus.kernel.lineage import (
     GENERATION_LABEL,
     MEMBER_LABEL,
     MOVE_LABEL,
+    PARENT_MEMBER_LABEL,
     PARENT_RANK_LABEL,
     RANK_LABEL,
 )
@@ -164,6 +165,10 @@ def test_lineage_has_no_circle_and_generations_increase_by_one() -> None:
             assert found[index] == 0
             continue
         assert mark.parent < index
+        own, copied = mark.label(MEMBER_LABEL), mark.label(PARENT_MEMBER_LABEL)
+        assert training.label(mark.parent, MEMBER_LABEL) == (copied or own)
+        assert (mark.label(MOVE_LABEL) == "exploit") == (copied is not None)
+        assert copied != own
         assert found[index] == found[mark.parent] + 1
 
 
@@ -174,6 +179,8 @@ def test_a_parent_has_ended_before_its_child_begins() -> None:
         new = training.ask(5 - len(training.open))
         ended = {trial.index for trial in training.finished}
         assert {training.marks[i].parent for i in new} <= ended | {None}
+        running = [training.label(i, MEMBER_LABEL) for i in training.open]
+        assert len(set(running)) == len(running)
         training.end(order.choice(training.open))
 
 
