@@ -5,6 +5,7 @@ HPOBench: multilayer perceptrons (Eggensperger et al. 2021). HPOLib: two-layer r
 (Klein and Hutter 2019). NAS-Bench-201: cells of image networks (Dong and Yang 2020).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from statistics import fmean
@@ -33,7 +34,7 @@ class Tables:
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 UNITS = ("16", "32", "64", "128", "256", "512")
-# Texts of the numbers in the package's own order; a test of .venv/bench holds them to it.
+# Texts of the numbers in the package's own order; checked when a table is loaded.
 RATES = (
     "1e-05 3.5938137e-05 0.00012915497 0.0004641589 0.0016681006 0.0059948424 0.021544347 "
     "0.07742637 0.27825594 1"
@@ -160,12 +161,29 @@ def table_of(tables: Tables, dataset: str) -> Any:
 def _means(class_name: str, dataset: str) -> dict[str, float]:
     tables = next(it for it in ALL if it.class_name == class_name)
     # The package itself draws one of the repeated trainings; their mean has no noise.
-    rows = table_of(tables, dataset)._dataset
+    table = table_of(tables, dataset)
+    _check_order(tables, table.search_space)
+    rows = table._dataset
     values = {key: fmean(row[tables.metric]) for key, row in rows.items()}
     if tables.top is not None:
         values = {key: tables.top - value for key, value in values.items()}
     least = min(values.values())
     return {key: value - least for key, value in values.items()}
+
+
+def _check_order(tables: Tables, space: Mapping[str, Sequence[object]]) -> None:
+    """ValueError: the package's choices are not those that the texts stand for."""
+    choices = tables.numeric | tables.categorical
+    if tuple(space) != tables.order:
+        raise ValueError(f"{tables.class_name} has the parameters {', '.join(space)}")
+    for name, values in space.items():
+        texts = [str(value) for value in values]
+        own = [*choices[name]]
+        same = (
+            [*map(float, own)] == [*map(float, texts)] if name in tables.numeric else own == texts
+        )
+        if not same:
+            raise ValueError(f"{name} of {tables.class_name} has the choices {', '.join(texts)}")
 
 
 def losses_by_key(tables: Tables, dataset: str) -> dict[str, float]:
