@@ -13,7 +13,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,48 +23,31 @@ from grpc_tools import protoc  # type: ignore[import-untyped]
 from prometheus_client import Counter, Gauge, Histogram
 from pydantic_core import PydanticUndefined
 
-from trialbus.contracts import subjects
+from making.algorithm_pages import algorithms_page, pages_of_descriptions
+from making.event_pages import EVENTS, contract, events_page
+from making.page_parts import Row, between_marks, sentence, table
 from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
-from trialbus.contracts.command_events import VERBS, event_type
 from trialbus.contracts.katib.schemas import KINDS
 from trialbus.contracts.katib.schemas_crd import custom_resource_definition
 from trialbus.kernel import limits
-from trialbus.kernel.catalogue import (
-    AlgorithmDescription,
-    Description,
-    Setting,
-    StoppingRuleDescription,
-)
 from trialbus.kernel.chunks import Chunk
-from trialbus.kernel.events import EVENT_TYPES, EventType
+from trialbus.kernel.events import EVENT_TYPES
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import Run
-from trialbus.kernel.space_rules import PARAMETER_TYPES
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Trial
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.telemetry import Telemetry
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
-from trialbus_early_stopping.core.catalogue import BUILT_IN as STOPPING_RULES
 from trialbus_experiment.core.states import TRANSITIONS
-from trialbus_suggestion.core.catalogue import BUILT_IN
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-EVENTS = REPOSITORY / "proto/events"
 REFERENCE = REPOSITORY / "docs/reference"
 DEFINITIONS = REPOSITORY / "deploy/crds"
 KATIB_PROTO = REPOSITORY / "proto/katib/api.proto"
 STUBS = REPOSITORY / "shared/trialbus/contracts/katib/stubs"
 LIFE_CYCLE = REPOSITORY / "docs/explanation/experiment-life-cycle.md"
 NOTE = "<!-- Made by docs/generate.py; `make generate` makes it again. -->\n"
-BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
-SETTINGS_BEGIN, SETTINGS_END = "<!-- settings -->\n", "<!-- /settings -->\n"
-# Kind of description -> the folder of the pages that people write about each.
-PAGES: Mapping[type, Path] = {
-    AlgorithmDescription: REPOSITORY / "docs/algorithms",
-    StoppingRuleDescription: REPOSITORY / "docs/stopping-rules",
-}
-LOOK_AHEAD = {"free": "any number", "pending": "as many as run", "none": "none"}
 DOCUMENTS: Mapping[str, type] = {
     "experiments": Experiment,
     "trials": Trial,
@@ -74,24 +57,6 @@ DOCUMENTS: Mapping[str, type] = {
     "evidence": RunEvidence,
 }
 Texts = Mapping[str, Any]
-Row = Sequence[str]
-
-
-def table(head: Row, rows: Sequence[Row]) -> str:
-    """A Markdown table; `|` in a cell does not end it."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines
-    )
-
-
-def sentence(text: str) -> str:
-    """`text` with a full stop."""
-    return text if text.endswith((".", ":")) else f"{text}."
-
-
-def capitalized(text: str) -> str:
-    return text[:1].upper() + sentence(text[1:])
 
 
 def settings_page(texts: Texts) -> str:
@@ -199,123 +164,6 @@ def _collection(spec: CollectionSpec, text: Mapping[str, Any]) -> str:
     )
 
 
-def contract(name: str, event: EventType, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """The contract of one event: `about`, `id` and `schema` as they are, the rest from the code."""
-    return {
-        "type": f"io.trialbus.{name}.v1",
-        "kind": event.kind.value,
-        "meaning": event.meaning,
-        "producer": event.producer,
-        "consumers": list(event.consumers),
-        "stream": subjects.EVENT_STREAM,
-        "subject": f"trialbus.v1.evt.<namespace>.<experiment>.{name}",
-        "key": f"namespace and experiment: one of {limits.PARTITIONS} partitions",
-        "max_body_bytes": limits.MAX_PAYLOAD_BYTES,
-        "about": kept["about"],
-        "id": kept["id"],
-        "schema": kept["schema"],
-    }
-
-
-def commands_part() -> str:
-    """What pipelines post, out of the contracts that people write."""
-    parts = []
-    for verb in VERBS:
-        name = f"{verb}-experiment"
-        told = json.loads((EVENTS / f"commands/{name}.json").read_text())
-        if told["type"] != event_type(verb):
-            raise ValueError(f"{name}: its type is {told['type']}, not {event_type(verb)}")
-        data = list(_data_fields(told["schema"], "data"))
-        follows = ", ".join(f"[`{it}`](#{it.replace('.', '')})" for it in told["follows"])
-        parts.append(
-            f"\n### {name}\n\n{capitalized(told['meaning'])} Type `{told['type']}`; on NATS "
-            f"`{told['subject']}`. [Example](../../proto/events/examples/{name}.json). "
-            f"What follows: {follows}.\n\n"
-            + (table(["field", "meaning"], data) if data else "`data` is empty or absent.\n")
-        )
-    return "".join(parts)
-
-
-def events_page(texts: Texts, contracts: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = []
-    for name, it in contracts.items():
-        link = f"[`{name}`](#{name.replace('.', '')})"
-        wakes = ", ".join(it["consumers"]) or "none"
-        rows.append([link, it["kind"], it["producer"], wakes, it["meaning"]])
-    head = table(["event", "kind", "producer", "wakes", "meaning"], rows)
-    events = "".join(_event(name, it) for name, it in contracts.items())
-    return f"{head}{events}\n## Commands\n\n{texts['commands']}{commands_part()}"
-
-
-def _event(name: str, contract: Mapping[str, Any]) -> str:
-    data = list(_data_fields(contract["schema"]["properties"]["data"], "data"))
-    return (
-        f"\n## {name}\n\n{capitalized(contract['meaning'])} "
-        f"`ce-subject` is the {contract['about']}; `ce-id` is `{contract['id']}`.\n\n"
-        + (table(["field", "meaning"], data) if data else "`data` is empty.\n")
-    )
-
-
-def _data_fields(schema: Mapping[str, Any], path: str) -> Iterator[Row]:
-    for name, field in schema.get("properties", {}).items():
-        where = f"{path}.{name}"
-        yield [f"`{where}`", field["description"]]
-        yield from _data_fields(field, where)
-        yield from _data_fields(field.get("items", {}), f"{where}[]")
-
-
-def algorithms_page(_: Texts) -> str:
-    """One line each; their own pages tell the rest."""
-    algorithms = [
-        [_link(it), _first_sentence(it.meaning), _searched(it), LOOK_AHEAD[it.look_ahead]]
-        for it in BUILT_IN
-    ]
-    rules = [[_link(it), _first_sentence(it.meaning)] for it in STOPPING_RULES]
-    return (
-        "## Algorithms\n\n"
-        + table(["algorithm", "how it searches", "what it searches", "points ahead"], algorithms)
-        + "\n## Stopping rules\n\n"
-        + table(["rule", "what it stops"], rules)
-    )
-
-
-def _link(it: Description) -> str:
-    return f"[`{it.name}`](../{PAGES[type(it)].name}/{it.name}.md)"
-
-
-def _first_sentence(text: str) -> str:
-    return capitalized(re.split(r"(?<=[.;:])\s", text)[0].rstrip(".;:"))
-
-
-def _searched(it: AlgorithmDescription) -> str:
-    if "parameters" not in it.searches:
-        return "`nasConfig`"
-    types = ", ".join(sorted(it.parameter_types))
-    return "all types" if it.parameter_types == set(PARAMETER_TYPES) else types
-
-
-def settings_table(it: Description) -> str:
-    """With blank lines around it, as Markdown wants it between comments."""
-    rows = [[f"`{s.name}`", _default(s), sentence(capitalized(s.meaning))] for s in it.settings]
-    return f"\n{table(['setting', 'default', 'meaning'], rows)}\n" if rows else "\nNone.\n\n"
-
-
-def _default(setting: Setting) -> str:
-    if setting.required:
-        return "required"
-    return "none" if setting.default is None else f"`{setting.default}`"
-
-
-def pages_of_descriptions() -> dict[Path, str]:
-    """The pages that people wrote, with their tables of settings made anew."""
-    found = [(PAGES[type(it)] / f"{it.name}.md", it) for it in (*BUILT_IN, *STOPPING_RULES)]
-    return {
-        path: between_marks(path.read_text(), settings_table(it), SETTINGS_BEGIN, SETTINGS_END)
-        for path, it in found
-        if path.exists()  # tests/tidy asks for all of them
-    }
-
-
 def life_cycle_diagram() -> str:
     lines = ["```mermaid\nstateDiagram-v2\n    [*] --> Created\n"]
     for phase, changes in TRANSITIONS.items():
@@ -366,15 +214,6 @@ def stubs() -> dict[Path, str]:
         return {STUBS / made.name: made.read_text() for made in Path(folder).iterdir()}
 
 
-def between_marks(page: str, made: str, begin: str = BEGIN, end: str = END) -> str:
-    """The page with the part between the marks made anew."""
-    before, _, rest = page.partition(begin)
-    _, mark, after = rest.partition(end)
-    if not mark:
-        raise ValueError("the page has lost its marks")
-    return f"{before}{begin}{made}{end}{after}"
-
-
 def generated() -> dict[Path, str]:
     """Every file that this script makes -> its text."""
     files: dict[Path, str] = {}
@@ -389,7 +228,7 @@ def generated() -> dict[Path, str]:
         "metrics": metrics_page(texts),
         "limits": limits_page(texts),
         "collections": collections_page(texts),
-        "algorithms": algorithms_page(texts),
+        "algorithms": algorithms_page(),
         "events": events_page(texts, contracts),
     }
     for name, body in pages.items():

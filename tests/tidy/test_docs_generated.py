@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from making.page_parts import BEGIN, END, between_marks
 from trialbus.contracts.collections import COLLECTIONS
 from trialbus.kernel import limits
 from trialbus.kernel.events import EVENT_TYPES
@@ -153,7 +154,7 @@ def test_limits_are_shown_with_their_units(
 
 
 def test_a_page_that_lost_its_marks_is_refused(generate: ModuleType) -> None:
-    page = f"a\n{generate.BEGIN}old\n{generate.END}b\n"
-    assert generate.between_marks(page, "new\n") == page.replace("old", "new")
+    page = f"a\n{BEGIN}old\n{END}b\n"
+    assert between_marks(page, "new\n") == page.replace("old", "new")
     with pytest.raises(ValueError, match="marks"):
-        generate.between_marks("a\nb\n", "new\n")
+        between_marks("a\nb\n", "new\n")
