@@ -42,7 +42,8 @@ def curve(trial: Trial) -> float:
     configuration, epochs = trial
     noise = Random(f"{configuration} {epochs}").gauss(0, 0.05)
     rng = Random(str(configuration))
-    return rng.uniform(0, 1) + rng.uniform(0.5, 2) * epochs ** -rng.uniform(0.2, 1.5) + noise
+    speed = rng.uniform(0.2, 1.5)
+    return rng.uniform(0, 1) + rng.uniform(0.5, 2) * math.pow(epochs, -speed) + noise
 
 
 class Workers:
@@ -194,7 +195,8 @@ class PaperAsha:
         self.promoted: set[tuple[int, int, PointTexts]] = set()
         self.begun: dict[tuple[PointTexts, int], tuple[int, int]] = {}
 
-    def get_job(self, draw: Callable[[], tuple[PointTexts, int]]) -> Trial:
+    def get_job(self, drawn: tuple[PointTexts, int]) -> Trial:
+        """drawn: the configuration and bracket that chance has for a new one."""
         for level in range(self.height - 1, -1, -1):
             for s in self.rates:
                 k = level - s
@@ -203,7 +205,7 @@ class PaperAsha:
                     if (s, k, configuration) not in self.promoted:
                         self.promoted.add((s, k, configuration))
                         return self._begin(configuration, s, k + 1)
-        configuration, s = draw()
+        configuration, s = drawn
         return self._begin(configuration, s, 0)
 
     def _begin(self, configuration: PointTexts, s: int, k: int) -> Trial:
@@ -227,8 +229,8 @@ def asked_like_the_paper(workers: Workers, paper: PaperAsha) -> None:
         for index in range(first, first + given):
             mark, (configuration, _) = workers.marks[index], workers.trials[index]
             # The only chance: which configuration is new, and which bracket it belongs to.
-            s = int(mark.label("trialbus.io/bracket") or 0)
-            assert workers.trials[index] == paper.get_job(lambda c=configuration, s=s: (c, s))
+            drawn = configuration, int(mark.label("trialbus.io/bracket") or 0)
+            assert workers.trials[index] == paper.get_job(drawn)
             if mark.parent is None:
                 assert configuration not in {it for it, _ in workers.trials[:index]}
             else:
