@@ -54,7 +54,7 @@ def write_report(
             median=float(np.median(everything)),
             mean=float(np.mean(everything)),
             trials=trials,
-            seeds=len(enas),
+            last_seed=len(enas) - 1,
             random_seeds=len(random),
             own_s=np.mean([run.own_s for run in enas]) / trials,
             train_s=np.mean([np.mean(run.cpu_s) for run in random]),
@@ -153,14 +153,14 @@ Made by `python -m loadtests.quality.architectures`.
 The space is that of [examples/nas/enas.yaml](../../examples/nas/enas.yaml): {count} networks of
 three layers, five operations and skip connections. Each was trained once, for real, as a trial of
 that file trains it ([enas.jsonl](../../loadtests/results/enas.jsonl): validation accuracy and CPU
-seconds); searches look their results up there, so that they repeat in a minute or two. The best
+seconds); searches look their results up there, so that they repeat in a few minutes. The best
 network reaches {best:.4f}, half of them no more than {median:.4f}, the mean is {mean:.4f}.
 
-`enas` has the example's settings, {trials} trials, two at a time, and {seeds} seeds (0 to {seeds}
-- 1). `random` draws architectures without repetition, all equally likely, with {random_seeds}
-seeds. In brackets: the 95 % interval of the difference of means, with the seeds drawn anew. *Last
-ten* is the mean accuracy of the ten newest proposals: what the controller has learned. *Rank* is
-the median over seeds of where its best stands among all.
+`enas` has the example's settings, {trials} trials, two at a time, and the seeds 0 to {last_seed}.
+`random` draws architectures without repetition, all equally likely, with {random_seeds} seeds. In
+brackets: the 95 % interval of the difference of means, with the seeds drawn anew. *Last ten* is the
+mean accuracy of the ten newest proposals: what the controller has learned. *Rank* is the median
+over seeds of where its best stands among all.
 
 A trial takes {train_s:.2f} CPU seconds at random and {enas_train_s:.2f} with `enas`, which comes
 to prefer larger networks; the controller itself takes {own_s:.2f}. The second table and plot

@@ -4,7 +4,7 @@
 
 The space is that of examples/nas/enas.yaml. All its architectures were trained once, for real, as
 the trials of that file train theirs; loadtests/results/enas.jsonl holds what they came to, and what
-it lacks is trained first (half a second each). The searches run on that table, in a minute or two,
+it lacks is trained first (half a second each). The searches run on that table, in a few minutes,
 and write docs/benchmarks/enas.md and its plots.
 """
 
@@ -40,7 +40,7 @@ from trialbus_suggestion.core.seeds import request_seed
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "examples/nas/enas.yaml"
 RESULTS = REPOSITORY / "loadtests/results/enas.jsonl"
-SEEDS = range(20)
+SEEDS = range(40)
 TRIALS = 60
 IN_FLIGHT = 2
 # Random search is cheap to repeat on a table: its mean should not be a matter of luck.
