@@ -163,6 +163,8 @@ async def test_progress_tells_counts_and_the_best_trial_with_its_command(world: 
         "parameters": {"--lr": "0.5"},
         "command": ["/py", "-m", "trainer", "--lr=0.5"],
         "workingDir": None,
+        "env": {},
+        "checkpoint": None,
     }
 
 
