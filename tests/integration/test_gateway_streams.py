@@ -232,6 +232,30 @@ async def test_a_follower_hears_new_events_and_heartbeats_until_the_experiment_i
     ]
 
 
+async def test_a_stream_that_broke_off_goes_on_behind_the_last_event(world: World) -> None:
+    state = await world.apply()
+    for _ in range(4):
+        await world.tell(state)
+    whole = [event["id"] for event in await stored_events(world)]
+    assert len(whole) >= 4
+    for at, last in enumerate(whole):
+        assert [it["id"] for it in await stored_events(world, after=last)] == whole[at + 1 :]
+
+
+async def test_who_goes_on_from_an_event_that_is_not_known_gets_all(world: World) -> None:
+    state = await world.apply()
+    await world.tell(state)
+    whole = await stored_events(world)
+    assert await stored_events(world, after="of-another-stream") == whole
+
+
+async def stored_events(world: World, after: str = "") -> list[dict[str, Any]]:
+    headers = {"last-event-id": after} if after else {}
+    answer = await world.client.get(f"{PATH}/events", headers=headers)
+    lines = [line for line in answer.text.splitlines() if line.startswith("data: ")]
+    return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+
 async def test_a_client_that_goes_closes_its_tail(world: World, monkeypatch: Any) -> None:
     await world.apply()
     open_tails = 0

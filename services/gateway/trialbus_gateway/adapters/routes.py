@@ -82,7 +82,9 @@ class _Reading:
 
     async def _events(self, request: Request) -> Response:
         follow = flag(request, "follow")
-        events = await self._questions.events(*_experiment(request), follow=follow)
+        # What a browser sends when its stream broke off.
+        last = request.headers.get("last-event-id", "")
+        events = await self._questions.events(*_experiment(request), follow=follow, after=last)
         return await event_stream(events)
 
     async def _explain_experiment(self, request: Request) -> Response:

@@ -22,6 +22,10 @@ QUIET_S = 0.5
 CloudEvent = dict[str, Any]
 
 
+class _UnknownEventError(Exception):
+    """The stream does not have the event that was to be gone on from."""
+
+
 class Following:
     def __init__(
         self, parts: Parts, *, heartbeat_s: float = HEARTBEAT_S, quiet_s: float = QUIET_S
@@ -31,15 +35,32 @@ class Following:
         self._quiet_s = quiet_s
 
     async def events(
-        self, state: Experiment, *, follow: bool
+        self, state: Experiment, *, follow: bool, after: str = ""
     ) -> AsyncGenerator[CloudEvent | None, None]:
         """Those of this very experiment, oldest first; None: still there, nothing new.
 
         The first item is None and comes when the stream is open; before it Transient may be
-        raised. Without `follow` it ends after what was there when it was asked for.
+        raised. Without `follow` it ends after what was there when it was asked for. after: id of
+        the last event that the asker has; if the stream does not have it, all come again.
         """
-        asked_at = self._parts.clock.now()
-        pause_s = self._heartbeat_s if follow else self._quiet_s
+        async with aclosing(self._events(state, follow=follow, after=after)) as events:
+            try:
+                async for event in events:
+                    yield event
+                return
+            except _UnknownEventError:
+                pass
+        async with aclosing(self._events(state, follow=follow, after="")) as events:
+            async for event in events:
+                yield event
+
+    async def _events(
+        self, state: Experiment, *, follow: bool, after: str
+    ) -> AsyncGenerator[CloudEvent | None, None]:
+        """Raises _UnknownEventError when all that is stored has come and `after` was not there."""
+        asked_at = told_at = self._parts.clock.now()
+        # Silence shows that what is stored is out, as long as that has to be known.
+        pause_s = self._heartbeat_s if follow and not after else self._quiet_s
         subject = subjects.events(namespace=state.namespace, experiment=state.name)
         async with AsyncExitStack() as stack:
             messages = await stack.enter_async_context(
@@ -49,12 +70,21 @@ class Following:
             yield None
             async for message in paused:
                 if message is None:
+                    if after:
+                        raise _UnknownEventError
                     if not follow:
                         return
-                    yield None
+                    if self._parts.clock.now() - told_at >= self._heartbeat_s - pause_s:
+                        told_at = self._parts.clock.now()
+                        yield None
                     continue
                 event = self._of(state, message)
                 if event is None:
+                    continue
+                if after:
+                    if event.id != after and event.at > asked_at:
+                        raise _UnknownEventError
+                    after = "" if event.id == after else after
                     continue
                 if not follow and event.at > asked_at:
                     return

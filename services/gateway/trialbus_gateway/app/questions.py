@@ -129,11 +129,12 @@ class Questions:
         return self._logs.read(trial, follow=follow, tail=tail)
 
     async def events(
-        self, namespace: str, name: str, *, follow: bool
+        self, namespace: str, name: str, *, follow: bool, after: str = ""
     ) -> AsyncGenerator[CloudEvent | None, None]:
-        """Raises NotThere, Unreadable; the events come from what is returned."""
+        """Raises NotThere, Unreadable; the events come from what is returned. after: the id of the
+        last one that is known already."""
         state: Experiment = await self._documents.living(namespace, name)
-        return self._following.events(state, follow=follow)
+        return self._following.events(state, follow=follow, after=after)
 
     def status(self) -> dict[str, bool]:
         """Which servers are in reach."""
