@@ -140,7 +140,8 @@ def _plot_seconds(path: Path, enas: Sequence[Run], random: Sequence[Run], budget
 
 def _versions() -> str:
     return (
-        "\n\nThe CPU seconds of a trial are those of one core, with one thread. "
+        "\n\nThe CPU seconds of a trial are those of its first epoch, on one core with one thread, "
+        "times six. "
         f"Python {platform.python_version()}, numpy {version('numpy')}, "
         f"scikit-learn {version('scikit-learn')} (its digits).\n"
     )
