@@ -44,12 +44,14 @@ class Following:
         the last event that the asker has; if the stream does not have it, all come again.
         """
         async with aclosing(self._events(state, follow=follow, after=after)) as events:
+            is_known = True
             try:
                 async for event in events:
                     yield event
-                return
             except _UnknownEventError:
-                pass
+                is_known = False
+        if is_known:
+            return
         async with aclosing(self._events(state, follow=follow, after="")) as events:
             async for event in events:
                 yield event
