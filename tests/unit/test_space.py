@@ -47,6 +47,12 @@ def test_integers_beyond_a_double_stay_exact() -> None:
     wide = space(type="int", min="0", max=str(2**63 - 1))
     assert wide.key(wide.point_at(2**63 - 1)) == (str(2**63 - 1),)
     assert wide.key(wide.point_at(2**53 + 1)) == (str(2**53 + 1),)
+    # As doubles its bounds are 2^63, above both of them.
+    narrow = space(type="int", min=str(2**63 - 2), max=str(2**63 - 1))
+    assert [narrow.parse([text]) for text in texts(narrow)] == [(2**63 - 2,), (2**63 - 1,)]
+    for outside in (2**63 - 3, 2**63, 10**400):
+        with pytest.raises(ValueError, match="not a value"):
+            narrow.parse([str(outside)])
 
 
 def test_discrete_numbers_keep_their_text_and_get_their_order() -> None:

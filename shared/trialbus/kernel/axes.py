@@ -154,10 +154,11 @@ class Grid:
 
     def parse(self, text: str) -> Value:
         value = int(text) if self.is_integer else float(text)
-        if not float(self.low) <= value <= float(self.distribution.high):
+        # Not of integers: past 2^53 the bounds as doubles are other numbers.
+        if not self.is_integer and not float(self.low) <= value <= self.distribution.high:
             raise _outside(text)
         index = self.index_of(value)
-        if index >= self.count or self.value_at(index) != value:
+        if not 0 <= index < self.count or self.value_at(index) != value:
             raise _outside(text)
         return value
 
