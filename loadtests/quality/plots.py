@@ -12,10 +12,10 @@ DASHES = ("", "6 3", "2 3")
 
 
 def line_plot(title: str, below: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Curves of (x, y) with y above 0, on a logarithmic y axis."""
+    """Curves of (x, y), x from 0, with y above 0, on a logarithmic y axis."""
     xs = [x for curve in curves.values() for x, _ in curve]
     ys = [y for curve in curves.values() for _, y in curve if y > 0]
-    scale = _Scale(min(xs), max(xs), math.log10(min(ys)), math.log10(max(ys)))
+    scale = _Scale(0.0, max(xs), math.log10(min(ys)), math.log10(max(ys)))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="sans-serif" font-size="12">',

@@ -106,7 +106,7 @@ def _section(scores: Scores, field: Field, title: str, folder: Path) -> Iterator
     yield (
         f"{field.evaluations} evaluations, {field.seeds} seeds, {field.in_flight} in flight: mean\n"
         "normalised regret; behind the comma the mean rank; then milliseconds of processor time a\n"
-        "point, of what was measured beside other work.\n"
+        "point, as it was in these runs, on a machine that did other work, too.\n"
     )
     yield _row(["entrant", *columns, "ms"])
     yield "|---" * (len(columns) + 2) + "|"
