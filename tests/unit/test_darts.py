@@ -243,3 +243,19 @@ def test_the_examples_are_taken_on_one_machine(file: str) -> None:
     document = load_document((EXAMPLES / file).read_bytes())
     parsed = parse_experiment(document, catalogue=load_catalogue(), place=Place.ONE_MACHINE)
     assert parsed.spec.assignment_names == ASSIGNMENTS
+
+
+def test_parameters_are_refused_without_a_word_on_their_types() -> None:
+    document = load_document((EXAMPLES / "quick-start.yaml").read_bytes())
+    document["spec"]["algorithm"]["algorithmName"] = "darts"
+    with pytest.raises(Refused) as refused:
+        parse_experiment(document, catalogue=load_catalogue(), place=Place.ONE_MACHINE)
+    texts = [str(it) for it in refused.value.problems if it.field.startswith("spec.parameters")]
+    assert texts == ["spec.parameters: the algorithm darts searches spec.nasConfig, not parameters"]
+
+
+def test_who_cannot_search_architectures_says_who_can() -> None:
+    document = load_document((EXAMPLES / "nas" / "darts.yaml").read_bytes())
+    document["spec"]["algorithm"] = {"algorithmName": "tpe"}
+    with pytest.raises(Refused, match="not architectures; enas and darts search those"):
+        parse_experiment(document, catalogue=load_catalogue(), place=Place.ONE_MACHINE)

@@ -22,7 +22,8 @@ def nas_problems(
     if config is None:
         return
     if algorithm is not None and "architectures" not in algorithm.searches:
-        message = f"the algorithm {algorithm.name} searches spec.parameters, not architectures"
+        other = "spec.parameters, not architectures; enas and darts search those"
+        message = f"the algorithm {algorithm.name} searches {other}"
         yield Problem(field=_FIELD, message=message)
     graph = config.graph_config or GraphConfig()
     if graph.num_layers is None or graph.num_layers < 1:

@@ -32,6 +32,7 @@ def parameter_problems(
     elif parameters and algorithm is not None and "parameters" not in algorithm.searches:
         message = f"the algorithm {algorithm.name} searches spec.nasConfig, not parameters"
         yield Problem(field=_FIELD, message=message)
+        algorithm = None  # of which types it takes, nothing more is to be said
     described = [i for i, parameter in enumerate(parameters) if not _is_bare(parameter)]
     for i, parameter in enumerate(parameters):
         if _is_bare(parameter):  # 40

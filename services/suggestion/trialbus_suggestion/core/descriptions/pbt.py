@@ -35,7 +35,7 @@ PBT = AlgorithmDescription(
             kind="int",
             check=lambda value: bool(value >= MIN_POPULATION),
             message=f"Param(n_population) should be >= {MIN_POPULATION}",
-            meaning="How many members are trained side by side. Must be set.",
+            meaning="How many members are trained side by side, at least 5. Must be set.",
         ),
         Setting(
             name="truncation_threshold",
