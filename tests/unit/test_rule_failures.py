@@ -1,8 +1,9 @@
 """A stopping rule that fails: said once, seen in `explain` and among events; others go on."""
 
+import math
 import signal
 import sys
-import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from trialbus.kernel.evidence import RuleFailure
 from trialbus.kernel.ids import run_id
 from trialbus.kernel.objective import ObjectiveType
 from trialbus.kernel.spec import AlgorithmSpec
+from trialbus.kernel.trial import TrialPhase
 from trialbus.ports.store import Document
 from trialbus.runtime import catalogue as runtime_catalogue
 from trialbus.testkit.gateway_documents import experiment as shown_experiment
@@ -58,7 +60,7 @@ class Endless(Raising):
     def judge(self, curve: Curve, step: int) -> Verdict | None:
         while True:
             try:
-                time.sleep(0.01)
+                math.factorial(100)
             except Exception:  # noqa: BLE001 - as bad rules do
                 continue
 
@@ -68,11 +70,35 @@ class Nonsense(Raising):
         return self.verdict(curve, step, stop=True, reason="so", numbers={"a.b": 1.0})
 
 
+class Standing(Unlearned):
+    """Would be told the same trials for ever."""
+
+    def add(self, trial: str, values: Sequence[float], finished: int) -> None: ...
+
+
+class Skipping(Unlearned):
+    def learn(self, curve: Curve) -> None: ...
+
+    def pass_over(self, finished: int) -> None:
+        if finished == 3:
+            raise LookupError("no third one")
+        super().pass_over(finished)
+
+
+class Foreign:
+    """Judges, but is no StoppingRule."""
+
+    def __init__(self, settings: Settings, objective: ObjectiveType) -> None: ...
+
+    def judge(self, curve: Curve, step: int) -> Verdict | None:
+        return None
+
+
 RULES = [
     StoppingRuleDescription(
         name=kind.__name__.lower(), implementation=f"{__name__}:{kind.__name__}"
     )
-    for kind in (Raising, Unlearned, Stillborn, Endless, Nonsense)
+    for kind in (Raising, Unlearned, Stillborn, Endless, Nonsense, Standing, Skipping, Foreign)
 ]
 
 
@@ -101,6 +127,8 @@ def failure_in(world: StoppingWorld) -> Document:
         ("stillborn", "ValueError: no such distance"),
         ("endless", "gave no verdict in 0.2 s"),
         ("nonsense", "ValueError: not the name of a number: 'a.b'"),
+        ("standing", "ValueError: stays at finish number 0, although it was told 1"),
+        ("foreign", "TypeError: its factory gave Foreign, not a StoppingRule"),
     ],
 )
 async def test_a_rule_that_fails_is_said_once_and_left_alone(rule: str, reason: str) -> None:
@@ -118,6 +146,13 @@ async def test_a_rule_that_fails_is_said_once_and_left_alone(rule: str, reason: 
         assert await react(each) == {}
     assert failure_in(world) == failure
     assert not world.verdicts
+
+
+async def test_a_rule_that_cannot_pass_over_a_failed_trial_has_failed() -> None:
+    world = await with_rule("skipping")
+    await world.close(2, TrialPhase.FAILED)
+    assert await react(await world.start()) == {}
+    assert failure_in(world)["reason"] == "LookupError: no third one"
 
 
 async def test_others_are_judged_in_the_same_group() -> None:
@@ -162,6 +197,13 @@ def test_a_verdict_that_cannot_be_stored_is_none(reason: Any, numbers: Any) -> N
     evidence = VerdictEvidence(best=1.0, median=None, completed=0, watermark=0, numbers=numbers)
     with pytest.raises((TypeError, ValueError)):
         check_verdict(Verdict(stop=True, step=1, reason=reason, evidence=evidence))
+
+
+@pytest.mark.parametrize(("best", "median"), [("1", None), (None, 1.0), (1.0, [2.0])])
+def test_what_a_verdict_compares_are_numbers(best: Any, median: Any) -> None:
+    evidence = VerdictEvidence(best=best, median=median, completed=0, watermark=0)
+    with pytest.raises(TypeError, match="is no number"):
+        check_verdict(Verdict(stop=True, step=1, reason="so", evidence=evidence))
 
 
 def test_it_is_told_in_the_story_and_as_a_warning() -> None:

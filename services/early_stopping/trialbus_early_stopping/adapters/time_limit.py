@@ -21,13 +21,20 @@ def time_limit(limit_s: float) -> Callable[[], AbstractContextManager[None]]:
             yield
             return
 
+        computes = True
+
         def ring(*_: object) -> None:
-            raise TookTooLong(f"gave no verdict in {limit_s:g} s")
+            if computes:
+                raise TookTooLong(f"gave no verdict in {limit_s:g} s")
 
         before = signal.signal(signal.SIGALRM, ring)
         left_s, interval_s = signal.setitimer(signal.ITIMER_REAL, limit_s, _AGAIN_S)
         try:
-            yield
+            try:
+                yield
+            finally:
+                # It may ring at this very moment; the next ring is far enough away.
+                computes = False
         finally:
             signal.setitimer(signal.ITIMER_REAL, left_s, interval_s)
             signal.signal(signal.SIGALRM, before)

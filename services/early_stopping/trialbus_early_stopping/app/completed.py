@@ -82,7 +82,7 @@ class CompletedTrials:
                 if trial.counts:
                     remembered.complete(rule, evidence[trial.run], trial.finished)
                 else:
-                    rule.pass_over(trial.finished)
+                    remembered.pass_over(rule, trial.finished)
 
     async def _hear(self, remembered: Remembered, rule: PeerRule, runs: Sequence[str]) -> None:
         """Trials that were stopped or have failed: what was known of them while they ran."""

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from trialbus.kernel.limits import MAX_RULE_AVERAGES, MAX_RULES
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
-from trialbus_early_stopping.app.rule_guard import TimeLimit, guarded, no_limit
+from trialbus_early_stopping.app.rule_guard import (
+    TimeLimit,
+    check_rule,
+    check_watermark,
+    guarded,
+    no_limit,
+)
 from trialbus_early_stopping.app.views import WatchedExperiment
 from trialbus_early_stopping.core.registry import Registry
 from trialbus_early_stopping.core.rule import ComparingRule, StoppingRule
@@ -16,25 +22,34 @@ from trialbus_early_stopping.core.rule import ComparingRule, StoppingRule
 @dataclass(slots=True, kw_only=True)
 class Remembered:
     """Of one experiment. name: of its rule. rule: its completed trials, up to a watermark.
-    limit: on the rule's computing. evidence: of open runs, by run id. steps: of its longest
-    completed trial."""
+    limit: on the rule's computing. evidence: of open runs, by run id. completed: trials that the
+    rule has learned. steps: of the longest of them."""
 
     name: str
     rule: StoppingRule
     limit: TimeLimit = no_limit
     evidence: dict[str, RunEvidence] = field(default_factory=dict)
+    completed: int = 0
     steps: int = 0
 
     def complete(self, rule: ComparingRule, run: RunEvidence, finished: int) -> None:
         """A trial has succeeded with this evidence. Raises RuleFailed."""
         with guarded(self.limit):
             rule.add(run.trial, run.values, finished)
+            check_watermark(rule, finished)
+        self.completed += 1
         self.steps = max(self.steps, len(run.values))
+
+    def pass_over(self, rule: ComparingRule, finished: int) -> None:
+        """A trial has ended with this finish number and does not count. Raises RuleFailed."""
+        with guarded(self.limit):
+            rule.pass_over(finished)
+            check_watermark(rule, finished)
 
     @property
     def averages(self) -> int:
         """What the rule holds, in numbers."""
-        return self.rule.completed * (self.steps + 1)
+        return self.completed * (self.steps + 1)
 
 
 class Memory:
@@ -62,7 +77,7 @@ class Memory:
         if remembered is None:
             objective = experiment.spec.objective.type
             with guarded(self._limit):
-                rule = self._rules.create(said.name, said.settings, objective)
+                rule = check_rule(self._rules.create(said.name, said.settings, objective))
             remembered = Remembered(name=said.name, rule=rule, limit=self._limit)
             self._known[experiment.id] = remembered
         self._known.move_to_end(experiment.id)

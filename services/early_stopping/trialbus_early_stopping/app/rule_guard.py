@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus_early_stopping.core.evidence import Verdict
+from trialbus_early_stopping.core.rule import ComparingRule, StoppingRule
 
 # Ends, by raising TookTooLong, what computes in it for too long.
 TimeLimit = Callable[[], AbstractContextManager[None]]
@@ -32,13 +33,31 @@ def guarded(limit: TimeLimit) -> Iterator[None]:
         raise RuleFailed(_said(error)) from error
 
 
+def check_rule(rule: StoppingRule) -> StoppingRule:
+    """Raises TypeError."""
+    if not isinstance(rule, StoppingRule):
+        raise TypeError(f"its factory gave {type(rule).__name__}, not a StoppingRule")
+    return rule
+
+
+def check_watermark(rule: ComparingRule, finished: int) -> None:
+    """That it has moved on, else it would be told the same trials for ever. Raises ValueError."""
+    if rule.watermark != finished:
+        message = f"stays at finish number {rule.watermark}, although it was told {finished}"
+        raise ValueError(message)
+
+
 def check_verdict(verdict: Verdict) -> Verdict:
     """That it can be stored. Raises TypeError, ValueError."""
     if not isinstance(verdict, Verdict):
         raise TypeError(f"gave {type(verdict).__name__}, not a Verdict")
     if not isinstance(verdict.reason, str) or len(verdict.reason) > MAX_MESSAGE_CHARS:
         raise ValueError(f"the reason is no text of at most {MAX_MESSAGE_CHARS} characters")
-    _check_numbers(verdict.evidence.numbers)
+    seen = verdict.evidence
+    _check_number("best", seen.best)
+    if seen.median is not None:
+        _check_number("median", seen.median)
+    _check_numbers(seen.numbers)
     return verdict
 
 
@@ -46,8 +65,12 @@ def _check_numbers(numbers: Mapping[str, float]) -> None:
     for name, number in numbers.items():
         if not isinstance(name, str) or not name or set(name) & {".", "$", "\0"}:
             raise ValueError(f"not the name of a number: {name!r:.100}")
-        if not isinstance(number, int | float):
-            raise TypeError(f"{name} is no number: {number!r:.100}")
+        _check_number(name, number)
+
+
+def _check_number(name: str, number: object) -> None:
+    if not isinstance(number, int | float):
+        raise TypeError(f"{name} is no number: {number!r:.100}")
 
 
 def _said(error: BaseException) -> str:
