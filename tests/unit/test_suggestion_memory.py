@@ -1,5 +1,6 @@
 """Algorithm instances as caches at a watermark."""
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -156,6 +157,37 @@ async def test_a_long_past_is_told_in_portions_and_comes_to_the_same(
         answers.append(await compute.propose("uid", study, ask(60, 2, 50, 5), history))
     assert answers[0] == answers[1]
     assert told_at_once == [110, *[7] * 8, 4, *[7] * 7, 1]
+
+
+@pytest.mark.parametrize("forgotten_before", [8, 9, 10, 12, 15])
+async def test_who_is_forgotten_between_two_portions_is_told_all_again(
+    forgotten_before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = Parameter(name="epochs", type="int", min="1", max="27")
+    settings = (("resource_name", "epochs"), ("r_l", "27"), ("eta", "3"))
+    algorithm = AlgorithmSpec(name="asha", settings=settings)
+    study = replace(study_of("asha", PLANE[0], resource), algorithm=algorithm)
+    drawn = answered(Memory(Registry(), Random), study, ask(0, 50, 0, 1), History())
+    finished = told(drawn.points, 40)
+    asked, take = 0, Memory.answer
+
+    def forgetting(memory: Memory, *question: Any) -> Proposal | HistoryNeeded:
+        nonlocal asked
+        asked += 1
+        if asked == forgotten_before:
+            memory.forget("uid")
+        return take(memory, *question)
+
+    async def history(*, first: int, after: int | None) -> History:
+        points, marks = drawn.points[first:], drawn.marks[first:]
+        return History(first=first, points=points, marks=marks, finished=finished[after:])
+
+    request = ask(50, 2, 40, 5)
+    expected = await InlineCompute(Registry()).propose("uid", study, request, history)
+    monkeypatch.setattr("trialbus_suggestion.adapters.compute.HISTORY_PORTION", 7)
+    monkeypatch.setattr(Memory, "answer", forgetting)
+    assert await InlineCompute(Registry()).propose("uid", study, request, history) == expected
+    assert asked > 15
 
 
 def test_unknown_algorithms_and_failing_code_are_refused() -> None:

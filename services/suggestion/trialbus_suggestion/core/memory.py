@@ -137,13 +137,15 @@ class Memory:
 def _take_in(
     remembered: _Remembered, history: History, request: ProposalRequest, *, looks_back: bool
 ) -> None:
-    """What is known already, and what the request may not see, is passed over."""
+    """What is known already, and what the request may not see, is passed over. So are points behind
+    unknown ones, and results before all points are known: the experiment was forgotten between two
+    portions, and lacks the first ones again."""
     if history.first <= remembered.points:
         known, end = remembered.points - history.first, request.first - history.first
         new = history.points[known:end]
         remembered.algorithm.restore(new, history.marks[known:end])
         remembered.points += len(new)
-    if not looks_back:
+    if not looks_back or remembered.points < request.first:
         return
     finished = [
         trial
