@@ -100,6 +100,7 @@ def test_an_answer_is_passed_on(proposal: Proposal) -> None:
         (of(GOOD, marks=(mark(labels=(("rung", 1),)),)), "no pair of texts: ('rung', 1)"),
         (of(GOOD, marks=(Mark(labels=(("a", "b"),) * 65),)), "gave 65 labels"),
         (of(GOOD, marks=(Mark(labels=(("a", "b" * 1025),)),)), "a label of more than 1024"),
+        (of(GOOD, marks=(Mark(labels=(("a", "\ud800"),)),)), r"no Unicode: 'a\ud800'"),
     ],
 )
 def test_nonsense_is_named(proposal: Any, message: str) -> None:
@@ -151,8 +152,12 @@ def test_an_architecture_is_any_text_of_some_length() -> None:
     assert searched.checked(of(point), ask()).points == (point,)
     with pytest.raises(Nonsense, match=r"gave 1 values for 2 \(architecture, nn_config\)"):
         searched.checked(of(point[:1]), ask())
-    with pytest.raises(Nonsense, match="gave nn_config a text of 131072 characters"):
+    with pytest.raises(Nonsense, match="gave nn_config a text of 131072 bytes"):
         searched.checked(of((point[0], "x" * (MAX_ARGUMENT_BYTES + 1))), ask())
+    with pytest.raises(Nonsense, match="gave nn_config a text of 131072 bytes"):
+        searched.checked(of((point[0], "é" * (MAX_ARGUMENT_BYTES // 2 + 1))), ask())
+    with pytest.raises(Nonsense, match=r"gave nn_config a text that is no Unicode: '\\ud800'"):
+        searched.checked(of((point[0], "\ud800")), ask())
     long = "x" * MAX_ARGUMENT_BYTES
     with pytest.raises(Nonsense, match="more than 4194304"):
         searched.checked(of(*[(long, long)] * 17), ask(count=17))
@@ -190,6 +195,8 @@ def raising(error: BaseException) -> None:
         ("sys.exit(3)", "SystemExit: 3"),
         ("raising(MemoryError())", "MemoryError"),
         ("raising(Unspeakable())", "Unspeakable: (no message)"),
+        # What cannot be stored.
+        ("raising(ValueError('a' + chr(0xD800)))", "ValueError: a?"),
         ("raising(ValueError('x' * 5000))", "ValueError: " + "x" * 1000),
     ],
 )

@@ -180,6 +180,11 @@ def test_an_alarm_leaves_everything_as_it_was() -> None:
     assert bool(signal.getitimer(signal.ITIMER_REAL)[0]) == bool(timer[0])
 
 
+def test_what_it_says_can_be_stored() -> None:
+    with pytest.raises(RuleFailed, match=r"^ValueError: a\?$"), guarded(no_limit):
+        raise ValueError("a\ud800")
+
+
 @pytest.mark.parametrize("code", ["sys.exit(2)", "raising()"])
 def test_whatever_a_rule_raises_is_its_failure(code: str) -> None:
     def raising() -> None:
@@ -191,7 +196,15 @@ def test_whatever_a_rule_raises_is_its_failure(code: str) -> None:
 
 @pytest.mark.parametrize(
     ("reason", "numbers"),
-    [(7, {}), ("x" * 2000, {}), ("so", {"$a": 1.0}), ("so", {"": 1.0}), ("so", {"a": "1"})],
+    [
+        (7, {}),
+        ("x" * 2000, {}),
+        ("so", {"$a": 1.0}),
+        ("so", {"": 1.0}),
+        ("so", {"a": "1"}),
+        ("\ud800", {}),
+        ("so", {"\ud800": 1.0}),
+    ],
 )
 def test_a_verdict_that_cannot_be_stored_is_none(reason: Any, numbers: Any) -> None:
     evidence = VerdictEvidence(best=1.0, median=None, completed=0, watermark=0, numbers=numbers)

@@ -53,6 +53,7 @@ def check_verdict(verdict: Verdict) -> Verdict:
         raise TypeError(f"gave {type(verdict).__name__}, not a Verdict")
     if not isinstance(verdict.reason, str) or len(verdict.reason) > MAX_MESSAGE_CHARS:
         raise ValueError(f"the reason is no text of at most {MAX_MESSAGE_CHARS} characters")
+    _check_storable(verdict.reason)
     seen = verdict.evidence
     _check_number("best", seen.best)
     if seen.median is not None:
@@ -65,7 +66,13 @@ def _check_numbers(numbers: Mapping[str, float]) -> None:
     for name, number in numbers.items():
         if not isinstance(name, str) or not name or set(name) & {".", "$", "\0"}:
             raise ValueError(f"not the name of a number: {name!r:.100}")
+        _check_storable(name)
         _check_number(name, number)
+
+
+def _check_storable(text: str) -> None:
+    """Raises UnicodeEncodeError at half a surrogate pair."""
+    text.encode()
 
 
 def _check_number(name: str, number: object) -> None:
@@ -79,4 +86,6 @@ def _said(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - an error of its own kind may fail even here
         message = "(no message)"
     kind = "" if isinstance(error, TookTooLong) else type(error).__name__
-    return ": ".join(filter(None, (kind, message)))[:MAX_MESSAGE_CHARS]
+    said = ": ".join(filter(None, (kind, message)))[:MAX_MESSAGE_CHARS]
+    # Half a surrogate pair cannot be stored.
+    return said.encode(errors="replace").decode()

@@ -128,6 +128,8 @@ class Lanes:
     async def ask(self, lane: Lane, question: Question, timeout_s: float) -> Reply:
         """Its turn comes in the order of asking. Raises Moved, and as `WorkerProcess.ask`."""
         loop = asyncio.get_running_loop()
+        if not lane.asked:
+            lane.began = monotonic()  # until its thread says so itself
         lane.asked += 1
         try:
             reply, took_s = await loop.run_in_executor(

@@ -164,7 +164,9 @@ def refusal(error: BaseException) -> Refused:
     if isinstance(error, Refused):
         return error
     said = f"the algorithm {error}" if isinstance(error, Nonsense) else _said(error)
-    refused = Refused([Problem(field="algorithm", message=said[:MAX_MESSAGE_CHARS])])
+    # Half a surrogate pair, of a strange file's name perhaps, cannot be stored.
+    storable = said[:MAX_MESSAGE_CHARS].encode(errors="replace").decode()
+    refused = Refused([Problem(field="algorithm", message=storable)])
     refused.add_note("".join(traceback.format_exception(error))[-_TRACE_CHARS:])
     return refused
 

@@ -69,9 +69,11 @@ class ProposalChecks:
             raise Nonsense(f"gave {name} no text, but {_kind(value)}: {_told(value)}")
         text = str.__str__(value)
         if self._space is None:
-            if len(text) > MAX_ARGUMENT_BYTES:
-                most = MAX_ARGUMENT_BYTES
-                raise Nonsense(f"gave {name} a text of {len(text)} characters, more than {most}")
+            size = _size(text, name)
+            if size > MAX_ARGUMENT_BYTES:
+                raise Nonsense(
+                    f"gave {name} a text of {size} bytes, more than {MAX_ARGUMENT_BYTES}"
+                )
             return text
         if name == self._resource:
             return _number(name, text)
@@ -120,9 +122,18 @@ def _label(given: Any) -> tuple[str, str]:
     if len(pair) != 2 or not all(isinstance(text, str) for text in pair):
         raise Nonsense(f"gave a label that is no pair of texts: {_told(given)}")
     name, value = map(str.__str__, pair)
+    _size(name + value, "a label")
     if max(len(name), len(value)) > MAX_LABEL_CHARS:
         raise Nonsense(f"gave a label of more than {MAX_LABEL_CHARS} characters: {_told(name)}")
     return name, value
+
+
+def _size(text: str, what: str) -> int:
+    """In bytes. Half a surrogate pair can neither be stored nor given to a trial."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise Nonsense(f"gave {what} a text that is no Unicode: {_told(text)}") from error
 
 
 def _sequence(given: Any, what: str) -> Sequence[Any]:
