@@ -1,8 +1,10 @@
 """The suggestion service: drawn once, stored before it is told, never changed."""
 
 from dataclasses import dataclass, field, replace
+from traceback import format_exception
 
 import pytest
+from structlog.testing import capture_logs
 
 from trialbus.contracts.documents import ANSWER, TRIAL
 from trialbus.kernel.errors import Problem, Refused, Transient
@@ -242,6 +244,17 @@ async def test_an_algorithm_that_takes_its_time_is_answered_beside_its_group() -
     [answer] = answers(world)
     assert answer.points == (("1.1",), ("1.1",))
     assert [event.type for event in world.events] == ["suggestion.proposed"]
+
+
+async def test_the_traceback_of_an_algorithm_is_logged() -> None:
+    fault = Refused([Problem(field="algorithm", message="KeyError: 'width'")])
+    fault.add_note("File mine.py, line 7")
+    _, service = await answering(asking(), Counting(fault=fault))
+    with capture_logs() as logged:
+        await service.react([UID])
+    [entry] = [it for it in logged if it["event"] == "algorithm failed"]
+    assert (entry["uid"], entry["error"]) == (UID, "algorithm: KeyError: 'width'")
+    assert "line 7" in "".join(format_exception(entry["exc_info"]))
 
 
 async def test_what_it_fails_with_is_passed_on() -> None:

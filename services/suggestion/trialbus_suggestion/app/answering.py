@@ -129,10 +129,12 @@ class Answering:
             proposal = await self._propose(state, request, asked)
         except Refused as error:
             proposal, refused = Proposal(points=()), str(error)
+            self._log_failure(state, error, refused)
         except Transient:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an algorithm raises is its verdict
             proposal, refused = Proposal(points=()), f"{type(error).__name__}: {error}"
+            self._log_failure(state, error, refused)
         return Answer(
             id=answer_id(state.id, request.number),
             uid=state.id,
@@ -150,6 +152,18 @@ class Answering:
             names=proposal.names,
             marks=proposal.marks,
             settings=proposal.settings,
+        )
+
+    def _log_failure(self, state: Experiment, error: Exception, said: str) -> None:
+        """With the algorithm's own traceback, which is a note of the error: the experiment shows
+        the last line of it only."""
+        self._parts.telemetry.failures.labels(error="AlgorithmFailed").inc()
+        self._parts.telemetry.log.warning(
+            "algorithm failed",
+            uid=state.id,
+            algorithm=state.spec.algorithm.name,
+            error=said,
+            exc_info=error,
         )
 
     async def _propose(
