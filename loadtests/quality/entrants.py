@@ -21,8 +21,8 @@ from trialbus_suggestion.core.registry import Registry
 from trialbus_suggestion.core.seeds import request_seed
 
 Parameters = tuple[Parameter, ...]
-# Modules whose code decides which points an algorithm of ours draws. Not the kernel: what a space is
-# does not change.
+# Modules whose code decides which points an algorithm of ours draws. Not the kernel: what a space
+# is does not change.
 DECISIVE = ("trialbus_suggestion.core.",)
 # Texts and defaults for all algorithms at once; an algorithm's own defaults are hashed by value.
 DESCRIPTIVE = ("trialbus_suggestion.core.descriptions", "trialbus_suggestion.core.catalogue")
