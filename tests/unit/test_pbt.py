@@ -1,6 +1,7 @@
 """Population based training: who copies whom, what is changed, and that it learns a schedule."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -356,3 +357,20 @@ def test_resample_probability_reaches_the_points() -> None:
     copy = next(i for i in training.open if training.label(i, MOVE_LABEL) == "exploit")
     x, y = float(training.points[2][0]), float(training.points[copy][0])
     assert not math.isclose(abs(x - y), 0.2 * x)
+
+
+def test_a_large_population_costs_little_more_for_each_member() -> None:
+    """In the square of it two thousand would take half a minute."""
+    training = Training(study(n_population="2000"))
+    training.ask(2000)
+    for index in list(training.open):
+        training.end(index)
+    started = time.process_time()
+    training.ask(2000)
+    assert time.process_time() - started < 2
+    assert len(training.open) == 2000
+
+
+def test_of_a_population_nobody_has_places_for_only_who_runs_is_looked_at() -> None:
+    training = Training(study(n_population=str(10**12)))
+    assert len(training.ask(3)) == 3

@@ -1,8 +1,10 @@
 """Population based training (Jaderberg et al. 2017), without waiting for whole generations."""
 
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from trialbus.kernel.catalogue import read_settings
@@ -94,11 +96,11 @@ class PopulationBasedTraining:
 
     def propose(self, request: ProposalRequest, rng: "Random") -> Proposal:
         ranked = sorted(self._results.values(), key=lambda it: (it.loss, it.turn.index))
-        free = self._free()
+        ranks = {result.turn.member: rank for rank, result in enumerate(ranked, start=1)}
         points, marks = [], []
-        for index, member in enumerate(free[: request.count], start=request.first):
+        for index, member in enumerate(self._free(request.count), start=request.first):
             rng.seed(point_seed(self._seed, index))
-            texts, mark = self._next(member, ranked, rng)
+            texts, mark = self._next(member, ranks, ranked, rng)
             points.append(texts)
             marks.append(mark)
         self.restore(points, marks)
@@ -120,23 +122,29 @@ class PopulationBasedTraining:
         )
         self._open[index] = self._last[turn.member] = turn
 
-    def _free(self) -> list[int]:
-        """Members without a trial that runs; first those that have not begun."""
-        unbegun = [member for member in range(self._members) if member not in self._last]
+    def _free(self, count: int) -> list[int]:
+        """So many members without a trial that runs; first those that have not begun."""
+        unbegun = (member for member in range(self._members) if member not in self._last)
+        first = list(islice(unbegun, count))
         idle = [turn for turn in self._last.values() if turn.index not in self._open]
         idle.sort(key=lambda turn: (turn.generation, turn.member))
-        return [*unbegun, *(turn.member for turn in idle)]
+        return [*first, *(turn.member for turn in idle[: count - len(first)])]
 
     def _next(
-        self, member: int, ranked: Sequence[_Result], rng: "Random"
+        self,
+        member: int,
+        ranks: Mapping[int, int],
+        ranked: Sequence[_Result],
+        rng: "Random",
     ) -> tuple[PointTexts, Mark]:
         own = self._results.get(member)
         if own is None:
             return self._drawn(rng), _mark(member, 0, BEGIN)
-        rank = ranked.index(own) + 1
-        sources = list(self._sources(own, rank, ranked))
+        rank = ranks[member]
+        sources = self._sources(own, rank, ranked)
         if sources:
-            at, source = rng.choice(sources)
+            at = rng.choice(range(1, len(sources) + 1))
+            source = sources[at - 1].turn
             point = explored(self._space, self._space.parse(source.texts), self._resample, rng)
             why = (
                 (RANK_LABEL, _of(rank, ranked) if own.is_good else FAILED_RANK),
@@ -150,17 +158,15 @@ class PopulationBasedTraining:
         turn, place = own.turn, (RANK_LABEL, _of(rank, ranked))
         return turn.texts, _mark(member, turn.generation + 1, CONTINUE, place, parent=turn.index)
 
-    def _sources(
-        self, own: _Result, rank: int, ranked: Sequence[_Result]
-    ) -> Iterator[tuple[int, _Turn]]:
-        """Whose checkpoint the member may copy, with their ranks; nobody's: it keeps its own. Of
-        more than a half each, the best and the worst overlap: nobody copies who is not better."""
+    def _sources(self, own: _Result, rank: int, ranked: Sequence[_Result]) -> Sequence[_Result]:
+        """Whose checkpoint the member may copy, the first few of `ranked`; nobody's: it keeps its
+        own. Of more than a half each, the best and the worst overlap: nobody copies who is not
+        better."""
         cut = math.floor(self._threshold * len(ranked) + _ROUNDING)
         if own.is_good and rank <= len(ranked) - cut:
-            return
-        for at, result in enumerate(ranked[: max(1, cut)], start=1):
-            if result.loss < own.loss:
-                yield at, result.turn
+            return ()
+        better = bisect_left(ranked, own.loss, hi=max(1, cut), key=lambda it: it.loss)
+        return ranked[:better]
 
     def _drawn(self, rng: "Random") -> PointTexts:
         return self._space.key(draw(self._space, rng))
