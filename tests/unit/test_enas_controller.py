@@ -129,7 +129,7 @@ def test_what_is_unlikely_by_now_is_not_pushed_further() -> None:
     assert not np.array_equal(known.flat, start)
 
 
-@pytest.mark.parametrize("target", [0.2, 0.7])
+@pytest.mark.parametrize("target", [0.2, 0.7, 1.0])
 def test_the_penalty_brings_the_share_of_skips_to_its_target(target: float) -> None:
     learner, idle = new_learner(FORM, 1), new_learner(FORM, 1)
     some = drawn(FORM, learner.flat, count=16)

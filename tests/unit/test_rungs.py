@@ -69,6 +69,7 @@ def refused(name: str, settings: dict[str, str], resource: Parameter = EPOCHS) -
         ({"r_l": None}, "r_l and resource_name must be set."),
         ({"r_l": None, "resource_name": None}, "r_l and resource_name must be set."),
         ({"eta": "1"}, "eta must be greater or equal than two (>=2)"),
+        ({"eta": "-inf"}, "eta must be greater or equal than two (>=2)"),
         ({"r_min": "0"}, "r_min must be a positive float number."),
         ({"r_min": "0.5"}, "r_min must be at least one (>=1), for the resource parameter epochs"),
         ({"r_min": "10"}, "r_l must not be less than r_min, the resource of the first rung"),

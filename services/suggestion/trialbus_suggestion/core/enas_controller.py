@@ -19,6 +19,8 @@ Array = NDArray[np.floating[Any]]
 
 # The controller starts out undecided: as in Katib.
 INITIAL_RANGE = 0.01
+# Of one, which the settings allow, every chance is infinitely far.
+MAX_SKIP_TARGET = math.nextafter(1.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,7 +316,8 @@ class _Backward:
         if goal.entropy:
             found += goal.entropy * spread * 2 * score
         if goal.skip:
-            target = np.log(goal.skip_target / (1 - goal.skip_target))
+            aim = min(goal.skip_target, MAX_SKIP_TARGET)
+            target = math.log(aim / (1 - aim))
             layers = self._form.layers - 1
             found += goal.skip / layers * spread * (2 * score - target)
         return found.astype(score.dtype)

@@ -34,7 +34,7 @@ _SHARED = (
         name="eta",
         kind="float",
         default=3.0,
-        check=lambda value: value <= 0 or 2 <= value < math.inf,
+        check=lambda value: -math.inf < value <= 0 or 2 <= value < math.inf,
         message="eta must be greater or equal than two (>=2)",
         meaning="One trial in so many goes on, with so many times the resource; 0 or less: 3.",
     ),
