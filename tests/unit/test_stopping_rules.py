@@ -241,6 +241,7 @@ def test_nan_and_infinities_wait_like_others(objective: ObjectiveType) -> None:
 
 PERCENTILE = ("percentile", "50")
 PATIENCE = ("patience", "2")
+NO_RUNG = "r_min * eta^s must not be above 10000: later reports are not judged"
 NOT_PERCENTILE = "percentile must be set between zero and 100 (>0, <100)"
 
 
@@ -293,12 +294,31 @@ NOT_PERCENTILE = "percentile must be set between zero and 100 (>0, <100)"
             [PATIENCE, ("min_delta", "nan")],
             "min_delta must be greater or equal than zero (>=0)",
         ),
+        ("asha", [("r_min", "0")], "r_min must be greater or equal than one (>=1)"),
+        ("asha", [("eta", "1.9")], "eta must be set between two and 10000"),
+        ("asha", [("eta", "nan")], "eta must be set between two and 10000"),
+        ("asha", [("s", "-1")], "s must be greater or equal than zero (>=0)"),
+        ("asha", [("r_l", "0")], "r_l must be greater or equal than one (>=1)"),
+        ("asha", [("s", "9")], NO_RUNG),
+        ("asha", [("r_min", "10001")], NO_RUNG),
+        # Too large for a double.
+        ("asha", [("r_min", "9" * 400)], NO_RUNG),
+        ("asha", [("s", "9" * 400)], NO_RUNG),
+        (
+            "asha",
+            [("r_min", "3"), ("s", "1"), ("r_l", "9")],
+            "r_l must be greater than r_min * eta^s, the first rung",
+        ),
     ],
 )
 def test_wrong_settings_are_answered_in_katibs_manner(
     rule: str, given: list[tuple[str, str]], message: str
 ) -> None:
     assert [each.message for each in check_settings(REGISTRY.describe(rule), given)] == [message]
+
+
+def test_asha_takes_a_length_beyond_every_double() -> None:
+    assert check_settings(REGISTRY.describe("asha"), [("r_l", "9" * 400)]) == []
 
 
 def test_the_example_is_accepted() -> None:

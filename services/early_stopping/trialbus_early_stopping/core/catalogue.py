@@ -6,6 +6,7 @@ Loaded by every service, so it imports nothing heavy.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from trialbus.kernel.catalogue import (
     Setting,
@@ -64,12 +65,12 @@ def _wrong_bounds(values: Mapping[str, SettingValue]) -> str | None:
 
 
 def _no_rung(values: Mapping[str, SettingValue]) -> str | None:
-    first = float(values["r_min"]) * float(values["eta"]) ** min(
-        int(values["s"]), MAX_EVIDENCE_STEPS.bit_length()
-    )
+    # Exact, as the rule counts; and whole numbers may be too large for a double.
+    eta, halvings = Fraction(str(values["eta"])), MAX_EVIDENCE_STEPS.bit_length()
+    first = int(values["r_min"]) * eta ** min(int(values["s"]), halvings)
     if first > MAX_EVIDENCE_STEPS:
         return f"r_min * eta^s must not be above {MAX_EVIDENCE_STEPS}: later reports are not judged"
-    if "r_l" in values and first >= float(values["r_l"]):
+    if "r_l" in values and first >= int(values["r_l"]):
         return "r_l must be greater than r_min * eta^s, the first rung"
     return None
 
