@@ -12,13 +12,13 @@ import numpy as np
 from networks.convolutions import (
     average_pool,
     convolution,
-    depthwise_convolution,
     max_pool,
     same_padding,
 )
 from networks.genotypes import NONE
 from networks.gradients import Tensor, concat, constant, pad, relu, subsample
 from networks.layers import BatchNorm, Layer, he_weights
+from networks.separable import separable_convolution
 
 SKIP = "skip_connection"
 _SIZED = re.compile(r"(separable_convolution|dilated_convolution|avg_pooling|max_pooling)_(\d+)x\2")
@@ -151,14 +151,15 @@ class Depthwise:
     def __call__(self, x: Tensor, *, training: bool) -> Tensor:
         kernel = self._weights.shape[0], self._weights.shape[1]
         padding = same_padding(pixels(x), kernel, self._stride, self._dilation)
-        filtered = depthwise_convolution(
+        filtered = separable_convolution(
             relu(x),
             self._weights,
+            self._mixing,
             stride=self._stride,
             dilation=self._dilation,
             padding=padding,
         )
-        return self._norm(convolution(filtered, self._mixing), training=training)
+        return self._norm(filtered, training=training)
 
 
 class InTurn:
