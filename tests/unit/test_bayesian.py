@@ -336,3 +336,13 @@ def test_a_point_costs_milliseconds_however_many_trials_have_finished() -> None:
             ask(algorithm, count + i, 1, count, seed=i)
             took.append(time.process_time() - started)
         assert median(took) < limit
+
+
+def test_thousands_that_run_cost_no_more_than_one_thousand() -> None:
+    """In the cube of their number they would take gigabytes, and longer than anybody waits."""
+    points = drawn(WIDE, 4000)
+    trials = [trial(i + 1, point, float(point[0])) for i, point in enumerate(points[:20])]
+    algorithm = told(study_of(*WIDE, acq_optimizer="sampling"), points, trials)
+    started = time.process_time()
+    assert len(ask(algorithm, 4000, 1, 20, seed=1)) == 1
+    assert time.process_time() - started < 4

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MIN_RESULTS = 3
 # A Gaussian process costs the cube of this: 300 keep a point below a tenth of a second.
 MAX_MODELLED = 300
+# Running trials are in the model, too: with more of them a point would take minutes, and gigabytes.
+MAX_AWAITED = 1_000
 
 
 class Surrogate(Protocol):
@@ -123,7 +125,7 @@ class BayesianOptimization:
         ended = {trial.index for trial in self._finished}
         running = [i for i in range(self._known) if i not in ended]
         return self._surrogate.next_point(
-            losses, running, rng, self._seen if self._avoids else None
+            losses, running[-MAX_AWAITED:], rng, self._seen if self._avoids else None
         )
 
     def _tune(self, losses: Sequence[Loss]) -> None:
