@@ -4,9 +4,11 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import combinations
+from math import ceil
 from pathlib import Path
 from random import Random
-from statistics import fmean, pstdev
+from statistics import fmean, pstdev, stdev
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
@@ -14,6 +16,8 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 320, 60, 40, 30
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 # Random searches that are drawn from the trainings.
 SIMULATED = 1000
+# Sizes of random searches that the table holds beside the one of equal CPU time.
+PICKED_AMONG = (1, 2, 4, 8, 16)
 COLOURS = {"darts": "#d55e00", "random": "#0072b2"}
 
 
@@ -48,26 +52,44 @@ class Training:
         return fmean(self.tests)
 
 
-def picked(randoms: Sequence[Training], count: int) -> float:
-    """What random search comes to that trains `count` genotypes once each and keeps the one with
-    the best accuracy on images that it was not trained with: the test accuracy of the winner's
-    other trainings, as a mean over many such searches."""
+def picked(randoms: Sequence[Training], count: int) -> list[float]:
+    """What random searches come to that train `count` genotypes once each and keep the one with
+    the best accuracy on images that it was not trained with: of each search, the mean test accuracy
+    of the winner's other trainings."""
     rng, tests = Random(count), []
     for _ in range(SIMULATED):
         among, seed = rng.sample(randoms, count), rng.randrange(len(randoms[0].tests))
         winner = max(among, key=lambda it: it.selections[seed])
         tests.append(fmean(test for at, test in enumerate(winner.tests) if at != seed))
-    return fmean(tests)
+    return tests
 
 
-def write_report(page: Path, trainings: Sequence[Training], search_cpu_s: Sequence[float]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earnest:
+    """Genotypes that were trained for long, once each; shorts: a short training of each of
+    `randoms`, in the same order."""
+
+    found: Sequence[Training]
+    randoms: Sequence[Training]
+    shorts: Sequence[Training]
+
+
+def write_report(
+    page: Path, trainings: Sequence[Training], earnest: Earnest, search_cpu_s: Sequence[float]
+) -> None:
     """The plot, and what stands between the marks of the page."""
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     found = [it for it in trainings if it.is_found]
     randoms = [it for it in trainings if not it.is_found]
     results = [
-        *_summary(found, randoms, fmean(search_cpu_s)),
+        "## Long training",
+        "",
+        *_long(earnest, fmean(search_cpu_s)),
+        "",
+        "## Short training",
+        "",
+        *_summary(found, randoms, search_cpu_s),
         "",
         *_searches(found),
         "",
@@ -78,46 +100,93 @@ def write_report(page: Path, trainings: Sequence[Training], search_cpu_s: Sequen
     page.write_text("\n".join([before + BEGIN, "", *results, "", END + after]))
 
 
+def _long(earnest: Earnest, searched_s: float) -> Iterator[str]:
+    found, randoms = earnest.found, earnest.randoms
+    once_s = fmean(it.cpu_s for it in (*found, *randoms))
+    short_s = fmean(it.cpu_s for it in earnest.shorts)
+    # Rounded up, in favour of random search.
+    affordable = min(ceil((searched_s + once_s) / once_s), len(randoms))
+    means = [it.test for it in found]
+    rivals = [
+        max(some, key=lambda it: it.selections[0]).test
+        for some in combinations(randoms, affordable)
+    ]
+    best_short = max(range(len(randoms)), key=lambda at: earnest.shorts[at].selections[0])
+    yield (
+        "| genotype | how many | mean accuracy | deviation between them | worst | best "
+        "| CPU seconds in all |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield _row("found by DARTS", str(len(found)), means, f"{searched_s + once_s:.0f}")
+    yield _row("drawn at random", str(len(randoms)), [it.test for it in randoms], f"{once_s:.0f}")
+    what = f"the best of {affordable} drawn at random, each trained for long"
+    yield _row(what, f"{len(rivals)} choices", rivals, f"{affordable * once_s:.0f}")
+    what = f"the best of {len(randoms)} drawn at random, chosen by a short training of each"
+    cpu_s = len(randoms) * short_s + once_s
+    yield _row(what, "1", [randoms[best_short].test], f"{cpu_s:.0f}")
+    yield ""
+    error = stdev(means) / len(means) ** 0.5
+    yield (
+        f"A search took {searched_s:.1f} CPU seconds, a long training {once_s:.1f}, a short one "
+        f"{short_s:.1f}. The difference of DARTS to random search with the same CPU time "
+        f"(long trainings, rounded up) is {fmean(means) - fmean(rivals):+.4f}, the standard error "
+        f"of DARTS' mean {error:.4f}; a search of DARTS is ahead in {_ahead(means, rivals):.0%} of "
+        "all pairs."
+    )
+
+
+def _ahead(ones: Sequence[float], others: Sequence[float]) -> float:
+    """The share of pairs in which the first is better; equal ones are half of it."""
+    pairs = [(one > other) + (one == other) / 2 for one in ones for other in others]
+    return fmean(pairs)
+
+
 def _summary(
-    found: Sequence[Training], randoms: Sequence[Training], searched_s: float
+    found: Sequence[Training], randoms: Sequence[Training], search_cpu_s: Sequence[float]
 ) -> Iterator[str]:
-    once_s = fmean(it.cpu_s for it in randoms)
-    affordable = min(max(round(searched_s / once_s), 1), len(randoms))
-    mean = fmean(it.test for it in found)
-    beaten = fmean(sum(other.test < it.test for other in randoms) / len(randoms) for it in found)
+    searched_s = fmean(search_cpu_s)
+    once_s = fmean(it.cpu_s for it in (*found, *randoms))
+    # Rounded up, in favour of random search.
+    affordable = min(ceil(searched_s / once_s), len(randoms))
+    means = [it.test for it in found]
     yield (
         "| genotype | how many | mean accuracy | deviation between them | worst | best "
         "| CPU seconds to find it |"
     )
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for what, group, cpu_s in (
-        ("found by DARTS", found, searched_s),
-        ("drawn at random", randoms, 0.0),
-    ):
-        tests = [it.test for it in group]
-        yield (
-            f"| {what} | {len(group)} | {fmean(tests):.4f} | {pstdev(tests):.4f} "
-            f"| {min(tests):.4f} | {max(tests):.4f} | {cpu_s:.0f} |"
-        )
-    even = next(
-        (count for count in range(1, len(randoms) + 1) if picked(randoms, count) >= mean), None
-    )
-    for count in sorted({2, 4, affordable}):
-        yield (
-            f"| the best of {count} drawn at random, each trained once | | "
-            f"{picked(randoms, count):.4f} | | | | {count * once_s:.0f} |"
-        )
+    yield _row("found by DARTS", str(len(found)), means, f"{searched_s:.1f}")
+    yield _row("drawn at random", str(len(randoms)), [it.test for it in randoms], "0")
+    for count in sorted({affordable, *(it for it in PICKED_AMONG if it <= len(randoms))}):
+        what = f"the best of {count} drawn at random, each trained once"
+        yield _row(what, "", picked(randoms, count), f"{count * once_s:.1f}")
     yield ""
-    yield f"A genotype that DARTS found is better than {beaten:.0%} of those drawn at random."
-    if even is not None:
-        yield (
-            f"Random search comes to the same with {even} genotypes. So DARTS is the cheaper way "
-            f"where training one candidate takes more than a {even}th of a search, here "
-            f"{searched_s / even:.1f} s; in this benchmark it takes {once_s:.1f} s, so random "
-            f"search is ahead with the same CPU time."
-            if searched_s / even > once_s
-            else f"Random search comes to the same with {even} genotypes, which take longer."
+    yield from _verdict(means, randoms, affordable)
+
+
+def _row(what: str, count: str, tests: Sequence[float], cpu_s: str) -> str:
+    return (
+        f"| {what} | {count} | {fmean(tests):.4f} | {pstdev(tests):.4f} | {min(tests):.4f} "
+        f"| {max(tests):.4f} | {cpu_s} |"
+    )
+
+
+def _verdict(means: Sequence[float], randoms: Sequence[Training], affordable: int) -> Iterator[str]:
+    mean, error = fmean(means), stdev(means) / len(means) ** 0.5
+    beaten = fmean(sum(it.test < one for it in randoms) / len(randoms) for one in means)
+    rivals = picked(randoms, affordable)
+    ahead = _ahead(means, rivals)
+    even = next((n for n in range(1, len(randoms) + 1) if fmean(picked(randoms, n)) >= mean), None)
+    yield (
+        f"A genotype that DARTS found is better than {beaten:.0%} of those drawn at random. With "
+        f"the same CPU time random search trains {affordable} genotypes (rounded up): the "
+        f"difference of DARTS to the best of them is {mean - fmean(rivals):+.4f} (standard error "
+        f"of DARTS' mean {error:.4f}), and a search of DARTS is ahead in {ahead:.0%} of all pairs. "
+        + (
+            "No number of those drawn at random is as good."
+            if even is None
+            else f"Random search comes to the same with {even} genotypes."
         )
+    )
 
 
 def _searches(found: Sequence[Training]) -> Iterator[str]:
