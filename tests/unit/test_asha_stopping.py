@@ -121,6 +121,15 @@ def test_nan_is_the_worst_and_a_trial_is_not_compared_with_itself() -> None:
     assert verdict_of(rule_of(("mine", [1.0]), ("mine", [7.0])), 7.0) == (1, False)
 
 
+def test_what_a_lost_attempt_had_reported_is_forgotten() -> None:
+    """As by a service that is started after it was lost."""
+    again = rule_of(("a", [1.0, 1.0, 1.0]), ("b", [3.0, 3.0, 3.0]), ("a", [2.0]))
+    anew = rule_of(("a", [2.0]), ("b", [3.0, 3.0, 3.0]))
+    for values in ((2.5,), (1.0, 1.0, 2.5), (1.0, 1.0, 3.5)):
+        assert verdict_of(again, *values) == verdict_of(anew, *values)
+    assert verdict_of(again, 1.0, 1.0, 2.5) == (3, False)
+
+
 async def test_running_stopped_and_failed_trials_are_all_compared_with_also_after_a_restart() -> (
     None
 ):

@@ -29,14 +29,17 @@ class _Rung:
         self._sorted: list[float] = []
 
     def record(self, trial: str, loss: float) -> None:
-        known = self._by_trial.get(trial)
-        if known == loss:
+        if self._by_trial.get(trial) == loss:
             return
-        if known is not None:
-            # A new attempt of the trial reported something else.
-            del self._sorted[bisect_left(self._sorted, known)]
+        # A new attempt of the trial may report something else.
+        self.forget(trial)
         self._by_trial[trial] = loss
         insort(self._sorted, loss)
+
+    def forget(self, trial: str) -> None:
+        known = self._by_trial.pop(trial, None)
+        if known is not None:
+            del self._sorted[bisect_left(self._sorted, known)]
 
     def with_(self, trial: str, loss: float) -> list[float]:
         """Sorted, with this loss as the trial's."""
@@ -59,7 +62,10 @@ class AshaRule(PeerRule):
     def hear(self, trial: str, values: Sequence[float]) -> None:
         for step, rung in self._rungs.items():
             if step > len(values):
-                return
+                # An attempt that was lost may have come further: a restarted service has never
+                # heard of that.
+                rung.forget(trial)
+                continue
             [loss] = losses(values[step - 1 : step], self.objective)
             rung.record(trial, loss)
 
