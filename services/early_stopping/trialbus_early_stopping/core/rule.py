@@ -160,8 +160,8 @@ class PeerRule(ComparingRule):
 
     @abstractmethod
     def hear(self, trial: str, values: Sequence[float]) -> None:
-        """All that the trial has reported so far, by step; of a new attempt it may be less, and what
-        the attempt before it had reported is forgotten."""
+        """All that the trial has reported so far, by step; of a new attempt it may be less, and
+        what the attempt before it had reported is forgotten."""
 
     def learn(self, curve: Curve) -> None:
         self.hear(curve.trial, curve.values)
