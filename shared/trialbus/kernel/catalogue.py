@@ -154,9 +154,18 @@ def check_settings(
         if setting.required and setting.name not in names
     ]
     if not problems and isinstance(description, StoppingRuleDescription):
-        message = description.wrong_together(read_settings(description, given))
+        message = _wrong_together(description, read_settings(description, given))
         problems += [] if message is None else [SettingProblem(index=None, message=message)]
     return problems
+
+
+def _wrong_together(
+    description: StoppingRuleDescription, values: Mapping[str, SettingValue]
+) -> str | None:
+    try:
+        return description.wrong_together(values)
+    except Exception as exc:  # noqa: BLE001 - as in `_problem`
+        return f"the stopping rule {description.name} failed: {type(exc).__name__}: {exc}"
 
 
 def read_settings(
@@ -184,8 +193,11 @@ def _problem(setting: Setting | None, name: str, text: str, owner: str) -> str |
         value = _parse(setting.kind, text)
     except ValueError as exc:
         return f"failed to validate {name}({text}): {exc}"
-    if setting.check(value):
-        return None
+    try:
+        if setting.check(value):
+            return None
+    except Exception as exc:  # noqa: BLE001 - somebody else's check: its fault is its answer
+        return f"failed to validate {name}({text}): {type(exc).__name__}: {exc}"
     return (setting.message or f"{name} has a wrong value: {{value}}").replace("{value}", text)
 
 

@@ -74,10 +74,18 @@ def search_problems(
         names=_assignment_names(spec) if nas is not None else tuple(p.name for p in parameters),
     )
     try:
-        yield from list(algorithm.check(submission))
+        yield from _checked(algorithm, submission)
     except Exception as error:  # noqa: BLE001 - somebody else's algorithm: its fault is its answer
         message = f"the algorithm {algorithm.name} failed: {type(error).__name__}: {error}"
         yield Problem(field="spec.algorithm", message=message)
+
+
+def _checked(algorithm: AlgorithmDescription, submission: Submission) -> list[Problem]:
+    problems: list[object] = list(algorithm.check(submission))
+    found = [it for it in problems if isinstance(it, Problem)]
+    if len(found) < len(problems):
+        raise TypeError("its check yields something that is no Problem")
+    return found
 
 
 def _assignment_names(spec: ExperimentSpec) -> tuple[str, ...]:
