@@ -164,10 +164,10 @@ def _summary(
 
 
 def _row(what: str, count: str, tests: Sequence[float], cpu_s: str) -> str:
-    return (
-        f"| {what} | {count} | {fmean(tests):.4f} | {pstdev(tests):.4f} | {min(tests):.4f} "
-        f"| {max(tests):.4f} | {cpu_s} |"
-    )
+    spread = "| |"
+    if len(tests) > 1:
+        spread = f"{pstdev(tests):.4f} | {min(tests):.4f} | {max(tests):.4f}"
+    return f"| {what} | {count} | {fmean(tests):.4f} | {spread} | {cpu_s} |"
 
 
 def _verdict(means: Sequence[float], randoms: Sequence[Training], affordable: int) -> Iterator[str]:

@@ -37,5 +37,5 @@ def test_with_the_same_cpu_time_random_search_has_the_search_and_a_training(tmp_
         "| 0.4000 | 0.5000 | 20 |"
     ) in text
     assert "| found by DARTS | 2 | 0.5500 | 0.0500 | 0.5000 | 0.6000 | 20 |" in text
-    assert "chosen by a short training of each | 1 | 0.6000 |" in text
+    assert "chosen by a short training of each | 1 | 0.6000 | | | | 40 |" in text
     assert page.with_suffix(".svg").exists()
