@@ -12,12 +12,14 @@ import pytest
 from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.kernel.experiment import ExperimentPhase
 from trialbus.kernel.limits import MAX_BATCH_EVENTS
+from trialbus.ports.bus import Request
 from trialbus.testkit.gateway_world import World, gateway_world, katib
 from trialbus.testkit.waits import until
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 PATH = "/v1/events"
+EXPERIMENT = "/v1/namespaces/lab/experiments/tune"
 
 
 @pytest.fixture
@@ -91,6 +93,35 @@ async def test_an_event_may_be_meant_for_one_experiment_only(world: World) -> No
     assert answer.status_code == 409
 
 
+async def test_who_means_one_experiment_never_reaches_a_namesake_that_came_in_between(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await world.apply()
+    assert (await world.client.delete(EXPERIMENT)).status_code == 202
+    request = world.gateway_bus.request
+
+    async def late(asked: Request, *, timeout_s: float) -> bytes:
+        monkeypatch.setattr(world.gateway_bus, "request", request)
+        await world.apply()
+        return await request(asked, timeout_s=timeout_s)
+
+    monkeypatch.setattr(world.gateway_bus, "request", late)
+    about = {"subject": "lab/tune", "experimentuid": first.id}
+    assert (await post(world, event("stop", **about))).status_code == 409
+    [second] = [it for it in await world.experiments() if it.id != first.id]
+    assert second.phase is ExperimentPhase.CREATED
+
+
+async def test_a_repeated_edit_of_what_is_deleted_by_now_created_nothing(world: World) -> None:
+    state = await world.apply()
+    edit = event("apply", data=katib(maxTrialCount=9))
+    assert (await post(world, edit)).json()["created"] is False
+    assert (await world.client.delete(EXPERIMENT)).status_code == 202
+    told = (await post(world, edit)).json()
+    assert (told["uid"], told["created"]) == (state.id, False)
+    assert len(await world.experiments()) == 1
+
+
 async def test_creating_what_is_there_is_a_conflict(world: World) -> None:
     await world.apply()
     assert (await post(world, event("create", data=katib()))).status_code == 409
@@ -159,6 +190,14 @@ async def test_who_waits_gets_the_result(world: World) -> None:
     assert (answer.status_code, told["finished"]) == (200, True)
     assert told["result"]["phase"] == "Succeeded"
     assert told["id"] == "e1"
+
+
+async def test_who_waits_for_what_is_deleted_meanwhile_is_told_at_once(world: World) -> None:
+    waiting = asyncio.create_task(post(world, event("create", data=katib()), query="?wait=3600"))
+    await until(lambda: world.store.documents(EXPERIMENTS.name), "it is created")
+    assert (await world.client.delete(EXPERIMENT)).status_code == 202
+    answer = await waiting
+    assert (answer.status_code, answer.json()["finished"]) == (202, False)
 
 
 async def test_who_has_waited_long_enough_is_told_so(world: World) -> None:

@@ -220,7 +220,7 @@ class Commanding:
             if _uid_made_by(command.id) == namesake["_id"]:
                 return _created_and_deleted()
             if command.id in namesake["commands"]:
-                return self._accepted(asked, str(namesake["_id"]))
+                return self._accepted(asked, str(namesake["_id"]), changed=False)
         return None
 
     async def _living(self, asked: Asked) -> Document | None:

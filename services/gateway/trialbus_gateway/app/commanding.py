@@ -105,7 +105,8 @@ class Commanding:
             dry_run=only.dry_run,
         )
         accepted = await self._send(namespace, name, Verb.APPLY, command)
-        return replace(accepted, created=before is None or accepted.uid != before.id)
+        is_other = before is None or accepted.uid != before.id
+        return replace(accepted, created=is_other and accepted.changed)
 
     def judge(self, experiment: dict[str, Any], there: Experiment | None) -> ParsedExperiment:
         """there: the experiment that has the name now. Raises Refused with every problem that
@@ -157,7 +158,7 @@ class Commanding:
         command = Command(
             id=command_id or self._parts.ids.new_id(),
             # Bound to this one, so that a repeat never reaches a namesake.
-            uid=None if state is None else state.id,
+            uid=only.uid if state is None else state.id,
             revision=only.revision,
             dry_run=only.dry_run,
             keep_history=keep_history,
