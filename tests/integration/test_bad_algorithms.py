@@ -294,6 +294,20 @@ async def test_closing_does_not_wait_for_what_computes(start: Start, gate: Path)
         await slow
 
 
+async def test_closing_while_the_past_is_read_is_no_fault_of_the_algorithm(start: Start) -> None:
+    compute = await start(processes=1)
+
+    async def closing(*, first: int, after: int | None) -> History:
+        await compute.close()
+        return History(first=first, points=(("0",),))
+
+    algorithm = AlgorithmSpec(name="plain")
+    study = Study(parameters=SPACE, objective=ObjectiveType.MINIMIZE, algorithm=algorithm)
+    request = ProposalRequest(number=2, first=1, count=1, watermark=0, seed=1)
+    with pytest.raises(Transient, match="closed"):
+        await compute.propose("late", study, request, closing)
+
+
 async def test_an_algorithm_that_is_not_built_in_computes_elsewhere(start: Start) -> None:
     compute = await start(processes=1)
     assert [compute.answers_at_once(name) for name in ("random", "tpe", "plain")] == [

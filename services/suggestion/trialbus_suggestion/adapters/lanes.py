@@ -21,7 +21,13 @@ from trialbus.kernel.limits import (
     SLOW_ANSWER_S,
 )
 from trialbus.kernel.proposals import Proposal
-from trialbus_suggestion.adapters.worker import Question, Reply, WorkerProcess, WorkerStuck
+from trialbus_suggestion.adapters.worker import (
+    Question,
+    Reply,
+    WorkerLost,
+    WorkerProcess,
+    WorkerStuck,
+)
 
 # One slow answer may be the machine's fault.
 SLOW_ANSWERS_TO_LEAVE = 2
@@ -127,6 +133,8 @@ class Lanes:
 
     async def ask(self, lane: Lane, question: Question, timeout_s: float) -> Reply:
         """Its turn comes in the order of asking. Raises Moved, and as `WorkerProcess.ask`."""
+        if lane.is_closed:
+            raise WorkerLost("closed")
         loop = asyncio.get_running_loop()
         if not lane.asked:
             lane.began = monotonic()  # until its thread says so itself
