@@ -267,8 +267,8 @@ def test_a_flood_of_problems_is_cut_off_quickly() -> None:
 
 
 class _Entry:
-    def __init__(self, name: str, described: object) -> None:
-        self.name, self.value, self._described = name, "a.module:NAME", described
+    def __init__(self, name: str, described: object, value: str = "a.module:NAME") -> None:
+        self.name, self.value, self._described = name, value, described
 
     def load(self) -> object:
         return self._described
@@ -313,6 +313,18 @@ def test_an_entry_that_is_broken_refuses_who_names_it_and_nobody_else(
     [problem] = caught.value.problems
     assert problem.field == "spec.algorithm.algorithmName"
     assert problem.message == f"own = a.module:NAME cannot be loaded: {reason}"
+
+
+def test_a_name_that_two_packages_claim_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever came last would be taken otherwise, in place of the built-in one too."""
+    random = CATALOGUE.algorithms["random"]
+    entries = [_Entry("random", random), _Entry("random", random, value="theirs:RANDOM")]
+    found = {"trialbus.algorithms": entries, "trialbus.stopping_rules": []}
+    monkeypatch.setattr(runtime_catalogue, "entry_points", lambda group: found[group])
+    with pytest.raises(Refused) as caught:
+        parse_experiment(valid(), catalogue=runtime_catalogue.load_catalogue())
+    [problem] = caught.value.problems
+    assert problem.message == "random is the name of a.module:NAME and theirs:RANDOM"
 
 
 def test_a_rule_whose_entry_is_broken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,8 @@ Kind = TypeVar("Kind", AlgorithmDescription, StoppingRuleDescription)
 
 def load_catalogue() -> Catalogue:
     """Read the entry points anew. One that cannot be loaded, is no description, or is named
-    otherwise than what it describes, refuses every experiment that names it."""
+    otherwise than what it describes, refuses every experiment that names it; so does a name that
+    two packages claim."""
     return Catalogue(
         algorithms=_load(ALGORITHMS_GROUP, AlgorithmDescription, _broken_algorithm),
         stopping_rules=_load(STOPPING_RULES_GROUP, StoppingRuleDescription, _broken_rule),
@@ -71,7 +72,13 @@ def _takes_all(name: str) -> AlgorithmDescription:
 
 def _load(group: str, kind: type[Kind], broken: Callable[[str, str], Kind]) -> dict[str, Kind]:
     found = {}
+    claims: dict[str, set[str]] = {}
     for entry in entry_points(group=group):
+        claims.setdefault(entry.name, set()).add(entry.value)
+        if len(claims[entry.name]) > 1:
+            claimed = " and ".join(sorted(claims[entry.name]))
+            found[entry.name] = broken(entry.name, f"{entry.name} is the name of {claimed}")
+            continue
         try:
             found[entry.name] = _loaded(entry, kind)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a package does
