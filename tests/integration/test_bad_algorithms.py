@@ -178,6 +178,10 @@ async def test_three_slow_experiments_hold_neither_light_nor_fast_ones(
     assert len(await ask(compute, "random")) == 1
     assert len(await ask(compute, "tpe")) == 1
     assert not any(it.done() for it in slow)
+    # The slow one leaves the processor to others.
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    niceness = [os.getpriority(os.PRIO_PROCESS, pid) - own for pid in compute.worker_pids]
+    assert sorted(niceness) == [0, min(10, 19 - own)]
     let_through(gate)
     assert await asyncio.gather(*slow) == [(("0",),)] * 3
     assert len(compute.worker_pids) == 2

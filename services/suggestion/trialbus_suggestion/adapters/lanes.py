@@ -29,6 +29,8 @@ from trialbus_suggestion.adapters.worker import (
     WorkerStuck,
 )
 
+# Who computes for seconds leaves the processor to services and to fast algorithms.
+_SLOW_NICENESS = 10
 # One slow answer may be the machine's fault.
 SLOW_ANSWERS_TO_LEAVE = 2
 
@@ -81,6 +83,11 @@ class _Pace:
     lane: Lane | None = field(default=None)
 
 
+def _lane(descriptions: Sequence[AlgorithmDescription], *, is_fast: bool, alone: bool) -> Lane:
+    niceness = 0 if is_fast or alone else _SLOW_NICENESS
+    return Lane(WorkerProcess(descriptions, niceness=niceness), is_fast=is_fast)
+
+
 class Lanes:
     """An experiment stays with one process, which remembers its past, and changes between fast and
     slow ones when its answers do; then its past is told anew. With one process there is one lane.
@@ -97,7 +104,7 @@ class Lanes:
     ) -> None:
         fast = max(1, processes // 2)
         self._lanes = [
-            Lane(WorkerProcess(descriptions), is_fast=number < fast and processes > 1)
+            _lane(descriptions, is_fast=number < fast and processes > 1, alone=processes == 1)
             for number in range(processes)
         ]
         self._is_slow = {it.name: it.name not in presumed_fast for it in descriptions}

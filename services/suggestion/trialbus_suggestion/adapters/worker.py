@@ -80,7 +80,8 @@ class WorkerUnavailable(Exception):
 class WorkerProcess:
     """Starts on the first question. All but `kill` and `pid` is for one thread at a time."""
 
-    def __init__(self, descriptions: Iterable[AlgorithmDescription]) -> None:
+    def __init__(self, descriptions: Iterable[AlgorithmDescription], *, niceness: int = 0) -> None:
+        self._niceness = niceness
         # Only what finds the code and checks its answers is sent: settings and checks hold
         # functions, which may not cross.
         self._descriptions = [
@@ -185,7 +186,7 @@ class WorkerProcess:
             ours, theirs = context.Pipe()
             process = context.Process(
                 target=serve,
-                args=(theirs, self._descriptions),
+                args=(theirs, self._descriptions, self._niceness),
                 name="trialbus-algorithms",
                 daemon=True,
             )
@@ -224,8 +225,9 @@ def how_it_ended(exit_code: int | None) -> str:
     return f"{name} (out of memory, perhaps)" if number == signal.SIGKILL else name
 
 
-def serve(pipe: Connection, descriptions: list[AlgorithmDescription]) -> None:
+def serve(pipe: Connection, descriptions: list[AlgorithmDescription], niceness: int = 0) -> None:
     """The worker: answers until the pipe closes, which it does when the service dies."""
+    os.nice(niceness)
     # Ctrl-C, or the end of a container, reaches the whole group; the service decides when the
     # worker ends.
     for ignored in (signal.SIGINT, signal.SIGTERM):
