@@ -7,43 +7,20 @@ import pytest
 
 from trialbus.contracts.katib.spec import parse_experiment
 from trialbus.contracts.yaml_input import load_document
-from trialbus.kernel.catalogue import AlgorithmDescription, Catalogue
+from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.spec import CollectorKind, MetricsFormat, Place, ResumePolicy
 from trialbus.runtime.catalogue import load_catalogue
 
 FOLDER = Path(__file__).parents[2] / "examples" / "katib"
 FILES = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
-ALL_TYPES = frozenset({"double", "int", "discrete", "categorical"})
-# Katib's algorithm of each file that may not be here yet.
-OTHER_ALGORITHMS = {
-    "metrics-collection-strategy": "tpe",
-}
 NEED_A_CLUSTER = {
     "argo-workflow": "Workflow of argoproj.io/v1alpha1 needs a cluster",
     "pytorchjob-mnist": "PyTorchJob of kubeflow.org/v1 needs a cluster",
 }
 
 
-def with_all_of_katibs() -> Catalogue:
-    """What is installed and, where they are missing, Katib's other algorithms."""
-    installed = load_catalogue()
-    others = {
-        name: AlgorithmDescription(
-            name=name,
-            parameter_types=ALL_TYPES,
-            distributions=frozenset({"uniform"}),
-            searches=frozenset({"architectures" if name in ("darts", "enas") else "parameters"}),
-            any_settings=True,
-        )
-        for name in OTHER_ALGORITHMS.values()
-    }
-    return Catalogue(
-        algorithms={**others, **installed.algorithms}, stopping_rules=installed.stopping_rules
-    )
-
-
-CATALOGUE = with_all_of_katibs()
+CATALOGUE = load_catalogue()
 
 
 def refused(name: str, place: Place, catalogue: Catalogue) -> list[tuple[str, str]]:
@@ -59,27 +36,12 @@ def refused(name: str, place: Place, catalogue: Catalogue) -> list[tuple[str, st
 
 def test_the_files_are_there() -> None:
     assert len(FILES) == 14
-    assert FILES.keys() > OTHER_ALGORITHMS.keys() | NEED_A_CLUSTER.keys()
+    assert FILES.keys() > NEED_A_CLUSTER.keys()
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_passes_schema_and_rules(name: str) -> None:
     assert refused(name, Place.CLUSTER, CATALOGUE) == []
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_at_most_the_algorithm_is_missing(name: str) -> None:
-    installed = load_catalogue()
-    found = refused(name, Place.CLUSTER, installed)
-    wanted = OTHER_ALGORITHMS.get(name)
-    if wanted is None or wanted in installed.algorithms:
-        assert found == []
-        return
-    [(field, message)] = found
-    assert field == "spec.algorithm.algorithmName"
-    assert message.startswith(
-        f"there is no algorithm {wanted}; Katib's {wanted} is not installed here; installed: "
-    )
 
 
 @pytest.mark.parametrize("name", FILES)
