@@ -126,6 +126,24 @@ MAX_COMMIT_RETRIES = 8
 # Ids of commands that an experiment has taken: a repeat may come this many commands late.
 MAX_REMEMBERED_COMMANDS = 16
 
+# Workers -------------------------------------------------------------------------------------
+# Of an asked trial; every word of its worker renews it.
+DEFAULT_LEASE_S = 60.0
+# Shorter, and a pause of a laptop loses it.
+MIN_LEASE_S = 1.0
+# Longer, and a dead worker's trial is missing for hours.
+MAX_LEASE_S = 24 * 3600.0
+# Given out in one answer: with their parameters well below a message.
+MAX_ASKED_TRIALS = 256
+# Reports, results and so on in one request.
+MAX_WORK_ITEMS = 256
+# How long an ask may wait for the first trial: below what proxies close.
+MAX_ASK_WAIT_S = 30.0
+# Lost leases say more of workers (preempted, restarted) than of the trial: more than of runs.
+MAX_LOST_LEASES = 20
+# The document of an asked trial is written when it ends, or after this long.
+ASKED_TRIAL_DOCUMENT_S = 1.0
+
 # Metrics -------------------------------------------------------------------------------------
 # Longer lines of output are skipped and counted: memory stays small at any length.
 MAX_LINE_BYTES = 64 * 1024

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from trialbus.kernel.trial import MetricValues
+
 
 class RunPhase(StrEnum):
     """RUNNING is committed before the process is spawned: who finds no process spawns it."""
@@ -42,7 +44,10 @@ class Run:
     its metrics are complete when they are stored up to there. log_tail: the last lines. verdict:
     None where the conditions are the usual ones of a Job, which the exit code answers. job_reason,
     job_message: of what matched. looked: where its metrics were looked for and what was there, told
-    where its launcher saw no value of the objective."""
+    where its launcher saw no value of the objective.
+
+    Of a trial that a worker asked for: worker, ask (the id of its ask), lease_s, and lease_until,
+    as last stored. told: the values that came with its end, if nothing was reported before it."""
 
     id: str
     uid: str
@@ -68,6 +73,11 @@ class Run:
     job_reason: str = ""
     job_message: str = ""
     looked: str = ""
+    worker: str = ""
+    ask: str = ""
+    lease_s: float = 0.0
+    lease_until: float | None = None
+    told: tuple[MetricValues, ...] | None = None
 
     @property
     def ended(self) -> bool:

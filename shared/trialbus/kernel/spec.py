@@ -138,6 +138,13 @@ class AtGoal(StrEnum):
     DRAIN = "drain"
 
 
+class TrialsBy(StrEnum):
+    """Who runs the trials: the launcher, from the template, or workers that ask for them."""
+
+    LAUNCHER = "launcher"
+    WORKERS = "workers"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentSpec:
     """Budgets are numbers of trials; None: no limit. parameters: empty for an architecture search,
@@ -157,6 +164,7 @@ class ExperimentSpec:
     nas: NasConfig | None = None
     at_goal: AtGoal = AtGoal.STOP
     suspend: bool = False
+    trials_by: TrialsBy = TrialsBy.LAUNCHER
 
     @property
     def assignment_names(self) -> tuple[str, ...]:

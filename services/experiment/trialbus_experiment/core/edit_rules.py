@@ -33,6 +33,7 @@ FIXED: Mapping[str, Callable[[ExperimentSpec], object]] = {
     "spec.trialTemplate": lambda spec: spec.template,
     "spec.metricsCollectorSpec": lambda spec: spec.metrics_collector,
     "spec.resumePolicy": lambda spec: spec.resume_policy,
+    "metadata.annotations[trialbus.io/trials-by]": lambda spec: spec.trials_by,
     "workingDir": lambda spec: spec.working_dir,
 }
 MAX_TRIALS_REACHED = "ExperimentMaxTrialsReached"

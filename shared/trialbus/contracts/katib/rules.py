@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from trialbus.contracts.katib.annotations import annotation_problems
 from trialbus.contracts.katib.collector_rules import collector_problems
 from trialbus.contracts.katib.models import (
     AlgorithmSpec,
@@ -34,9 +35,7 @@ from trialbus.kernel.errors import Problem
 from trialbus.kernel.ids import is_name
 from trialbus.kernel.limits import DEFAULT_PARALLEL_TRIAL_COUNT, MAX_EXPERIMENT_NAME_CHARS
 from trialbus.kernel.objective import ObjectiveType, Strategy
-from trialbus.kernel.spec import AtGoal, Place, ResumePolicy
-
-AT_GOAL_ANNOTATION = "trialbus.io/at-goal"
+from trialbus.kernel.spec import Place, ResumePolicy
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _COUNTS = (
@@ -80,12 +79,7 @@ def metadata_problems(metadata: Metadata | None) -> Iterator[Problem]:
             "characters or '-', start and end with an alphanumeric character and may not be "
             "longer than 63 characters",
         )
-    at_goal = (metadata.annotations or {}).get(AT_GOAL_ANNOTATION)
-    if at_goal is not None and at_goal not in _values(AtGoal):
-        yield Problem(
-            field=f"metadata.annotations[{AT_GOAL_ANNOTATION}]",
-            message=f"{_shown(at_goal)}: must be {' or '.join(_values(AtGoal))}",
-        )
+    yield from annotation_problems(metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +238,7 @@ def settings_of(spec: AlgorithmSpec | None) -> tuple[tuple[str, str], ...]:
 
 
 def _values(
-    kind: type[ObjectiveType | Strategy | ResumePolicy | AtGoal],
+    kind: type[ObjectiveType | Strategy | ResumePolicy],
 ) -> list[str]:
     return [member.value for member in kind]
 

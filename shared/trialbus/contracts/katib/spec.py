@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from trialbus.contracts.katib import rules
+from trialbus.contracts.katib import annotations, rules
 from trialbus.contracts.katib.collector_rules import kernel_collector, one_machine_problems
 from trialbus.contracts.katib.defaults import with_defaults
 from trialbus.contracts.katib.models import (
@@ -185,7 +185,6 @@ def _kernel_spec(
     base_dir: str | os.PathLike[str] | None,
 ) -> kernel.ExperimentSpec:
     """Of a spec that keeps the rules."""
-    at_goal = (metadata.annotations or {}).get(rules.AT_GOAL_ANNOTATION)
     template = spec.trial_template
     return kernel.ExperimentSpec(
         parameters=tuple(kernel_parameter(parameter) for parameter in spec.parameters or ()),
@@ -200,7 +199,8 @@ def _kernel_spec(
         nas=kernel_nas(spec.nas_config),
         resume_policy=kernel.ResumePolicy(spec.resume_policy or ""),
         working_dir=None if base_dir is None else os.fspath(base_dir),
-        at_goal=kernel.AtGoal.STOP if at_goal is None else kernel.AtGoal(at_goal),
+        at_goal=annotations.at_goal(metadata),
+        trials_by=annotations.trials_by(metadata),
         suspend=spec.suspend or False,
     )
 
