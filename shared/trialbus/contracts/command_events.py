@@ -84,25 +84,33 @@ def _data_problems(verb: str, data: Any) -> Iterator[Problem]:
             yield Problem(field="data.keepHistory", message="must be true or false")
 
 
+def experiment_of(subject: str) -> tuple[str, str]:
+    """Namespace and name: `<namespace>/<name>`, or a name in the default one. Raises Refused."""
+    return _checked("subject", *_said(subject))
+
+
 def _names(verb: str, event: CloudEvent) -> tuple[str, str]:
     """Of the experiment: by the subject; an object names itself."""
-    namespace, _, name = event.subject.rpartition("/")
-    said: tuple[Any, Any] = (namespace or DEFAULT_NAMESPACE, name)
-    if VERBS[verb] is Verb.APPLY:
-        metadata = event.data.get("metadata")
-        fields = metadata if isinstance(metadata, dict) else {}
-        own = (fields.get("namespace") or DEFAULT_NAMESPACE, fields.get("name"))
-        if event.subject and said != own and event.subject != own[1]:
-            message = f"is {event.subject}, the object is {own[0]}/{own[1]}"
-            raise Refused([Problem(field="subject", message=message)])
-        said = own
-    problems = [
-        Problem(field="data.metadata" if VERBS[verb] is Verb.APPLY else "subject", message=message)
-        for message in _name_problems(*said)
-    ]
-    if problems:
+    if VERBS[verb] is not Verb.APPLY:
+        return experiment_of(event.subject)
+    metadata = event.data.get("metadata")
+    fields = metadata if isinstance(metadata, dict) else {}
+    own = (fields.get("namespace") or DEFAULT_NAMESPACE, fields.get("name"))
+    if event.subject and _said(event.subject) != own and event.subject != own[1]:
+        message = f"is {event.subject}, the object is {own[0]}/{own[1]}"
+        raise Refused([Problem(field="subject", message=message)])
+    return _checked("data.metadata", *own)
+
+
+def _said(subject: str) -> tuple[str, str]:
+    namespace, _, name = subject.rpartition("/")
+    return namespace or DEFAULT_NAMESPACE, name
+
+
+def _checked(field: str, namespace: Any, name: Any) -> tuple[str, str]:
+    if problems := [Problem(field=field, message=it) for it in _name_problems(namespace, name)]:
         raise Refused(problems)
-    return said
+    return namespace, name
 
 
 def _name_problems(namespace: object, name: object) -> Iterator[str]:

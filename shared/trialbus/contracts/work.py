@@ -23,6 +23,13 @@ MetricName = Annotated[
 Metrics = Annotated[dict[MetricName, float], Field(min_length=1, max_length=limits.MAX_RUN_METRICS)]
 
 
+# Whole numbers that every language reads from JSON as they are.
+MAX_NUMBER = 2**53 - 1
+Step = Annotated[int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+# Seconds since the epoch, up to the year 9999.
+Time = Annotated[float, Field(ge=0, le=253_402_300_799)]
+
+
 class WorkVerb(StrEnum):
     ASK = "ask"
     REPORT = "report"
@@ -35,7 +42,7 @@ class HeldTrial(Body):
     """trial: its name. attempt: as it was given out."""
 
     trial: Word
-    attempt: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 
 
 class Wanted(Body):
@@ -63,9 +70,9 @@ class Report(HeldTrial):
     """
 
     metrics: Metrics
-    step: int | None = None
+    step: Step | None = None
     id: Word | None = None
-    at: float | None = None
+    at: Time | None = None
 
 
 class Result(HeldTrial):

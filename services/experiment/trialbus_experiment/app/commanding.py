@@ -11,6 +11,7 @@ from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.contracts.envelope import CommandReply
 from trialbus.contracts.katib.spec import parse_experiment
 from trialbus.contracts.katib.template_sources import KeptTemplates
+from trialbus.contracts.requests import refused_notice
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Poison, Problem, Refused, Transient
 from trialbus.kernel.experiment import GONE_PHASES, Experiment, ExperimentPhase
@@ -19,7 +20,7 @@ from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
-from trialbus_experiment.app.requests import Asked, read_request, refused_notice
+from trialbus_experiment.app.requests import Asked, read_request
 from trialbus_experiment.core.commands import Applied, create, delete, edit, stop, suspend
 from trialbus_experiment.core.metadata import (
     MANAGED_FIELDS,
@@ -75,9 +76,11 @@ class Commanding:
     async def _tell_refused(
         self, request: Request, asked: Asked | None, problems: Sequence[Problem]
     ) -> None:
-        """For whoever sent a command and waits for no answer. Names that are none are told to
-        nobody."""
-        notice = refused_notice(request, asked, problems, self._parts.clock.now())
+        """Names that are none are told to nobody."""
+        now, command, uid = self._parts.clock.now(), "", None
+        if asked is not None:
+            command, uid = asked.event_id or asked.command.id, asked.command.uid
+        notice = refused_notice(request, problems, now, command=command, uid=uid)
         if notice is not None:
             await self._parts.outbox.publish_notices([notice])
 
