@@ -127,7 +127,9 @@ class Experiment:
     revision: of spec and metadata, which is all that users write. next_index: trials opened so
     far. finished: trials closed so far, which is also the newest finish number. commands: ids of
     the last ones taken, so that a late repeat does not undo what came after it. keep_history:
-    whether its deletion archives it. waits_at: the watermark of an answer with too few points: the
+    whether its deletion archives it. ran_s: how long it was neither suspended nor over, up to
+    `runs_since`, since when it is so again. spent: resource-seconds of the attempts that have
+    ended. waits_at: the watermark of an answer with too few points: the
     algorithm is asked again when more trials have ended.
     """
 
@@ -162,12 +164,20 @@ class Experiment:
     look_ahead: LookAhead | None = None
     commands: tuple[str, ...] = ()
     keep_history: bool = False
+    ran_s: float = 0.0
+    runs_since: float | None = None
+    spent: float = 0.0
     outbox: tuple[Event, ...] = ()
     outbox_at: float | None = None
 
     @property
     def ended(self) -> bool:
         return self.phase in FINISHED_PHASES
+
+    def ran_until(self, now: float) -> float:
+        """Seconds: what `max_duration_s` limits."""
+        since = self.runs_since
+        return self.ran_s if since is None else self.ran_s + max(0.0, now - since)
 
     @property
     def points_ahead(self) -> int:

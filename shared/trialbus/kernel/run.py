@@ -23,9 +23,11 @@ class StopReason(StrEnum):
     GOAL_REACHED = "GoalReached"
     EXPERIMENT_FAILED = "ExperimentFailed"
     EXPERIMENT_STOPPED = "ExperimentStopped"
+    BUDGET_SPENT = "BudgetSpent"
     SUSPENDED = "Suspended"
     DELETED = "Deleted"
     EARLY_STOPPED = "EarlyStopped"
+    RELEASED = "Released"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     OUTPUT_LIMIT = "OutputLimit"
 
@@ -46,8 +48,9 @@ class Run:
     job_message: of what matched. looked: where its metrics were looked for and what was there, told
     where its launcher saw no value of the objective.
 
-    Of a trial that a worker asked for: worker, ask (the id of its ask), lease_s, and lease_until,
-    as last stored. told: the values that came with its end, if nothing was reported before it."""
+    Of a trial that a worker asked for: worker, ask (the id of its ask), lease_s, and lease_until:
+    when it is lost, None once it has ended. told: the values that came with its end, if nothing was
+    reported before it."""
 
     id: str
     uid: str
@@ -74,7 +77,7 @@ class Run:
     job_message: str = ""
     looked: str = ""
     worker: str = ""
-    ask: str = ""
+    ask: str | None = None
     lease_s: float = 0.0
     lease_until: float | None = None
     told: tuple[MetricValues, ...] | None = None
@@ -82,3 +85,8 @@ class Run:
     @property
     def ended(self) -> bool:
         return self.phase in ENDED_PHASES
+
+    @property
+    def leased(self) -> bool:
+        """Whether a worker asked for it."""
+        return self.lease_s > 0

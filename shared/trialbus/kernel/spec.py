@@ -145,10 +145,19 @@ class TrialsBy(StrEnum):
     WORKERS = "workers"
 
 
+class CountedResource(StrEnum):
+    """What seconds of running are multiplied by: processors, devices or trials."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+    TRIAL = "trial"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentSpec:
-    """Budgets are numbers of trials; None: no limit. parameters: empty for an architecture search,
-    which has `nas`."""
+    """Budgets are numbers of trials, and max_duration_s: of wall time that it is not suspended;
+    max_resource_seconds: of all attempts, weighed by `counted_resource`. None: no limit.
+    parameters: empty for an architecture search, which has `nas`."""
 
     parameters: tuple[Parameter, ...]
     objective: Objective
@@ -165,6 +174,9 @@ class ExperimentSpec:
     at_goal: AtGoal = AtGoal.STOP
     suspend: bool = False
     trials_by: TrialsBy = TrialsBy.LAUNCHER
+    max_duration_s: float | None = None
+    max_resource_seconds: float | None = None
+    counted_resource: CountedResource = CountedResource.CPU
 
     @property
     def assignment_names(self) -> tuple[str, ...]:

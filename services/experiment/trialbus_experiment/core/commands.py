@@ -10,7 +10,13 @@ from trialbus.kernel.experiment import GONE_PHASES, Experiment, ExperimentPhase
 from trialbus.kernel.ids import seed_of
 from trialbus.kernel.spec import ExperimentSpec
 from trialbus_experiment.core.draft import Decision, Draft
-from trialbus_experiment.core.edit_rules import budget_differs, check_edit, is_over, restarts
+from trialbus_experiment.core.edit_rules import (
+    budget_differs,
+    check_edit,
+    is_over,
+    restarts,
+    with_orders_of,
+)
 from trialbus_experiment.core.ending import STOPPED
 from trialbus_experiment.core.metadata import same_metadata, same_spec, with_suspend
 from trialbus_experiment.core.states import Happening
@@ -43,6 +49,7 @@ def create(command: Applied, now: float) -> Experiment:
         phase=ExperimentPhase.CREATED,
         created_at=now,
         started_at=now,
+        runs_since=now,
     )
     draft = Draft(state, now)
     draft.condition("Created", reason="ExperimentCreated", message="Experiment is created")
@@ -127,10 +134,11 @@ def _take_object(draft: Draft, wanted: ExperimentSpec, source: Mapping[str, Any]
     """Keep what the user wrote, and go by it."""
     state = draft.state
     other_suspend = wanted.suspend != state.spec.suspend
+    plain = with_orders_of(state.spec, wanted)
+    other_order = plain != wanted
     other_spec = (
-        budget_differs(state.spec, wanted) or other_suspend or not same_spec(state.source, source)
+        budget_differs(state.spec, plain) or other_suspend or not same_spec(state.source, source)
     )
-    other_order = wanted.at_goal is not state.spec.at_goal
     if not (other_spec or other_order or not same_metadata(state.source, source)):
         return
     draft.set(spec=wanted, source=source, revision=state.revision + 1)

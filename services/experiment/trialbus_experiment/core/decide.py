@@ -14,6 +14,7 @@ from trialbus_experiment.core.ending import end_if_complete, judge_budget, stop_
 from trialbus_experiment.core.observed import Observed
 from trialbus_experiment.core.outcomes import Ended, Lost, Paused, Waiting, judge
 from trialbus_experiment.core.points import ask_for_points, open_trials, take_answers
+from trialbus_experiment.core.spending import charge, judge_time
 from trialbus_experiment.core.stalls import show_stalls
 
 
@@ -28,6 +29,7 @@ def decide(state: Experiment, observed: Observed, now: float) -> Decision:
     for index in list(draft.open):
         _follow(draft, index, observed)
     _tell_retries(draft)
+    judge_time(draft, observed)
     judge_budget(draft)
     open_trials(draft)
     ask_for_points(draft)
@@ -53,6 +55,8 @@ def _follow(draft: Draft, index: int, observed: Observed) -> None:
         stop_wanted=trial.stop,
         now=draft.now,
     )
+    if not isinstance(outcome, Waiting):
+        charge(draft, run)
     match outcome:
         case Ended():
             close(draft, index, outcome, observation, observed.answers.get(trial.request))

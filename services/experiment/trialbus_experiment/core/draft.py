@@ -6,6 +6,7 @@ from typing import Any
 from trialbus.kernel.conditions import set_condition
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import (
+    SCHEDULING_PHASES,
     ClosingTrial,
     Experiment,
     ExperimentPhase,
@@ -36,6 +37,8 @@ class Draft:
         }
         # Trials whose attempt was lost, with why.
         self.retried: dict[int, str] = {}
+        # Why no trial may open any more though others may still run; None: they may.
+        self.out_of_time: str | None = None
         self._events: dict[str, Event] = {}
         self._reasons: list[str] = []
 
@@ -43,7 +46,14 @@ class Draft:
         self.state = replace(self.state, **changes)
 
     def move(self, happening: Happening) -> None:
-        self.set(phase=after(self.state.phase, happening))
+        """The experiment's own clock goes while trials may open."""
+        ran, phase = self.state.phase in SCHEDULING_PHASES, after(self.state.phase, happening)
+        runs = phase in SCHEDULING_PHASES
+        if ran and not runs:
+            self.set(ran_s=self.state.ran_until(self.now), runs_since=None)
+        elif runs and not ran:
+            self.set(runs_since=self.now)
+        self.set(phase=phase)
 
     def note(self, reason: str) -> None:
         self._reasons.append(reason)

@@ -19,7 +19,12 @@ EDITABLE = (
     "max_failed_trial_count",
     "suspend",
     "at_goal",
+    "max_duration_s",
+    "max_resource_seconds",
 )
+_ANNOTATION = "metadata.annotations[trialbus.io/"
+# Of these, what annotations order: metadata, which is no change of the spec.
+ORDERS = ("at_goal", "max_duration_s", "max_resource_seconds")
 # All the others, as a user writes them.
 FIXED: Mapping[str, Callable[[ExperimentSpec], object]] = {
     "spec.parameters": lambda spec: spec.parameters,
@@ -34,13 +39,18 @@ FIXED: Mapping[str, Callable[[ExperimentSpec], object]] = {
     "spec.metricsCollectorSpec": lambda spec: spec.metrics_collector,
     "spec.resumePolicy": lambda spec: spec.resume_policy,
     "metadata.annotations[trialbus.io/trials-by]": lambda spec: spec.trials_by,
+    "metadata.annotations[trialbus.io/counted-resource]": lambda spec: spec.counted_resource,
     "workingDir": lambda spec: spec.working_dir,
 }
 MAX_TRIALS_REACHED = "ExperimentMaxTrialsReached"
+MAX_DURATION_REACHED = "ExperimentMaxDurationReached"
+MAX_RESOURCES_REACHED = "ExperimentMaxResourceSecondsReached"
+# Why an experiment ended that a larger budget lets go on.
+_BUDGETS_REACHED = frozenset({MAX_TRIALS_REACHED, MAX_DURATION_REACHED, MAX_RESOURCES_REACHED})
 
 _EDITABLE_NAMES = (
-    "spec.parallelTrialCount, spec.maxTrialCount, spec.maxFailedTrialCount, spec.objective.goal "
-    "and spec.suspend"
+    "spec.parallelTrialCount, spec.maxTrialCount, spec.maxFailedTrialCount, spec.objective.goal, "
+    "spec.suspend and the annotations trialbus.io/max-duration and max-resource-seconds"
 )
 _RULE_7 = (
     "Experiment can be restarted if it is in succeeded state by reaching max trials and "
@@ -55,7 +65,7 @@ def check_edit(state: Experiment, wanted: ExperimentSpec) -> None:
     _only_editable(state.spec, wanted)
     if not is_over(state) or not budget_differs(state.spec, wanted):
         return
-    reached = _reached_max_trials(state)
+    reached = _reached_a_budget(state)
     if not reached or wanted.resume_policy is ResumePolicy.NEVER:
         raise Refused([Problem(field="spec.resumePolicy", message=_final(state, reached))])
     _large_enough(state, wanted)
@@ -73,8 +83,21 @@ def budget_differs(old: ExperimentSpec, new: ExperimentSpec) -> bool:
 
 def restarts(state: Experiment, wanted: ExperimentSpec) -> bool:
     """Whether an edit that was checked lets an experiment that is over go on."""
-    more = wanted.max_trial_count is None or wanted.max_trial_count > state.next_index
+    more = (
+        _above(wanted.max_trial_count, state.next_index)
+        and _above(wanted.max_duration_s, state.ran_s)
+        and _above(wanted.max_resource_seconds, state.spent)
+    )
     return is_over(state) and more and budget_differs(state.spec, wanted)
+
+
+def with_orders_of(old: ExperimentSpec, new: ExperimentSpec) -> ExperimentSpec:
+    """The new one, but for what annotations order."""
+    return replace(new, **{name: getattr(old, name) for name in ORDERS})
+
+
+def _above(limit: float | None, spent: float) -> bool:
+    return limit is None or limit > spent
 
 
 def _only_editable(old: ExperimentSpec, new: ExperimentSpec) -> None:
@@ -102,22 +125,45 @@ def _changed(field: str, old: ExperimentSpec, new: ExperimentSpec) -> str:
     return "differs from that of the experiment that is there, and is not editable"
 
 
-def _reached_max_trials(state: Experiment) -> bool:
+def _reached_a_budget(state: Experiment) -> bool:
     if state.verdict is not None and state.phase is ExperimentPhase.ENDING:
-        return state.verdict.reason == MAX_TRIALS_REACHED
+        return state.verdict.reason in _BUDGETS_REACHED
     return any(
-        condition.type == "Succeeded" and condition.reason == MAX_TRIALS_REACHED
+        condition.type == "Succeeded" and condition.reason in _BUDGETS_REACHED
         for condition in state.conditions
     )
 
 
 def _large_enough(state: Experiment, wanted: ExperimentSpec) -> None:
-    """Rule 8: who raises the budget of what is over wants it to go on."""
-    old, new = state.spec.max_trial_count, wanted.max_trial_count
-    raised = old is not None and new is not None and new > old
-    if raised and not restarts(state, wanted):
-        message = f"{new}: must be greater than status.trials count ({state.next_index})"
-        raise Refused([Problem(field="spec.maxTrialCount", message=message)])
+    """Rule 8: who raises the budget of what is over wants it to go on. Says every one that is
+    spent."""
+    old = state.spec
+    counts = f"must be greater than status.trials count ({state.next_index})"
+    budgets = [
+        ("spec.maxTrialCount", old.max_trial_count, wanted.max_trial_count, state.next_index),
+        (f"{_ANNOTATION}max-duration]", old.max_duration_s, wanted.max_duration_s, state.ran_s),
+        (
+            f"{_ANNOTATION}max-resource-seconds]",
+            old.max_resource_seconds,
+            wanted.max_resource_seconds,
+            state.spent,
+        ),
+    ]
+    raised = any(was and limit and limit > was for _, was, limit, _ in budgets)
+    if not raised or restarts(state, wanted):
+        return
+    raise Refused(
+        [
+            Problem(
+                field=field,
+                message=f"{limit}: {counts}"
+                if field == "spec.maxTrialCount"
+                else f"{limit:g} s: must be greater than what is spent ({spent:.10g} s)",
+            )
+            for field, _, limit, spent in budgets
+            if limit is not None and not _above(limit, spent)
+        ]
+    )
 
 
 def _final(state: Experiment, reached: bool) -> str:
@@ -129,7 +175,7 @@ def _final(state: Experiment, reached: bool) -> str:
         )
     else:
         last = state.verdict.reason if state.verdict is not None else state.phase.value
-        why = f"the experiment has finished ({last}), not by reaching max trials"
+        why = f"the experiment has finished ({last}), not by reaching a budget"
     return (
         f"{why}. {_RULE_7}. To run it again, give it another name, or delete it "
         "(`trialbus run --anew` deletes it and starts anew)"

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-from trialbus.kernel.experiment import ExperimentPhase, OpenState
+from trialbus.kernel.experiment import ExperimentPhase, OpenState, Verdict
 from trialbus.kernel.limits import MAX_TOLD_ITEMS
 from trialbus.kernel.run import StopReason
 from trialbus.kernel.spec import AtGoal
 from trialbus_experiment.core.closing import close_paused
 from trialbus_experiment.core.draft import Draft
 from trialbus_experiment.core.points import waits_for_results
+from trialbus_experiment.core.spending import TIME_BUDGETS, time_verdict, verdict_of_time
 from trialbus_experiment.core.states import Happening
 
 # The reason of the verdict when a user ends an experiment.
@@ -17,7 +18,8 @@ _JUDGED = frozenset({ExperimentPhase.CREATED, ExperimentPhase.RUNNING, Experimen
 
 
 def judge_budget(draft: Draft) -> None:
-    """Goal first, then failures, then the number of trials, then the end of the space."""
+    """Goal first, then failures, then time, then the number of trials, then the end of the
+    space."""
     state = draft.state
     if state.phase not in _JUDGED:
         return
@@ -34,6 +36,8 @@ def judge_budget(draft: Draft) -> None:
             "ExperimentFailed",
             "Experiment has failed because max failed count has reached",
         )
+    elif (verdict := verdict_of_time(draft)) is not None:
+        draft.end_with(*verdict)
     elif not draft.open and _budget_spent(draft):
         draft.end_with(
             ExperimentPhase.SUCCEEDED,
@@ -94,6 +98,8 @@ def _stop_reason(draft: Draft) -> StopReason | None:
         return None
     if state.verdict.reason == STOPPED:
         return StopReason.EXPERIMENT_STOPPED
+    if state.verdict.reason in TIME_BUDGETS:
+        return StopReason.BUDGET_SPENT
     if state.verdict.phase is ExperimentPhase.FAILED:
         return StopReason.EXPERIMENT_FAILED
     return StopReason.GOAL_REACHED if state.spec.at_goal is AtGoal.STOP else None
@@ -134,6 +140,11 @@ def _close_history(draft: Draft) -> None:
 def _end(draft: Draft) -> None:
     verdict = draft.state.verdict
     assert verdict is not None
+    if verdict.reason in TIME_BUDGETS:
+        # A trial that was being stopped may have ended well before it was.
+        phase, reason, message = time_verdict(draft, verdict.reason)
+        verdict = Verdict(phase=phase, reason=reason, message=message)
+        draft.set(verdict=verdict)
     succeeded = verdict.phase is ExperimentPhase.SUCCEEDED
     draft.move(Happening.SUCCESS_COMPLETE if succeeded else Happening.FAILURE_COMPLETE)
     draft.no_longer_restarting(verdict.reason, verdict.message)

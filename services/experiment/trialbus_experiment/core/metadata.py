@@ -10,8 +10,13 @@ Object = dict[str, Any]
 _OUR_PREFIX = "trialbus.io/"
 _KEPT = ("labels", "annotations")
 MANAGED_FIELDS = "managedFields"
-# What an edit may change without the whole object: of `spec`, and `goal` of `spec.objective`.
-BUDGETS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount", "goal")
+# What an edit may change without the whole object: of `spec`, `goal` of `spec.objective`, and two
+# annotations.
+_BUDGETS_OF_TIME = {
+    "maxDuration": "trialbus.io/max-duration",
+    "maxResourceSeconds": "trialbus.io/max-resource-seconds",
+}
+BUDGETS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount", "goal", *_BUDGETS_OF_TIME)
 
 
 def with_kept_metadata(obj: Mapping[str, Any], source: Mapping[str, Any]) -> Object:
@@ -55,13 +60,17 @@ def with_budget(source: Mapping[str, Any], changes: Mapping[str, Any]) -> Object
     ]
     if problems:
         raise Refused(problems)
-    spec = dict(source.get("spec", {}))
+    spec, metadata = dict(source.get("spec", {})), dict(source.get("metadata", {}))
     for name, value in changes.items():
-        if name == "goal":
+        if name in _BUDGETS_OF_TIME:
+            text = value if value is None else str(value)
+            annotations = metadata.get("annotations") or {}
+            metadata["annotations"] = _with(annotations, _BUDGETS_OF_TIME[name], text)
+        elif name == "goal":
             spec["objective"] = _with(spec.get("objective") or {}, name, value)
         else:
             spec = _with(spec, name, value)
-    return {**source, "spec": spec}
+    return {**source, **({"metadata": metadata} if metadata else {}), "spec": spec}
 
 
 def _with(fields: Mapping[str, Any], name: str, value: Any) -> Object:

@@ -49,6 +49,7 @@ _KILLING = frozenset(
         StopReason.GOAL_REACHED.value,
         StopReason.EXPERIMENT_FAILED.value,
         StopReason.EXPERIMENT_STOPPED.value,
+        StopReason.BUDGET_SPENT.value,
         StopReason.DELETED.value,
         StopReason.SUSPENDED.value,
     }

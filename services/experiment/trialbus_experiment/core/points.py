@@ -61,6 +61,8 @@ def open_trials(draft: Draft) -> None:
     state = draft.state
     if state.phase not in SCHEDULING_PHASES or bus_is_stalled(draft.before, draft.now):
         return
+    if draft.out_of_time is not None:
+        return
     opened = _reopen_paused(draft)
     index = state.next_index
     while len(draft.open) < state.spec.parallel_trial_count and index < _end_of_budget(draft):
@@ -105,7 +107,7 @@ def _reopen_paused(draft: Draft) -> list[int]:
 def ask_for_points(draft: Draft) -> None:
     """One request at a time, as far ahead as the algorithm allows and the budget still needs."""
     state = draft.state
-    if state.phase not in SCHEDULING_PHASES or state.exhausted:
+    if state.phase not in SCHEDULING_PHASES or state.exhausted or draft.out_of_time is not None:
         return
     if bus_is_stalled(draft.before, draft.now):
         # A new request would take the place of the event that shows how long the bus is away.

@@ -1,29 +1,68 @@
 """What an Experiment says in annotations `trialbus.io/...`: more than Katib's own fields can, in a
 file that Katib takes too."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
 from trialbus.contracts.katib.models import Metadata
+from trialbus.kernel.durations import duration_s
 from trialbus.kernel.errors import Problem
-from trialbus.kernel.spec import AtGoal, TrialsBy
+from trialbus.kernel.spec import AtGoal, CountedResource, TrialsBy
 
 PREFIX = "trialbus.io/"
 AT_GOAL = f"{PREFIX}at-goal"
 TRIALS_BY = f"{PREFIX}trials-by"
+MAX_DURATION = f"{PREFIX}max-duration"
+MAX_RESOURCE_SECONDS = f"{PREFIX}max-resource-seconds"
+COUNTED_RESOURCE = f"{PREFIX}counted-resource"
 
-_CHOICES: Mapping[str, type[StrEnum]] = {AT_GOAL: AtGoal, TRIALS_BY: TrialsBy}
+_CHOICES: Mapping[str, type[StrEnum]] = {
+    AT_GOAL: AtGoal,
+    TRIALS_BY: TrialsBy,
+    COUNTED_RESOURCE: CountedResource,
+}
 E = TypeVar("E", bound=StrEnum)
 
 
+def _positive(text: str) -> float:
+    """Raises ValueError."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError("must be a number above 0")
+    return number
+
+
+# What they are read by, which raises ValueError with what would be right.
+_READERS: Mapping[str, Callable[[str], object]] = {
+    MAX_DURATION: duration_s,
+    MAX_RESOURCE_SECONDS: _positive,
+}
+
+
+def field_of(annotation: str) -> str:
+    """As problems name it."""
+    return f"metadata.annotations[{annotation}]"
+
+
 def annotation_problems(metadata: Metadata) -> Iterator[Problem]:
+    for name, read in _READERS.items():
+        text = (metadata.annotations or {}).get(name)
+        try:
+            if text is not None:
+                read(text)
+        except ValueError as error:
+            yield Problem(field=field_of(name), message=f"{text!r:.80}: {error}")
     for name, kind in _CHOICES.items():
         text = (metadata.annotations or {}).get(name)
         values = [str(choice) for choice in kind]
         if text is not None and text not in values:
             yield Problem(
-                field=f"metadata.annotations[{name}]",
+                field=field_of(name),
                 message=f"{text!r:.80}: must be {' or '.join(values)}",
             )
 
@@ -35,6 +74,20 @@ def at_goal(metadata: Metadata) -> AtGoal:
 
 def trials_by(metadata: Metadata) -> TrialsBy:
     return _choice(metadata, TRIALS_BY, TrialsBy.LAUNCHER)
+
+
+def max_duration_s(metadata: Metadata) -> float | None:
+    text = (metadata.annotations or {}).get(MAX_DURATION)
+    return None if text is None else duration_s(text)
+
+
+def max_resource_seconds(metadata: Metadata) -> float | None:
+    text = (metadata.annotations or {}).get(MAX_RESOURCE_SECONDS)
+    return None if text is None else _positive(text)
+
+
+def counted_resource(metadata: Metadata) -> CountedResource:
+    return _choice(metadata, COUNTED_RESOURCE, CountedResource.CPU)
 
 
 def _choice(metadata: Metadata, name: str, default: E) -> E:

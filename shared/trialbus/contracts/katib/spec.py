@@ -33,6 +33,7 @@ from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS, MAX_PROBLEMS
 from trialbus.kernel.objective import Objective, ObjectiveType, Strategy
+from trialbus.kernel.resources import weight_of
 from trialbus.kernel.spec import Place
 
 Json = Any
@@ -139,12 +140,27 @@ def _problems_of_the_whole(
             template, spec.parameters or (), metadata.name or "", around.place
         )
         yield from map(found.place, rendered)
+        yield from _weight_problems(metadata, template)
     if around.place is Place.ONE_MACHINE and not found.unseen:
         yield from one_machine_problems(
             kernel_collector(spec.metrics_collector_spec),
             template,
             spec.parallel_trial_count or 0,
         )
+
+
+def _weight_problems(metadata: Metadata, template: kernel.TrialTemplate) -> Iterator[Problem]:
+    """Seconds that are multiplied by nothing would be no budget."""
+    if annotations.max_resource_seconds(metadata) is None:
+        return
+    counted, wrong = annotations.counted_resource(metadata), ""
+    try:
+        if not weight_of(template, counted):
+            wrong = f"counts {counted}, of which no container of the template asks for any"
+    except ValueError as error:
+        wrong = f"{error}; it must be a plain number"
+    if wrong:
+        yield Problem(field=annotations.field_of(annotations.MAX_RESOURCE_SECONDS), message=wrong)
 
 
 def _refuse_if_any(wrong: list[Problem], found: Iterator[Problem]) -> None:
@@ -201,6 +217,9 @@ def _kernel_spec(
         working_dir=None if base_dir is None else os.fspath(base_dir),
         at_goal=annotations.at_goal(metadata),
         trials_by=annotations.trials_by(metadata),
+        max_duration_s=annotations.max_duration_s(metadata),
+        max_resource_seconds=annotations.max_resource_seconds(metadata),
+        counted_resource=annotations.counted_resource(metadata),
         suspend=spec.suspend or False,
     )
 
