@@ -158,6 +158,28 @@ async def test_a_responder_with_the_wrong_number_of_answers_gives_none(
             await bus.request(Request(subject=subject, data=b""), timeout_s=QUIET_S)
 
 
+async def test_a_responder_may_leave_a_request_to_another_group(
+    world: BusWorld, namespace: str
+) -> None:
+    bus, other = await world.connect(), await world.connect()
+
+    async def answer_even(group: Sequence[Request]) -> Sequence[bytes | None]:
+        return [None if int(it.data) % 2 else b"even" for it in group]
+
+    async def answer_odd(group: Sequence[Request]) -> Sequence[bytes | None]:
+        return [b"odd" if int(it.data) % 2 else None for it in group]
+
+    subject = subjects.command(namespace, "e", "stop")
+    asked = [Request(subject=subject, data=b"%d" % number) for number in range(4)]
+    async with bus.serve(subject, "even", answer_even, max_group=4):
+        assert await ask_until_answered(other, asked[0]) == b"even"
+        with pytest.raises(Transient):
+            await other.request(asked[1], timeout_s=QUIET_S)
+        async with other.serve(subject, "odd", answer_odd, max_group=4):
+            found = await asyncio.gather(*(ask_until_answered(bus, it) for it in asked))
+    assert found == [b"even", b"odd", b"even", b"odd"]
+
+
 async def test_leaving_answers_what_has_already_come(world: BusWorld, namespace: str) -> None:
     bus, asker = await world.connect(), await world.connect()
     in_hand, go_on = asyncio.Event(), asyncio.Event()

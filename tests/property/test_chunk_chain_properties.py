@@ -187,7 +187,7 @@ class Collection:
         data = PushReport(id=f"p{number}", points=points).to_bytes()
         request = Request(subject="trialbus.v1.push.team.tune.tune-a", data=data)
         [answer] = await self.replicas[step.replica].served[1].respond([request])
-        reply = PushReply.from_bytes(answer)
+        reply = PushReply.from_bytes(answer or b"")
         if reply.refused is not None:
             assert "has ended" in reply.refused
             self.refused.add(number)
@@ -227,7 +227,7 @@ class Collection:
     async def _ask(self, replica: int, report: ChunkReport) -> ChunkReply:
         request = Request(subject="trialbus.v1.metric.n.e.t", data=report.to_bytes())
         [answer] = await self.replicas[replica].served[0].respond([request])
-        reply = ChunkReply.from_bytes(answer)
+        reply = ChunkReply.from_bytes(answer or b"")
         assert reply.refused is None
         return reply
 

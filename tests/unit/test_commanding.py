@@ -11,6 +11,7 @@ from trialbus.contracts import subjects
 from trialbus.contracts.commands import NOT_THERE, Command
 from trialbus.contracts.documents import EXPERIMENT
 from trialbus.contracts.envelope import CommandReply, decode_event
+from trialbus.contracts.work import WorkVerb
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.experiment import ExperimentPhase as Phase
 from trialbus.kernel.limits import MAX_REMEMBERED_COMMANDS
@@ -45,7 +46,7 @@ class Asking:
         command = Command(id=id_, object=wanted, **more)
         subject = subjects.command(NAMESPACE, "plain", verb)
         [reply] = await self.commanding.respond([Request(subject=subject, data=command.to_bytes())])
-        return CommandReply.from_bytes(reply)
+        return CommandReply.from_bytes(reply or b"")
 
     @property
     def states(self) -> list[Experiment]:
@@ -343,7 +344,7 @@ async def as_event(
     [reply] = await asking.commanding.respond(
         [Request(subject=subject, data=data, headers=headers)]
     )
-    return CommandReply.from_bytes(reply)
+    return CommandReply.from_bytes(reply or b"")
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -372,3 +373,13 @@ async def test_a_refused_command_is_told_on_the_bus(asking: Asking) -> None:
     assert (event.experiment, event.reason) == ("plain", "CommandRefused")
     assert event.data["verb"] == "stop"
     assert "the message's subject says stop" in event.message
+
+
+@pytest.mark.parametrize("verb", WorkVerb)
+async def test_words_of_workers_are_left_to_who_serves_them(asking: Asking, verb: WorkVerb) -> None:
+    subject = subjects.command(NAMESPACE, "plain", verb)
+    stop = subjects.command(NAMESPACE, "plain", "stop")
+    requests = [Request(subject=it, data=b"{}") for it in (subject, stop, subject)]
+    unanswered, refused, again = await asking.commanding.respond(requests)
+    assert (unanswered, again) == (None, None)
+    assert not CommandReply.from_bytes(refused or b"").accepted

@@ -45,7 +45,7 @@ async def ask(behaviour: Behaviour, *reports: ChunkReport | bytes) -> list[Chunk
         for report in reports
     ]
     answers = await behaviour.served[0].respond(requests)
-    return [ChunkReply.from_bytes(answer) for answer in answers]
+    return [ChunkReply.from_bytes(answer or b"") for answer in answers]
 
 
 def stored(to_byte: int, *, final: bool = False) -> ChunkReply:

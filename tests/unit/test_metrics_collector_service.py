@@ -49,7 +49,7 @@ async def ask(behaviour: Behaviour, *reports: ChunkReport | bytes) -> list[Chunk
         for report in reports
     ]
     answers = await behaviour.served[0].respond(requests)
-    return [ChunkReply.from_bytes(answer) for answer in answers]
+    return [ChunkReply.from_bytes(answer or b"") for answer in answers]
 
 
 def stored(to_byte: int, *, final: bool = False) -> ChunkReply:
@@ -88,7 +88,7 @@ async def say(world: World, *reports: ChunkReport) -> list[ChunkReply]:
         )
         for report in reports
     ]
-    return [ChunkReply.from_bytes(answer) for answer in answers]
+    return [ChunkReply.from_bytes(answer or b"") for answer in answers]
 
 
 async def test_a_stopping_rule_is_told_of_its_metric() -> None:

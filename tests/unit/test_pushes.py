@@ -109,7 +109,7 @@ def losses(*values: float) -> list[Point]:
 async def report(collector: Behaviour, said: ChunkReport) -> ChunkReply:
     request = Request(subject="trialbus.v1.metric.team.tune.tune-a", data=said.to_bytes())
     [answer] = await collector.served[0].respond([request])
-    return ChunkReply.from_bytes(answer)
+    return ChunkReply.from_bytes(answer or b"")
 
 
 async def test_a_push_takes_its_place_in_the_chain_and_output_goes_on_where_it_was() -> None:
@@ -337,7 +337,7 @@ async def test_over_the_bus_each_push_is_answered_alone() -> None:
     ]
     requests = [Request(subject=subject, data=data) for subject, data in subjects]
     answers = await collector.served[1].respond(requests)
-    replies = [PushReply.from_bytes(answer) for answer in answers]
+    replies = [PushReply.from_bytes(answer or b"") for answer in answers]
     assert [reply.accepted for reply in replies] == [True, False, False, True]
     assert replies[2].refused == "there is no trial 'nobody'"
     [loss] = world.losses

@@ -161,7 +161,7 @@ class _Service:
         subject = subjects.command("team", "exp", "apply")
         command = Command(id=id_, object=obj)
         [reply] = await self.commanding.respond([Request(subject=subject, data=command.to_bytes())])
-        return CommandReply.from_bytes(reply)
+        return CommandReply.from_bytes(reply or b"")
 
     @property
     def state(self) -> Experiment:

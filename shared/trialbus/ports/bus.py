@@ -37,8 +37,8 @@ class Inbox(Protocol):
         a server that is away: it goes on trying."""
 
 
-# Answers a group of requests, one reply for each, in order.
-Responder = Callable[[Sequence[Request]], Awaitable[Sequence[bytes]]]
+# Answers a group of requests, one reply for each, in order; None: it is for others to answer.
+Responder = Callable[[Sequence[Request]], Awaitable[Sequence[bytes | None]]]
 
 
 class Bus(Protocol):

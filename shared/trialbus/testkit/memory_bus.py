@@ -386,7 +386,7 @@ class _Service:
             return
         await self.client.alive()
         for asked, answer in pairs:
-            if self.client.connected:
+            if answer is not None and self.client.connected:
                 fate = self.client.server.faults.on_reply(asked.request)
                 after_each(fate.delays_s, bound(_resolve, asked, answer))
 

@@ -20,7 +20,7 @@ from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
-from trialbus_experiment.app.requests import Asked, read_request
+from trialbus_experiment.app.requests import Asked, is_of_worker, read_request
 from trialbus_experiment.core.commands import Applied, create, delete, edit, stop, suspend
 from trialbus_experiment.core.metadata import (
     MANAGED_FIELDS,
@@ -50,9 +50,14 @@ class Commanding:
         self._catalogue = catalogue
         self._templates = template_folder(parts.settings)
 
-    async def respond(self, requests: Sequence[Request]) -> Sequence[bytes]:
-        """One `CommandReply` for each, in order."""
-        return [(await self._answer(request)).to_bytes() for request in requests]
+    async def respond(self, requests: Sequence[Request]) -> Sequence[bytes | None]:
+        """One `CommandReply` for each, in order; None for words of workers."""
+        return [await self._reply(request) for request in requests]
+
+    async def _reply(self, request: Request) -> bytes | None:
+        if is_of_worker(request):
+            return None
+        return (await self._answer(request)).to_bytes()
 
     async def _answer(self, request: Request) -> CommandReply:
         asked = None

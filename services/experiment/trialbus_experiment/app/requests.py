@@ -7,8 +7,11 @@ from trialbus.contracts.cloud_events import CloudEvent
 from trialbus.contracts.command_events import VERBS, read_command
 from trialbus.contracts.commands import Command, Verb
 from trialbus.contracts.requests import event_in
+from trialbus.contracts.work import WorkVerb
 from trialbus.kernel.errors import Poison, Problem, Refused
 from trialbus.ports.bus import Request
+
+_WORK_VERBS = frozenset(WorkVerb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,11 @@ class Asked:
     @property
     def alive_name(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+def is_of_worker(request: Request) -> bool:
+    """Whether it is a word of a worker, which another service answers on the same subjects."""
+    return request.subject.rpartition(".")[2] in _WORK_VERBS
 
 
 def read_request(request: Request) -> Asked:

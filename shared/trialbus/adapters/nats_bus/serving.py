@@ -56,8 +56,8 @@ class _Server:
             log.warning("responder_failed", requests=len(group), error=repr(error))
             return
         for message, answer in answers:
-            if not message.reply:
-                continue  # its sender wants no answer
+            if answer is None or not message.reply:
+                continue  # it is for others to answer, or its sender wants no answer
             try:
                 await self._connection.publish(message.reply, answer)
             except ConnectionLost as error:
