@@ -25,3 +25,12 @@ class Goal(StrEnum):
     SUSPENDED = "Suspended"
     ENDED = "Ended"
     DELETED = "Deleted"
+
+
+class TokenRole(StrEnum):
+    """As in contracts/access_roles.py; a test keeps them the same."""
+
+    READER = "reader"
+    WRITER = "writer"
+    WORKER = "worker"
+    ADMIN = "admin"

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from trialbus.cli.auth_commands import auth
 from trialbus.cli.choices import Format, Goal, Kind
 from trialbus.cli.failures import CommandFailed
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(auth)
 
 DataDir = Annotated[
     Path | None,
