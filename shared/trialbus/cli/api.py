@@ -3,10 +3,10 @@
 import http.client
 import json
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from trialbus.cli.failures import (
     FAILED,
@@ -16,6 +16,9 @@ from trialbus.cli.failures import (
     StackGone,
     Unreachable,
 )
+from trialbus.contracts.http_paths import complaints, experiment_path, path_of, query_of
+
+__all__ = ["Api", "experiment_path", "path_of"]
 
 Json = Any
 CONNECT_TIMEOUT_S = 5.0
@@ -43,7 +46,7 @@ class Api:
         self._connection: http.client.HTTPConnection | None = None
 
     def get(self, path: str, **query: str | int | None) -> Json:
-        return self.call("GET", path + _query(query))
+        return self.call("GET", path + query_of(query))
 
     def items(self, path: str, **query: str | int | None) -> Iterator[Json]:
         """All of a list, page by page."""
@@ -78,7 +81,7 @@ class Api:
 
     def blocks(self, path: str, **query: str | int | None) -> Iterator[bytes]:
         """An answer as it comes. Raises Unreachable, StackGone when it breaks off."""
-        with self._stream(path + _query(query)) as response:
+        with self._stream(path + query_of(query)) as response:
             # Not by lines: for those a connection that breaks off is an end like any other.
             while block := response.read1(BLOCK_BYTES):
                 yield block
@@ -147,42 +150,12 @@ class Api:
         return Unreachable([f"no stack answers at {self.base} ({error})", self._remedy])
 
 
-def path_of(*parts: str) -> str:
-    """/v1/<part>/... with each part quoted."""
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
-
-
-def experiment_path(namespace: str, name: str, *more: str) -> str:
-    return path_of("namespaces", namespace, "experiments", name, *more)
-
-
-def _query(query: Mapping[str, str | int | None]) -> str:
-    given = {name: value for name, value in query.items() if value is not None}
-    return f"?{urlencode(given)}" if given else ""
-
-
 def _refuse_unless_good(status: int, body: bytes) -> None:
     if status < 400:
         return
-    lines = _complaints(body) or [f"the gateway answered with status {status}"]
+    lines = complaints(body) or [f"the gateway answered with status {status}"]
     if status == 404:
         raise NotFound(lines)
     if status == 503:
         raise Unreachable(lines)
     raise CommandFailed(lines, REFUSED if status < 500 else FAILED)
-
-
-def _complaints(body: bytes) -> list[str]:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return [body.decode(errors="replace").strip()[:500]] if body.strip() else []
-    if not isinstance(answer, dict):
-        return []
-    problems = [problem_line(problem) for problem in answer.get("problems") or ()]
-    return problems or [str(answer["message"])] if "message" in answer or problems else []
-
-
-def problem_line(problem: Mapping[str, Any]) -> str:
-    field, message = problem.get("field"), problem.get("message", "")
-    return f"{field}: {message}" if field else str(message)
