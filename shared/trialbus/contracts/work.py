@@ -7,6 +7,7 @@ it is given out again under the next attempt, and words of the older one are ref
 Names of fields are what travels as JSON: over NATS, HTTP and gRPC the same.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import Field, StringConstraints
 
 from trialbus.contracts.envelope import Body, FieldProblem
 from trialbus.kernel import limits
+from trialbus.kernel.errors import Problem
 
 # Of a worker, an ask or a report: chosen by its sender.
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
@@ -115,6 +117,10 @@ BODIES: dict[WorkVerb, type[Body]] = {
 }
 
 
+# Field of the problem that nothing living has the experiment's name.
+NAME_FIELD = "metadata.name"
+
+
 class GivenTrial(HeldTrial):
     """A trial under a lease. index: 0-based order of opening. parameters: by name, typed as the
     space says. lease: seconds. checkpoint: folder or URI where the trial keeps what its next
@@ -153,3 +159,13 @@ class WorkReply(Body):
     over: bool = False
     answers: tuple[Answered, ...] = ()
     trials: tuple[GivenTrial, ...] = ()
+
+    @classmethod
+    def refused(cls, problems: Iterable[Problem]) -> "WorkReply":
+        told = tuple(FieldProblem(field=it.field, message=it.message) for it in problems)
+        return cls(accepted=False, problems=told)
+
+
+def no_such_experiment(namespace: str, name: str) -> WorkReply:
+    message = f"there is no experiment {namespace}/{name}"
+    return WorkReply.refused([Problem(field=NAME_FIELD, message=message)])

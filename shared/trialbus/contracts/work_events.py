@@ -93,10 +93,7 @@ def read_work_event(event: CloudEvent) -> WorkAsked:
         raise Refused([Problem(field="type", message=f"is no word of a worker: one of {known}")])
     namespace, name = experiment_of(event.subject)
     data = {} if event.data is None and verb is WorkVerb.ASK else event.data
-    try:
-        body = cast(Work, _UNNAMED[verb].model_validate(data))
-    except ValidationError as error:
-        raise Refused(wrong_fields(error, within="data")) from error
+    body = read_unnamed_fields(verb, data, within="data")
 
     def make_id(part: str) -> str:
         return str(uuid.uuid5(_NAMES, f"{event.source}\0{event.id}\0{part}"))
@@ -109,6 +106,14 @@ def read_work_event(event: CloudEvent) -> WorkAsked:
 def read_unnamed(verb: WorkVerb, data: bytes) -> Work:
     """A body in which an ask may leave out its id, see `named`. Raises Poison, Refused."""
     return _body(_UNNAMED[verb], data)
+
+
+def read_unnamed_fields(verb: WorkVerb, fields: Any, *, within: str = "") -> Work:
+    """The same of JSON that has been read. Raises Refused."""
+    try:
+        return cast(Work, _UNNAMED[verb].model_validate(fields))
+    except ValidationError as error:
+        raise Refused(wrong_fields(error, within=within)) from error
 
 
 def named(body: Work, make_id: Callable[[str], str]) -> Work:

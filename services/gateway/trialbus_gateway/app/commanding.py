@@ -24,11 +24,7 @@ from trialbus.runtime.template_folder import template_folder
 from trialbus.runtime.templates import local_images
 from trialbus_gateway.app.documents import Documents, check_name
 from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
-
-# How long a caller is kept waiting for a service that is away.
-COMMAND_DEADLINE_S = 10.0
-_FIRST_PAUSE_S = 0.1
-_LAST_PAUSE_S = 1.0
+from trialbus_gateway.app.repeating import ANSWER_DEADLINE_S, answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +61,7 @@ class Commanding:
         parts: Parts,
         catalogue: Catalogue,
         *,
-        deadline_s: float = COMMAND_DEADLINE_S,
+        deadline_s: float = ANSWER_DEADLINE_S,
         attempt_s: float = REQUEST_TIMEOUT_S,
     ) -> None:
         self._parts = parts
@@ -192,23 +188,14 @@ class Commanding:
         return Accepted(id=reply.id or command.id, uid=reply.uid or "", changed=reply.changed)
 
     async def _answered(self, request: Request) -> CommandReply:
-        """Raises Transient when the deadline comes first: what became of it is not known."""
-        clock = self._parts.clock
-        deadline, pause = clock.monotonic() + self._deadline_s, _FIRST_PAUSE_S
-        while True:
-            left = deadline - clock.monotonic()
-            try:
-                timeout_s = max(0.001, min(self._attempt_s, left))
-                answer = await self._parts.bus.request(request, timeout_s=timeout_s)
-                return CommandReply.from_bytes(answer)
-            except Poison as error:
-                raise Transient(f"unreadable answer to a command: {error}") from error
-            except Transient as error:
-                left = deadline - clock.monotonic()
-                if left <= 0:
-                    raise Transient(f"the command was not answered: {error}") from error
-                await clock.sleep(min(pause, left))
-                pause = min(pause * 2, _LAST_PAUSE_S)
+        """Raises Transient."""
+        answer = await answered(
+            self._parts, request, attempt_s=self._attempt_s, deadline_s=self._deadline_s
+        )
+        try:
+            return CommandReply.from_bytes(answer)
+        except Poison as error:
+            raise Transient(f"unreadable answer to a command: {error}") from error
 
 
 def _encoded(command: Command) -> bytes:
