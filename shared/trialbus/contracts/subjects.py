@@ -94,8 +94,13 @@ def events(
     return ".".join([_EVENT, *names])
 
 
-def commands(verb: str | None = None) -> str:
-    return ".".join([_COMMAND, "*", "*", "*" if verb is None else _word(verb)])
+def all_events_of(namespace: str) -> str:
+    """Wider than `events(namespace=...)`: whoever may hear it may also ask for any part of it."""
+    return f"{_EVENT}.{_name(namespace)}.>"
+
+
+def commands(verb: str | None = None, *, namespace: str | None = None) -> str:
+    return ".".join([_COMMAND, _any(namespace), "*", "*" if verb is None else _word(verb)])
 
 
 def metrics() -> str:
@@ -104,6 +109,10 @@ def metrics() -> str:
 
 def pushes() -> str:
     return f"{_PUSH}.*.*.*"
+
+
+def logs() -> str:
+    return f"{_LOG}.*"
 
 
 def log(host: str) -> str:

@@ -42,5 +42,9 @@ class NotThere(Exception):
     """Nothing living has this name."""
 
 
+class NotPermitted(Exception):
+    """A server does not let this process do what it is made for: stop, and have it put right."""
+
+
 class TooLarge(Exception):
     """More than can be taken."""

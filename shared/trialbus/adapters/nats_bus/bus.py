@@ -8,18 +8,30 @@ from trialbus.adapters.nats_bus.connection import Connection, ConnectionOptions
 from trialbus.adapters.nats_bus.inbox import NatsInbox
 from trialbus.adapters.nats_bus.publishing import Publisher, check_headers
 from trialbus.adapters.nats_bus.serving import serving
-from trialbus.adapters.nats_bus.streams import durable_config, provision_stream, stream_configs
+from trialbus.adapters.nats_bus.streams import (
+    check_stream,
+    durable_config,
+    ensure_durable,
+    provision_stream,
+    stream_configs,
+)
 from trialbus.adapters.nats_bus.tailing import tailing
 from trialbus.contracts import subjects
 from trialbus.contracts.messages import Message, Request
+from trialbus.contracts.queues import QUEUES
 from trialbus.kernel import limits
+from trialbus.kernel.errors import NotPermitted
 from trialbus.ports.bus import Responder
 
 CONNECT_WAIT_S = 5.0
 
 
 class NatsBus:
-    """One connection of one process. Made by `NatsBus.open`."""
+    """One connection of one process. Made by `NatsBus.open`.
+
+    provisions: whether it makes streams and durables. Else it only looks for them, and waits: with
+    credentials they are the provisioner's.
+    """
 
     def __init__(
         self,
@@ -29,8 +41,10 @@ class NatsBus:
         event_stream_bytes: int,
         publish_deadline_s: float,
         ack_wait_s: float,
+        provisions: bool,
     ) -> None:
         self._connection = connection
+        self._provisions = provisions
         self._configs = stream_configs(replicas=replicas, event_stream_bytes=event_stream_bytes)
         self._ack_wait_s = ack_wait_s
         self._publisher = Publisher(connection, self.provision, deadline_s=publish_deadline_s)
@@ -46,6 +60,7 @@ class NatsBus:
         event_stream_bytes: int = limits.EVENT_STREAM_BYTES,
         publish_deadline_s: float = limits.PUBLISH_DEADLINE_S,
         ack_wait_s: float = limits.ACK_WAIT_S,
+        provisions: bool = True,
     ) -> "NatsBus":
         """Connected, or after `wait_s` still trying: see `connected`. It never gives up."""
         connection = Connection(options)
@@ -56,11 +71,16 @@ class NatsBus:
             event_stream_bytes=event_stream_bytes,
             publish_deadline_s=publish_deadline_s,
             ack_wait_s=ack_wait_s,
+            provisions=provisions,
         )
 
     @property
     def connected(self) -> bool:
         return self._connection.connected
+
+    async def denied(self) -> NotPermitted:
+        """Returns when the server has refused something to this identity."""
+        return await self._connection.denied()
 
     async def close(self) -> None:
         await self._connection.close()
@@ -68,7 +88,21 @@ class NatsBus:
     async def provision(self) -> None:
         async with self._provisioning:
             for config in self._configs:
-                await provision_stream(self._connection, config)
+                if self._provisions:
+                    await provision_stream(self._connection, config)
+                else:
+                    await check_stream(self._connection, config["name"])
+
+    async def provision_queues(self) -> None:
+        """Create or update the durables of every service, from the stream's beginning. Idempotent.
+        Raises Transient."""
+        start = {"deliver_policy": "all"}
+        for queue in QUEUES:
+            wanted = [
+                durable_config(queue.name, queue.event_types, number, ack_wait_s=self._ack_wait_s)
+                for number in range(limits.PARTITIONS)
+            ]
+            await asyncio.gather(*(ensure_durable(self._connection, it, start) for it in wanted))
 
     async def publish(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -83,6 +117,7 @@ class NatsBus:
             self._publisher,
             self.provision,
             service=service,
+            provisions=self._provisions,
             durable=durable_config(service, event_types, partition, ack_wait_s=self._ack_wait_s),
         )
 

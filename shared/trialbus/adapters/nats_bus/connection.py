@@ -23,7 +23,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from trialbus.kernel.errors import Transient
+from trialbus.contracts import subjects
+from trialbus.kernel.errors import NotPermitted, Transient
 
 # A dead server is noticed after three silent pings.
 PING_INTERVAL_S = 2
@@ -38,6 +39,8 @@ _FLUSH_TIMEOUT_S = 2
 PENDING_BYTES = 2 * 1024 * 1024
 # The server's answer when nobody listens.
 NO_RESPONDERS = "503"
+# How the library's text begins for what the server's permissions forbid.
+_VIOLATION = "nats: permissions violation"
 
 log = structlog.get_logger(__name__)
 
@@ -49,12 +52,15 @@ OnMessage = Callable[[Msg], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """Where the servers are and who we are."""
+    """Where the servers are and who we are. seed_file: of an NKey; read at every connection.
+    answers_to: patterns of the reply subjects that we may answer to; None: any."""
 
     servers: Sequence[str]
     name: str
     # Replies go below it; one prefix per identity keeps others from reading them.
     inbox_prefix: str = "_INBOX"
+    seed_file: str | None = None
+    answers_to: Sequence[str] | None = None
     credentials_file: str | None = None
     tls: ssl.SSLContext | None = None
     user: str | None = None
@@ -87,6 +93,8 @@ class Connection:
         self._watchers: list[Callable[[], None]] = []
         self._changed = asyncio.Event()
         self._last_error = ""
+        self._violation: str | None = None
+        self._violated = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
         # Grows with every new connection: whoever holds something of an older one renews it.
         self.generation = 0
@@ -107,6 +115,23 @@ class Connection:
                     self._changed.clear()
                     await self._changed.wait()
         return self.connected
+
+    async def denied(self) -> NotPermitted:
+        """Returns when the server has refused something to us: it would refuse it again."""
+        await self._violated.wait()
+        return NotPermitted(f"{self._options.name}: {self._violation}")
+
+    def may_answer(self, reply: str) -> bool:
+        """Whether an answer may go there. Whoever asks chooses its reply subject, and trying one
+        that is not permitted would be our violation."""
+        patterns = self._options.answers_to
+        if patterns is None:
+            return True
+        try:
+            subjects.literal(reply)
+        except ValueError:
+            return False
+        return any(subjects.matches(pattern, reply) for pattern in patterns)
 
     async def close(self) -> None:
         """Send what is pending, then leave for good. Takes seconds at most, whatever the server
@@ -245,6 +270,7 @@ class Connection:
                 user=options.user,
                 password=options.password,
                 user_credentials=options.credentials_file,
+                nkeys_seed=options.seed_file,
             )
             for route in self._routes:
                 route.subscription = None
@@ -286,7 +312,12 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         """One line for each new error: a server that is away says the same again and again."""
         text = repr(error)
-        if text != self._last_error:
+        if str(error).startswith(_VIOLATION):
+            # Said only here: the caller would see no answer, and try again for ever.
+            log.error("nats_permission_violation", identity=self._options.name, error=str(error))
+            self._violation = self._violation or str(error)
+            self._violated.set()
+        elif text != self._last_error:
             self._last_error = text
             log.warning("nats_error", error=text, hint=str(error))
 

@@ -15,6 +15,7 @@ from trialbus.adapters.nats_bus.streams import (
     ApiError,
     Config,
     Provision,
+    check_durable,
     ensure_durable,
     nanoseconds,
 )
@@ -83,7 +84,7 @@ class NatsDelivery:
 
 
 class NatsInbox:
-    """One task fetches from it at a time."""
+    """One task fetches from it at a time. provisions: whether it makes its durable."""
 
     def __init__(
         self,
@@ -93,10 +94,12 @@ class NatsInbox:
         *,
         service: str,
         durable: Config,
+        provisions: bool,
     ) -> None:
         self._connection = connection
         self._publisher = publisher
         self._provision = provision
+        self._provisions = provisions
         self._service = service
         self._durable = durable
         self._pull = Pull(connection, subjects.EVENT_STREAM, self._look_after)
@@ -124,6 +127,9 @@ class NatsInbox:
         )
 
     async def _look_after(self) -> str:
+        if not self._provisions:
+            await check_durable(self._connection, self._durable)
+            return str(self._durable["durable_name"])
         try:
             await ensure_durable(self._connection, self._durable, self._start())
         except ApiError as error:

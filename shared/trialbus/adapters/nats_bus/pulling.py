@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 
 from trialbus.adapters.nats_bus.connection import Connection, Route, status_of
 from trialbus.adapters.nats_bus.streams import nanoseconds
+from trialbus.contracts import jetstream_api
 from trialbus.kernel.errors import Transient
 
 EXPIRES_S = 30.0
@@ -129,7 +130,7 @@ class Pull:
             "max_bytes": MAX_PULL_BYTES,
         }
         await self._connection.publish(
-            f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
+            jetstream_api.next_messages(self._stream, self._consumer or ""),
             json.dumps(request).encode(),
             reply=f"{self._inbox}.{self._number}",
         )

@@ -58,6 +58,9 @@ class _Server:
         for message, answer in answers:
             if answer is None or not message.reply:
                 continue  # it is for others to answer, or its sender wants no answer
+            if not self._connection.may_answer(message.reply):
+                log.warning("reply_subject_refused", subject=message.subject, reply=message.reply)
+                continue
             try:
                 await self._connection.publish(message.reply, answer)
             except ConnectionLost as error:

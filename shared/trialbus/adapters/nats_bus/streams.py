@@ -1,5 +1,8 @@
 """The JetStream API calls that we need, and what our streams and durables look like.
 
+Without credentials every service makes what it misses. With credentials only the provisioner may:
+a service looks, and waits for it.
+
 The event stream keeps by age and size and drops the oldest when full: the store is the truth, so an
 event that nobody has read in time costs one sweep, while refusing new events would stop the system.
 """
@@ -8,8 +11,10 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from trialbus.adapters.nats_bus.connection import Connection
-from trialbus.contracts import subjects
+from trialbus.contracts import jetstream_api, subjects
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
 
@@ -21,8 +26,10 @@ CONSUMER_NOT_FOUND = 10014
 CONSUMER_EXISTS = 10148
 _NANOSECONDS = 1_000_000_000
 
+log = structlog.get_logger(__name__)
+
 Config = dict[str, Any]
-# Makes the streams, when one turns out to be missing. May raise Transient.
+# Makes the streams, or looks for them, when one turns out to be missing. May raise Transient.
 Provision = Callable[[], Awaitable[None]]
 
 
@@ -34,13 +41,22 @@ class ApiError(Transient):
         super().__init__(f"{call}: {error.get('description')} ({self.code})")
 
 
-async def call_api(connection: Connection, call: str, body: Mapping[str, Any] | None = None) -> Any:
+class NotProvisioned(Transient):
+    """A stream or durable is missing, and this identity may not make it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"there is no {what}: `trialbus provision` makes it")
+
+
+async def call_api(
+    connection: Connection, subject: str, body: Mapping[str, Any] | None = None
+) -> Any:
     """The decoded answer. Raises ApiError, Transient."""
     data = b"" if body is None else json.dumps(body).encode()
-    answer = await connection.request(f"$JS.API.{call}", data, timeout_s=API_TIMEOUT_S)
+    answer = await connection.request(subject, data, timeout_s=API_TIMEOUT_S)
     decoded = json.loads(answer.data)
     if "error" in decoded:
-        raise ApiError(call, decoded["error"])
+        raise ApiError(subject, decoded["error"])
     return decoded
 
 
@@ -79,11 +95,21 @@ async def provision_stream(connection: Connection, config: Config) -> None:
     """Create or update one stream. Idempotent."""
     name = config["name"]
     try:
-        await call_api(connection, f"STREAM.CREATE.{name}", config)
+        await call_api(connection, jetstream_api.create_stream(name), config)
     except ApiError as error:
         if error.code != STREAM_DIFFERS:
             raise
-        await call_api(connection, f"STREAM.UPDATE.{name}", config)
+        await call_api(connection, jetstream_api.update_stream(name), config)
+
+
+async def check_stream(connection: Connection, name: str) -> None:
+    """Raises NotProvisioned, Transient."""
+    try:
+        await call_api(connection, jetstream_api.stream_info(name))
+    except ApiError as error:
+        if error.code != STREAM_NOT_FOUND:
+            raise
+        raise NotProvisioned(f"stream {name}") from error
 
 
 def durable_config(
@@ -106,15 +132,32 @@ async def ensure_durable(connection: Connection, wanted: Config, start: Config) 
     """
     stream, name = subjects.EVENT_STREAM, wanted["durable_name"]
     try:
-        info = await call_api(connection, f"CONSUMER.INFO.{stream}.{name}")
+        info = await call_api(connection, jetstream_api.consumer_info(stream, name))
     except ApiError as error:
         if error.code != CONSUMER_NOT_FOUND:
             raise
         await _create_consumer(connection, wanted | start, action="create")
         return
     existing = info["config"]
-    if any(existing.get(key) != value for key, value in wanted.items()):
+    if _differs(existing, wanted):
         await _create_consumer(connection, existing | wanted, action="update")
+
+
+async def check_durable(connection: Connection, wanted: Config) -> None:
+    """Raises NotProvisioned, Transient. One that differs is used as it is."""
+    stream, name = subjects.EVENT_STREAM, wanted["durable_name"]
+    try:
+        info = await call_api(connection, jetstream_api.consumer_info(stream, name))
+    except ApiError as error:
+        if error.code not in (CONSUMER_NOT_FOUND, STREAM_NOT_FOUND):
+            raise
+        raise NotProvisioned(f"durable {name} of stream {stream}") from error
+    if _differs(info["config"], wanted):
+        log.warning("durable_differs", durable=name, remedy="trialbus provision")
+
+
+def _differs(existing: Config, wanted: Config) -> bool:
+    return any(existing.get(key) != value for key, value in wanted.items())
 
 
 async def _create_consumer(connection: Connection, config: Config, *, action: str) -> None:
@@ -122,7 +165,7 @@ async def _create_consumer(connection: Connection, config: Config, *, action: st
     try:
         await call_api(
             connection,
-            f"CONSUMER.CREATE.{stream}.{config['durable_name']}",
+            jetstream_api.create_consumer(stream, config["durable_name"]),
             {"stream_name": stream, "config": config, "action": action},
         )
     except ApiError as error:

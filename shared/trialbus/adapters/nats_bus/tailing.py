@@ -4,6 +4,7 @@ A consumer in the server's memory, asked message by message like a durable. When
 one begins after the last message that was seen; when the stream itself was lost, at its beginning.
 """
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,13 +21,14 @@ from trialbus.adapters.nats_bus.streams import (
     call_api,
     nanoseconds,
 )
-from trialbus.contracts import subjects
+from trialbus.contracts import jetstream_api, subjects
 from trialbus.contracts.messages import Message
 from trialbus.kernel import limits
 
 # The server forgets a follower that has gone without a word.
 INACTIVE_S = 2 * EXPIRES_S
 WAIT_S = 60.0
+_NAME_BYTES = 16
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +68,7 @@ class _Position:
         return True
 
     async def _stream_info(self) -> Any:
-        call = f"STREAM.INFO.{subjects.EVENT_STREAM}"
+        call = jetstream_api.stream_info(subjects.EVENT_STREAM)
         try:
             return await call_api(self._connection, call)
         except ApiError as error:
@@ -76,7 +78,10 @@ class _Position:
         return await call_api(self._connection, call)
 
     async def _create(self) -> str:
+        # Named by us, because the server holds a request to the name in its subject.
+        name = secrets.token_hex(_NAME_BYTES)
         config = {
+            "name": name,
             "filter_subject": self._filter,
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._next,
@@ -86,9 +91,9 @@ class _Position:
             "inactive_threshold": nanoseconds(INACTIVE_S),
         }
         stream = subjects.EVENT_STREAM
-        body = {"stream_name": stream, "config": config}
-        answer = await call_api(self._connection, f"CONSUMER.CREATE.{stream}", body)
-        return str(answer["name"])
+        body = {"stream_name": stream, "config": config, "action": "create"}
+        await call_api(self._connection, jetstream_api.create_consumer(stream, name), body)
+        return name
 
 
 @asynccontextmanager
