@@ -5,7 +5,6 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from trialbus.contracts.cloud_events import (
     CloudEvent,
@@ -19,6 +18,8 @@ from trialbus.kernel.limits import MAX_BATCH_EVENTS, MAX_EVENT_WAIT_S
 from trialbus_gateway.adapters.answers_json import JsonAnswer
 from trialbus_gateway.adapters.bodies import count, limited, strict_json
 from trialbus_gateway.adapters.failures import CAUGHT, failure_of
+from trialbus_gateway.adapters.rest.event_posting import POST
+from trialbus_gateway.adapters.rest.operations import DescribedRoute, described
 from trialbus_gateway.app.failures import Unreadable
 from trialbus_gateway.app.ingress import Ingress, Taken
 
@@ -30,8 +31,8 @@ class EventIngress:
     def __init__(self, ingress: Ingress) -> None:
         self._ingress = ingress
 
-    def routes(self) -> list[Route]:
-        return [Route(PATH, self._post, methods=["POST"])]
+    def routes(self) -> list[DescribedRoute]:
+        return [described("POST", PATH, self._post, POST)]
 
     async def _post(self, request: Request) -> Response:
         wait_s = _wait_s(request)

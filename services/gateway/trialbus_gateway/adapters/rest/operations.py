@@ -1,0 +1,96 @@
+"""A route and its description in one: what is served and what is documented cannot part."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from trialbus_gateway.adapters.rest.parameters import Parameter
+
+Json = Any
+Endpoint = Callable[[Request], Awaitable[Response]]
+Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """about: one sentence. shape: a type that pydantic makes a schema of; None: not JSON."""
+
+    about: str
+    shape: Any = None
+    media_type: str = JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """shapes: media type -> a type that pydantic makes a schema of."""
+
+    about: str
+    shapes: Mapping[str, Any]
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A request that can be sent as it stands, and the status of its answer. Values of the path
+    that are not given are those of the parameters' own examples."""
+
+    name: str
+    about: str
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, Json] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Json = None
+    media_type: str = JSON
+    status: int = 200
+
+
+# What any call may get: unreadable, a page of another site, a server away.
+USUAL_FAILURES = (400, 403, 503)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What a caller must know of one method of one path.
+
+    id: unique, in camelCase. answers: status -> answer, of calls that do not fail. failures: other
+    statuses, all of one shape, beside the usual ones. examples: at least one.
+    """
+
+    id: str
+    tag: str
+    summary: str
+    answers: Mapping[int, Answer]
+    examples: Sequence[Example]
+    about: str = ""
+    parameters: Sequence[Parameter] = ()
+    body: Body | None = None
+    failures: Sequence[int] = ()
+
+    @property
+    def statuses(self) -> frozenset[int]:
+        return frozenset({*self.answers, *self.failures, *USUAL_FAILURES})
+
+
+class DescribedRoute(Route):
+    """A route with one method, and its description."""
+
+    def __init__(self, method: Method, path: str, endpoint: Endpoint, operation: Operation) -> None:
+        super().__init__(path, endpoint, methods=[method])
+        self.method = method
+        self.operation = operation
+        described = {it.name for it in operation.parameters if it.place == "path"}
+        if described != set(self.param_convertors):
+            raise ValueError(f"{method} {path}: its path has {set(self.param_convertors)}")
+
+
+def described(
+    method: Method, path: str, endpoint: Endpoint, operation: Operation
+) -> DescribedRoute:
+    """Raises ValueError where the description tells of another path."""
+    return DescribedRoute(method, path, endpoint, operation)

@@ -1,0 +1,218 @@
+"""What bodies and answers look like, for the OpenAPI document and the tests of answers.
+
+Nothing is read or written through these: answers are made in `app/answers.py` and `app/rows.py`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from trialbus.contracts.katib.models import Experiment, Suggestion, Trial
+
+Json = Any
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+# NaN and infinities are texts; a metric may have other texts too.
+Value = Annotated[
+    float | str,
+    Field(
+        description='A number; `"NaN"`, `"Infinity"`, `"-Infinity"`; or a text that is no number.'
+    ),
+]
+Next = Annotated[
+    str | None,
+    Field(description="Given back as `after` for the page that follows; null: there is none."),
+]
+
+
+class Shape(BaseModel):
+    """An object with these fields and no others."""
+
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, use_attribute_docstrings=True
+    )
+
+
+class ProblemShape(Shape):
+    """One thing that is wrong with what was sent."""
+
+    field: str
+    """Where, as a path; "" for the whole."""
+    message: str
+    """What is wrong with it."""
+
+
+class Failure(Shape):
+    """Why a call failed."""
+
+    message: str
+    problems: list[ProblemShape]
+    """Every problem at once, where it was refused."""
+
+
+class Status(Shape):
+    """The gateway and its servers."""
+
+    version: str
+    services: dict[str, bool]
+    """Which servers the gateway reaches: `nats` and `mongo`."""
+
+
+class ExperimentPage(Shape):
+    """One page of experiments; their status has no lists of trial names."""
+
+    items: list[Experiment]
+    next: Next
+
+
+class TrialPage(Shape):
+    """One page of Katib's Trial objects."""
+
+    items: list[Trial]
+    next: Next
+
+
+class SuggestionPage(Shape):
+    """One page of Katib's Suggestion objects, without their assignments."""
+
+    items: list[Suggestion]
+    next: Next
+
+
+class Named(Shape):
+    """The metric that is optimised."""
+
+    type: Literal["minimize", "maximize"]
+    name: str
+
+
+class TrialCountsShape(Shape):
+    """Trials by what became of them; all but `created` add up to it."""
+
+    created: int
+    pending: int
+    paused: int
+    running: int
+    succeeded: int
+    failed: int
+    killed: int
+    early_stopped: int
+    metrics_unavailable: int
+
+
+class CheckpointShape(Shape):
+    """The folder that a repetition of the trial needs."""
+
+    path: str
+    copy_of: str | None
+
+
+class Best(Shape):
+    """The best trial so far, with what its attempt ran."""
+
+    trial: str
+    value: Value
+    parameters: dict[str, str]
+    command: list[str] | None
+    working_dir: str | None
+    env: dict[str, str]
+    checkpoint: CheckpointShape | None
+
+
+class Progress(Shape):
+    """An experiment in a few numbers."""
+
+    uid: str
+    namespace: str
+    name: str
+    phase: str
+    reason: str
+    message: str
+    start_time: Moment | None
+    completion_time: Moment | None
+    parallel: int
+    max: int | None
+    goal: float | None
+    objective: Named
+    trials: TrialCountsShape
+    best: Best | None
+
+
+class StepShape(Shape):
+    """One thing that happened, or that is waited for."""
+
+    at: Moment
+    event: str
+    reason: str
+    message: str
+
+
+class Explanation(Shape):
+    """Why it is in its state."""
+
+    subject: str
+    uid: str
+    state: str
+    reason: str
+    message: str
+    chain: list[StepShape]
+
+
+class Evidence(Shape):
+    """What a stopping rule decided, and with what."""
+
+    rule: str
+    stop: bool
+    step: int
+    reason: str
+    best: Value
+    median: Value | None
+    numbers: dict[str, Json]
+    completed: int
+    watermark: int
+    decided_at: Moment
+
+
+class TrialExplanation(Explanation):
+    """Why a trial is in its state."""
+
+    exit_code: int | None
+    signal: int | None
+    stop_reason: str | None
+    evidence: Evidence | None
+    log_tail: str
+
+
+class SeriesShape(Shape):
+    """One metric: steps, values and times, of the same lengths."""
+
+    name: str
+    steps: list[int]
+    """The place of each point among the metric's own, from 1."""
+    values: list[Value]
+    times: list[float]
+    """Seconds since the epoch."""
+
+
+class TrialMetricsShape(Shape):
+    """What the newest attempt of a trial reported."""
+
+    trial: str
+    attempt: int
+    metrics: list[SeriesShape]
+    truncated: bool
+    """There are more points than were looked at."""
+
+
+class AcceptedShape(Shape):
+    """A command that has been taken."""
+
+    id: str
+    uid: str
+
+
+class AppliedShape(AcceptedShape):
+    """An Experiment that has been applied."""
+
+    created: bool
+    changed: bool
