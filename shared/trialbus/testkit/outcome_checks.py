@@ -54,6 +54,7 @@ def check_outcome(outcome: Outcome) -> None:
         )
         check_budget(outcome, left)
         check_counts(left)
+        check_spent(left)
         check_points(left)
         check_best(left)
         check_runs(left)
@@ -98,6 +99,13 @@ def check_counts(left: Left) -> None:
         TrialPhase.METRICS_UNAVAILABLE: counts.metrics_unavailable,
     }
     _expect(dict(phases) == {k: n for k, n in counted.items() if n}, left.where, phases, counted)
+
+
+def check_spent(left: Left) -> None:
+    """Every attempt is paid for once: lost and suspended ones too."""
+    ran_s = [(run.finished_at or 0.0) - run.started_at for run in left.runs if run.started_at]
+    paid, ran = left.state.spent, sum(ran_s)
+    _expect(math.isclose(paid, ran, abs_tol=1e-6), left.where, f"{paid} s paid for {ran} s")
 
 
 def check_points(left: Left) -> None:

@@ -151,6 +151,8 @@ def _problems_of_the_whole(
 
 def _weight_problems(metadata: Metadata, template: kernel.TrialTemplate) -> Iterator[Problem]:
     """Seconds that are multiplied by nothing would be no budget."""
+    if any(annotations.annotation_problems(metadata)):
+        return
     if annotations.max_resource_seconds(metadata) is None:
         return
     counted, wrong = annotations.counted_resource(metadata), ""
