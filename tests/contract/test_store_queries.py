@@ -1,5 +1,6 @@
 """Queries and outboxes: one suite over the store in memory and on a real mongod."""
 
+import math
 from typing import Any
 
 import pytest
@@ -97,3 +98,42 @@ async def test_a_query_finds_counts_and_deletes_the_same(
     assert sorted(await found(filled)) == sorted(
         {"u.1", "u.2", "u.3", "u.4", "u.5", "u.9", "v.1", "w.1"} - set(keys)
     )
+
+
+@pytest.fixture
+async def valued(store: Store) -> Store:
+    values = [2.0, math.nan, None, -math.inf, 2, 7.5, math.inf, -0.0]
+    await put(
+        store,
+        *(insert(f"t{i}", uid="u", finished=i, value=value) for i, value in enumerate(values)),
+    )
+    return store
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"order": ("finished", "_id")}, "t0 t1 t2 t3 t4 t5 t6 t7"),
+        ({"order": ("nowhere", "finished")}, "t0 t1 t2 t3 t4 t5 t6 t7"),
+        ({"order": ("-nowhere", "-finished")}, "t7 t6 t5 t4 t3 t2 t1 t0"),
+        ({"order": ("value", "finished")}, "t2 t1 t3 t7 t0 t4 t5 t6"),
+        ({"order": ("-value", "-finished")}, "t6 t5 t4 t0 t7 t3 t1 t2"),
+        ({"at_least": {"value": -math.inf}, "order": ("value", "finished")}, "t3 t7 t0 t4 t5 t6"),
+        ({"at_most": {"value": math.inf}, "order": ("-value", "-finished")}, "t6 t5 t4 t0 t7 t3"),
+        ({"above": {"value": 2.0}, "at_most": {"value": 7.5}, "order": "value"}, "t5"),
+        ({"equals": {"value": math.nan}}, "t1"),
+        ({"equals": {"value": None}}, "t2"),
+        ({"equals": {"value": 2.0}, "above": {"finished": 0}}, "t4"),
+        ({"among": {"finished": [6, 1, 3]}, "order": ("-value", "-finished"), "limit": 2}, "t6 t3"),
+    ],
+)
+async def test_numbers_are_ordered_by_several_fields_after_nan_and_none(
+    valued: Store, query: dict[str, Any], expected: str
+) -> None:
+    within = query | {"equals": {"uid": "u", **query.get("equals", {})}}
+    assert await found(valued, **within) == expected.split()
+
+
+async def test_an_order_has_one_direction(store: Store) -> None:
+    with pytest.raises(ValueError, match="order"):
+        await found(store, order=("uid", "-finished"))

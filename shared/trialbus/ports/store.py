@@ -82,9 +82,10 @@ class Query:
     """Equality and ranges on indexed fields only; every filter must hold.
 
     equals: field -> value (None: also where it is absent); among: field -> values;
-    at_least/at_most/above/below: field -> bound, met by values of the bound's own kind only;
-    prefix: of `_id`. order: field, "-field" for descending. fields: what to return
-    (None: all; `_id` always).
+    at_least/at_most/above/below: field -> bound, met by values of the bound's own kind only, and
+    never by NaN; prefix: of `_id`. order: field, "-field" for descending; several, all in the same
+    direction, as an index is read: None comes before NaN, that before all numbers. fields: what to
+    return (None: all; `_id` always).
     """
 
     equals: Mapping[str, Any] = field(default_factory=dict)
@@ -94,9 +95,18 @@ class Query:
     at_most: Mapping[str, Any] = field(default_factory=dict)
     below: Mapping[str, Any] = field(default_factory=dict)
     prefix: str | None = None
-    order: str | None = None
+    order: str | tuple[str, ...] | None = None
     limit: int | None = None
     fields: tuple[str, ...] | None = None
+
+    @property
+    def ordered_by(self) -> tuple[tuple[str, ...], bool]:
+        """The fields of its order, and whether it is descending. ValueError: in both directions."""
+        order = (self.order,) if isinstance(self.order, str) else self.order or ()
+        descending = [name.startswith("-") for name in order]
+        if len(set(descending)) > 1:
+            raise ValueError(f"no index is read in the order {order}")
+        return tuple(name.removeprefix("-") for name in order), any(descending)
 
 
 class Store(Protocol):

@@ -19,6 +19,8 @@ _MARSHAL_VERSION = 2
 # Values of different kinds are never equal, and in this order when sorted (as in BSON).
 _KINDS: Mapping[type, int] = {type(None): 0, int: 1, float: 1, str: 2, bool: 3}
 _Key = tuple[int, Any]
+# Is itself wherever it is looked for, though not equal to itself.
+_NAN = float("nan")
 Condition = Callable[[Any], bool]
 
 
@@ -105,17 +107,19 @@ class MemoryCollection:
         ids = list(self._documents) if narrowed is None else narrowed
         conditions = _conditions(query)
         found = [key for key in ids if all(met(self._value(key, name)) for name, met in conditions)]
-        if query.order is not None:
-            name = query.order.removeprefix("-")
+        names, descending = query.ordered_by
+        if names:
             found.sort(
-                key=lambda key: _key(self._value(key, name)), reverse=query.order.startswith("-")
+                key=lambda key: [_sort_key(self._value(key, name)) for name in names],
+                reverse=descending,
             )
         return found[: query.limit]
 
     def is_scan(self, query: Query) -> bool:
         """Whether no index answers it: neither its filters nor its order."""
-        ordered = query.order is not None and any(
-            query.order.removeprefix("-") == index.fields[0] and not index.sparse
+        names, _ = query.ordered_by
+        ordered = names != () and any(
+            names[0] == index.fields[0] and not index.sparse
             for index in (*self._indexes, Index(fields=("_id",)))
         )
         return not ordered and self._narrowed(query) is None
@@ -211,7 +215,14 @@ class MemoryCollection:
 
 
 def _key(value: Any) -> _Key:
-    return (_KINDS[type(value)], value)
+    """Equal for equal values, and here NaN is one of them."""
+    return (_KINDS[type(value)], _NAN if value != value else value)  # noqa: PLR0124
+
+
+def _sort_key(value: Any) -> tuple[int, bool, Any]:
+    if value != value:  # noqa: PLR0124 - NaN, which comes before all numbers
+        return (_KINDS[float], False, 0.0)
+    return (_KINDS[type(value)], True, value)
 
 
 def _conditions(query: Query) -> list[tuple[str, Condition]]:

@@ -14,6 +14,7 @@ THINGS = CollectionSpec(
         Index(fields=("alive_name",), unique=True, sparse=True),
         Index(fields=("outbox_at",), sparse=True),
         Index(fields=("uid", "finished")),
+        Index(fields=("uid", "value", "finished")),
         Index(fields=("pair", "side"), unique=True, sparse=True),
     ),
 )

@@ -47,9 +47,8 @@ def filter_of(query: Query) -> Filter:
 
 
 def sort_of(query: Query) -> list[tuple[str, int]]:
-    if query.order is None:
-        return []
-    return [(query.order[1:], -1)] if query.order.startswith("-") else [(query.order, 1)]
+    names, descending = query.ordered_by
+    return [(name, -1 if descending else 1) for name in names]
 
 
 def projection_of(fields: Sequence[str] | None) -> dict[str, int] | None:
