@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from trialbus.adapters.http import health_routes, serving
+from trialbus.contracts.collections import DELIVERIES, WEBHOOKS
 from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.settings import Settings
@@ -19,6 +22,8 @@ from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.showing import Showing
+from trialbus_gateway.app.webhooks import Webhooks
+from trialbus_gateway.app.working import Working
 
 
 async def build(parts: Parts) -> Behaviour:
@@ -32,7 +37,9 @@ async def build(parts: Parts) -> Behaviour:
         following=Following(parts),
     )
 
-    commanding, changes = Commanding(parts, catalogue), Changes(parts)
+    commanding, working, changes = Commanding(parts, catalogue), Working(parts), Changes(parts)
+    leaving = AsyncExitStack()
+    webhooks = await webhooks_of(parts, leaving)
 
     def ready() -> bool:
         return parts.bus.connected and parts.store.connected
@@ -41,7 +48,9 @@ async def build(parts: Parts) -> Behaviour:
         questions,
         commanding,
         health_routes(ready, parts.telemetry.registry),
-        ingress=Ingress(parts, commanding, questions),
+        ingress=Ingress(parts, commanding, questions, working),
+        working=working,
+        webhooks=webhooks,
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
         listens_on=settings.host,
     )
@@ -69,7 +78,18 @@ async def build(parts: Parts) -> Behaviour:
                 # Watches end in good order before the server is told to.
                 await changes.close()
 
-    return Behaviour(tasks=(listen,))
+    return Behaviour(tasks=(listen, webhooks.run), close=leaving.aclose)
+
+
+async def webhooks_of(parts: Parts, leaving: AsyncExitStack) -> Webhooks:
+    """leaving: what has to be closed with the service."""
+    if not parts.settings.webhooks_file:
+        return Webhooks(parts)
+    # Loaded only where it is needed: an HTTP client is large.
+    http: Any = import_module("trialbus_gateway.adapters.webhook_posting")
+    file = Path(parts.settings.webhooks_file)
+    post = await leaving.enter_async_context(http.posting())
+    return Webhooks(parts, lambda: http.load_targets(file), post)
 
 
 def grpc_addresses(settings: Settings) -> Mapping[str, str]:
@@ -81,4 +101,4 @@ def grpc_addresses(settings: Settings) -> Mapping[str, str]:
     }
 
 
-service = ServiceDefinition(name="gateway", owns=(), build=build)
+service = ServiceDefinition(name="gateway", owns=(WEBHOOKS, DELIVERIES), build=build)

@@ -55,5 +55,14 @@ CHUNKS = CollectionSpec(
     ),
 )
 EVIDENCE = CollectionSpec(name="evidence", owner="early_stopping")
+WEBHOOKS = CollectionSpec(name="webhooks", owner="gateway")
+DELIVERIES = CollectionSpec(
+    name="deliveries",
+    owner="gateway",
+    indexes=(
+        Index(fields=("waiting", "order"), sparse=True),
+        Index(fields=("done_at",), sparse=True),
+    ),
+)
 
-COLLECTIONS = (EXPERIMENTS, TRIALS, ANSWERS, RUNS, CHUNKS, EVIDENCE)
+COLLECTIONS = (EXPERIMENTS, TRIALS, ANSWERS, RUNS, CHUNKS, EVIDENCE, WEBHOOKS, DELIVERIES)

@@ -104,4 +104,9 @@ class Settings(BaseSettings):
         limits.FINISHED_RETENTION_S,
         description="How long finished experiments are kept, seconds; 0 keeps them for ever.",
     )
+    webhooks_file: str = Field(
+        "",
+        description="File of the gateway's webhooks (docs/how-to/receive-webhooks.md); read again "
+        "when it changes. Empty: none.",
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")

@@ -66,6 +66,12 @@ class Telemetry:
             "Events that the stream has.",
             registry=self.registry,
         )
+        self.webhook_attempts = Counter(
+            "trialbus_webhook_attempts_total",
+            "Attempts to deliver an event to a webhook, and events given up.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.unsent = Gauge(
             "trialbus_outbox_events",
             "Events that wait for the stream in this process.",

@@ -1,0 +1,172 @@
+"""Events on their way to webhooks: queued in the store before the stream may forget them."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from trialbus.contracts.collections import EXPERIMENTS
+from trialbus.contracts.documents import EXPERIMENT
+from trialbus.contracts.envelope import decode_event, encode_event
+from trialbus.contracts.messages import Message
+from trialbus.contracts.queues import PUBLIC_TYPES, WEBHOOK_QUEUE
+from trialbus.kernel.errors import Poison, Transient
+from trialbus.kernel.events import Event
+from trialbus.kernel.experiment import Experiment, ExperimentPhase
+from trialbus.kernel.limits import FETCH_MESSAGES, MAX_DELIVERIES, PARTITIONS
+from trialbus.ports.bus import Delivery as Handed
+from trialbus.ports.store import Query
+from trialbus.runtime.parts import Parts
+from trialbus_gateway.app.following import structured
+from trialbus_gateway.app.webhook_documents import Delivery, Webhook, WebhookDocuments
+from trialbus_gateway.core.webhook_ends import ends_of
+from trialbus_gateway.core.webhook_settings import ENDS
+
+_FETCH_TIMEOUT_S = 5.0
+_RETRY_DELAY_S = 1.0
+# Ends are looked for this far before the mark: clocks differ, and commits take their time.
+OVERLAP_S = 120.0
+# The stream is quicker, and knows the event's own id.
+_GRACE_S = 5.0
+_SWEPT = 500
+_ENDED = (
+    ExperimentPhase.SUCCEEDED,
+    ExperimentPhase.FAILED,
+    ExperimentPhase.DELETED,
+    ExperimentPhase.ARCHIVED,
+)
+_RANKS = {name: rank for rank, name in enumerate(PUBLIC_TYPES)}
+
+
+class WebhookQueue:
+    """queued: called with the names of webhooks that have something new to send."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        documents: WebhookDocuments,
+        queued: Callable[[set[str]], None],
+    ) -> None:
+        self._parts = parts
+        self._documents = documents
+        self._queued = queued
+
+    async def fill(self) -> None:
+        """From the stream, until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for partition in range(PARTITIONS):
+                tasks.create_task(self._fill(partition))
+
+    async def _fill(self, partition: int) -> None:
+        async with self._parts.bus.inbox(WEBHOOK_QUEUE, PUBLIC_TYPES, partition) as inbox:
+            while True:
+                handed = await inbox.fetch(max_messages=FETCH_MESSAGES, timeout_s=_FETCH_TIMEOUT_S)
+                if handed:
+                    await self._take(handed)
+
+    async def _take(self, handed: Sequence[Handed]) -> None:
+        """Acknowledged when they are in the store."""
+        readable = [it for it in handed if not await self._is_buried(it)]
+        try:
+            webhooks = await self._documents.webhooks()
+            made = [
+                delivery
+                for it in readable
+                for delivery in self._deliveries(webhooks, it.message, decode_event(it.message))
+            ]
+            await self._documents.queue(made)
+            await asyncio.gather(*(it.ack() for it in readable))
+        except Transient as error:
+            self._parts.telemetry.log.warning("events wait for the webhook queue", error=str(error))
+            # A server that is away is no fault of the events.
+            for it in readable:
+                await it.retry(_RETRY_DELAY_S)
+        else:
+            self._queued({str(it.waiting) for it in made})
+
+    async def _is_buried(self, handed: Handed) -> bool:
+        try:
+            decode_event(handed.message)
+        except Poison as poison:
+            reason = str(poison)
+        else:
+            if handed.attempt <= MAX_DELIVERIES:
+                return False
+            # The sweep finds what matters most of it.
+            reason = f"delivered {handed.attempt} times"
+        self._parts.telemetry.dead_letters.inc()
+        try:
+            await handed.bury(reason)
+        except Transient as error:
+            self._parts.telemetry.log.warning("dead letter waits", error=str(error))
+        return True
+
+    async def sweep(self, name: str) -> None:
+        """Ends of experiments since the webhook's mark that no event told of. Raises Transient."""
+        webhook = (await self._documents.webhooks()).get(name)
+        if webhook is None or not any(it in ENDS for it in webhook.wants.types):
+            return
+        until, mark = self._parts.clock.now() - _GRACE_S, webhook.mark
+        while True:
+            states = await self._ended_from(mark - OVERLAP_S if mark == webhook.mark else mark)
+            made = [
+                delivery
+                for state in states
+                if (state.completed_at or 0.0) <= until
+                for event in ends_of(state, since=webhook.mark - OVERLAP_S)
+                for delivery in self._deliveries({name: webhook}, encode_event(event), event)
+            ]
+            known = await self._documents.known([it.id for it in made])
+            new = await self._documents.queue([it for it in made if it.id not in known])
+            if new:
+                self._parts.telemetry.log.info("ends found for webhook", webhook=name, count=new)
+                self._queued({name})
+            last = max((state.completed_at or 0.0 for state in states), default=until)
+            if len(states) < _SWEPT or last >= until:
+                break
+            # As many at one instant as are read at once: go on behind it.
+            mark = last if last > mark else last + 0.001
+        await self._documents.change(name, lambda it: _marked(it, until))
+
+    async def _ended_from(self, completed_at: float) -> list[Experiment]:
+        query = Query(
+            among={"phase": [phase.value for phase in _ENDED]},
+            at_least={"completed_at": completed_at},
+            order="completed_at",
+            limit=_SWEPT,
+        )
+        found = await self._parts.store.find(EXPERIMENTS.name, query)
+        return [EXPERIMENT.decode(document) for document in found]
+
+    def _deliveries(
+        self, webhooks: Mapping[str, Webhook], message: Message, event: Event
+    ) -> Iterator[Delivery]:
+        """One for each webhook that wants it. What was before a webhook is none of its business."""
+        body = ""
+        for name, webhook in webhooks.items():
+            is_wanted = webhook.wants.wants(event.namespace, event.experiment, event.type)
+            if not is_wanted or event.at < webhook.created_at:
+                continue
+            body = body or json.dumps(structured(message, event), ensure_ascii=False)
+            yield Delivery(
+                id=_key(name, event),
+                version=1,
+                waiting=name,
+                uid=event.uid,
+                type=event.type,
+                event_id=event.id,
+                order=f"{event.at:017.6f} {_RANKS[event.type]:02d} {event.id}",
+                queued_at=self._parts.clock.now(),
+                body=body,
+            )
+
+
+def _key(name: str, event: Event) -> str:
+    """An end is known by its time, which the experiment's document has too."""
+    if event.type in ENDS:
+        return f"{name}/{event.uid}.{event.type}.{event.at:.3f}"
+    return f"{name}/{event.id}"
+
+
+def _marked(webhook: Webhook | None, mark: float) -> Webhook | None:
+    return None if webhook is None else replace(webhook, mark=max(webhook.mark, mark))

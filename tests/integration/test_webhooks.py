@@ -1,0 +1,373 @@
+"""Events on their way to webhooks: a gateway with bus and store in memory, and a real receiver."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trialbus.contracts.collections import COLLECTIONS, EXPERIMENTS
+from trialbus.contracts.documents import EXPERIMENT
+from trialbus.contracts.envelope import encode_event
+from trialbus.kernel.conditions import Condition
+from trialbus.kernel.events import Event
+from trialbus.kernel.experiment import Experiment, ExperimentPhase
+from trialbus.ports.store import Write
+from trialbus.testkit.experiment_states import experiment
+from trialbus.testkit.gateway_world import parts_of
+from trialbus.testkit.memory_bus import MemoryBus
+from trialbus.testkit.memory_store import MemoryStore
+from trialbus.testkit.waits import until
+from trialbus.testkit.webhook_receiver import HANG, Receiver, receiving
+from trialbus_gateway.adapters.webhook_posting import load_targets, posting
+from trialbus_gateway.app import webhook_sending, webhooks
+from trialbus_gateway.app.webhooks import Webhooks
+from trialbus_gateway.core import webhook_retries
+from trialbus_gateway.core.webhook_signatures import message_id, signature
+
+SECRET = bytes(range(32))
+ENDS = ["experiment.succeeded", "experiment.failed", "experiment.deleted"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds of the product are hundredths here."""
+    for module, name, seconds in [
+        (webhook_sending, "POLL_S", 0.05),
+        (webhook_sending, "GATHER_S", 0.02),
+        (webhook_sending, "SWEEP_S", 0.1),
+        (webhook_sending, "HELD_S", 0.6),
+        (webhooks, "RELOAD_S", 0.05),
+        (webhook_retries, "FIRST_DELAY_S", 0.02),
+        (webhook_retries, "LAST_DELAY_S", 0.1),
+    ]:
+        monkeypatch.setattr(module, name, seconds)
+
+
+@dataclass
+class World:
+    folder: Path
+    bus: MemoryBus = field(default_factory=MemoryBus)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    said: int = 0
+
+    def write(self, *entries: dict[str, Any]) -> None:
+        secret = "whsec_" + base64.b64encode(SECRET).decode()
+        (self.folder / "hook.secret").write_text(secret)
+        whole = [{"secret_file": "hook.secret", **it} for it in entries]
+        (self.folder / "webhooks.yaml").write_text(json.dumps({"webhooks": whole}))
+
+    @asynccontextmanager
+    async def gateway(self, name: str = "gateway") -> AsyncIterator[Webhooks]:
+        """Leaving it is a crash of the whole gateway when it is closed in a hurry."""
+        parts = parts_of(self.bus.client(name), self.store.client(name), "gateway", self.folder)
+        file = self.folder / "webhooks.yaml"
+        async with posting() as post:
+            made = Webhooks(parts, lambda: load_targets(file), post)
+            task = asyncio.ensure_future(made.run())
+            try:
+                yield made
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    @asynccontextmanager
+    async def ready(self, name: str = "gateway") -> AsyncIterator[Webhooks]:
+        """With its webhooks known to the store."""
+        async with self.gateway(name) as made:
+            await until(lambda: _is_held(made), "a gateway delivers")
+            yield made
+
+    async def say(self, event_type: str, experiment_: str = "tune", **changes: Any) -> Event:
+        self.said += 1
+        made = Event(
+            id=f"u-{experiment_}@{self.said}.{event_type}",
+            type=event_type,
+            uid=f"u-{experiment_}",
+            namespace="lab",
+            experiment=experiment_,
+            at=2e9 + self.said,
+            reason="Because",
+        )
+        made = replace(made, **changes)
+        await self.bus.client("services").publish([encode_event(made)])
+        return made
+
+    async def put(self, state: Experiment) -> None:
+        write = Write(base=None, document=EXPERIMENT.encode(state))
+        await self.store.client("tests").commit(EXPERIMENTS.name, [write])
+
+
+async def _is_held(gateway: Webhooks) -> bool:
+    items = (await gateway.shown())["items"]
+    return bool(items) and all(it["state"] != "waiting" for it in items)
+
+
+async def one(gateway: Webhooks) -> dict[str, Any]:
+    [shown] = (await gateway.shown())["items"]
+    return dict(shown)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    await world.store.client("tests").prepare(COLLECTIONS)
+    return world
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+async def test_an_event_arrives_signed_as_a_cloud_event(world: World, receiver: Receiver) -> None:
+    world.write({"name": "chat", "url": receiver.url})
+    async with world.ready() as gateway:
+        event = await world.say("experiment.succeeded")
+        await until(lambda: receiver.taken, "it arrives")
+        [got] = receiver.received
+        assert got.headers["content-type"].startswith("application/cloudevents+json")
+        assert got.event["id"] == event.id
+        assert got.event["type"] == "io.trialbus.experiment.succeeded.v1"
+        assert got.event["data"]["reason"] == "Because"
+        name, at = got.headers["webhook-id"], int(got.headers["webhook-timestamp"])
+        assert name == message_id(event.id)
+        assert got.headers["webhook-signature"] == signature(SECRET, name, at, got.body)
+        await until(lambda: _delivered(gateway, 1), "it is counted")
+        shown = await one(gateway)
+        assert (shown["state"], shown["waiting"], shown["lagSeconds"]) == ("active", 0, 0.0)
+        assert shown["lastFailure"] is None
+
+
+async def _delivered(gateway: Webhooks, count: int) -> bool:
+    return int((await one(gateway))["delivered"]) == count
+
+
+async def test_only_what_a_webhook_wants_is_sent(world: World, receiver: Receiver) -> None:
+    world.write({"name": "chat", "url": receiver.url, "experiments": "tune*", "types": ENDS})
+    async with world.ready():
+        await world.say("experiment.started", "tune-1")
+        await world.say("experiment.failed", "other")
+        await world.say("experiment.failed", "tune-1")
+        await until(lambda: receiver.taken, "it arrives")
+        assert [(it["experiment"], it["id"]) for it in receiver.taken] == [
+            ("tune-1", "u-tune-1@3.experiment.failed")
+        ]
+
+
+@pytest.mark.parametrize("failure", [500, 503, 429, 408, 302, HANG])
+async def test_what_fails_is_sent_again_in_order_and_does_not_keep_up_other_experiments(
+    world: World, receiver: Receiver, failure: int
+) -> None:
+    world.write({"name": "chat", "url": receiver.url, "timeout": 0.1})
+    receiver.refusing["bad"] = failure
+    receiver.extra = {"location": receiver.url.replace("/hook", "/elsewhere")}
+    async with world.ready() as gateway:
+        await world.say("experiment.started", "bad")
+        await world.say("experiment.succeeded", "bad")
+        await world.say("experiment.started", "good")
+        await until(lambda: receiver.types("good") == ["experiment.started"], "the good one")
+        await until(lambda: len(receiver.received) >= 4, "it is tried again")
+        tried = [it.event["type"] for it in receiver.received if it.event["experiment"] == "bad"]
+        assert set(tried) == {"io.trialbus.experiment.started.v1"}
+        assert (await one(gateway))["waiting"] == 2
+        receiver.refusing.clear()
+        await until(lambda: len(receiver.types("bad")) == 2, "both arrive")
+        assert receiver.types("bad") == ["experiment.started", "experiment.succeeded"]
+    assert {it.path for it in receiver.received} == {"/hook"}
+
+
+async def test_what_the_receiver_refuses_is_given_up_and_counted(
+    world: World, receiver: Receiver
+) -> None:
+    world.write({"name": "chat", "url": receiver.url})
+    receiver.answers.append(422)
+    async with world.ready() as gateway:
+        await world.say("experiment.started")
+        await world.say("experiment.succeeded")
+        await until(lambda: receiver.types() == ["experiment.succeeded"], "the next arrives")
+        await until(lambda: _delivered(gateway, 1), "it is counted")
+        shown = await one(gateway)
+        assert (shown["givenUp"], shown["waiting"]) == (1, 0)
+        assert shown["lastError"] == "answered 422"
+
+
+async def test_a_webhook_that_hangs_does_not_keep_up_another(
+    world: World, receiver: Receiver
+) -> None:
+    async with receiving() as other:
+        other.status = HANG
+        world.write(
+            {"name": "slow", "url": other.url, "timeout": 30},
+            {"name": "quick", "url": receiver.url},
+        )
+        async with world.ready():
+            for _ in range(5):
+                await world.say("experiment.edited")
+            await until(lambda: len(receiver.taken) == 5, "the quick one has all")
+            assert len(other.received) == 1
+
+
+async def test_a_webhook_that_fails_for_long_is_paused_and_resumes_where_it_was(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_retries, "PAUSED_AFTER_S", 0.3)
+    monkeypatch.setattr(webhook_retries, "PROBE_INTERVAL_S", 0.5)
+    world.write({"name": "chat", "url": receiver.url})
+    receiver.status = 500
+    async with world.ready() as gateway:
+        for name in ("one", "two", "three"):
+            await world.say("experiment.started", name)
+        await until(lambda: _has_state(gateway, "paused"), "it is paused")
+        shown = await one(gateway)
+        assert shown["waiting"] == 3
+        assert shown["lastError"] == "answered 500"
+        assert shown["lagSeconds"] > 0.2
+        assert shown["failingSince"] is not None
+        # One event after the other, in long intervals.
+        before = len(receiver.received)
+        await until(lambda: len(receiver.received) >= before + 2, "it is still tried")
+        receiver.status = 204
+        await until(lambda: len(receiver.taken) == 3, "all arrive")
+        await until(lambda: _has_state(gateway, "active"), "it is active again")
+
+
+async def _has_state(gateway: Webhooks, state: str) -> bool:
+    return str((await one(gateway))["state"]) == state
+
+
+async def test_after_retry_after_nothing_is_sent_for_as_long(
+    world: World, receiver: Receiver
+) -> None:
+    world.write({"name": "chat", "url": receiver.url})
+    receiver.answers.append(429)
+    receiver.extra = {"retry-after": "1"}
+    async with world.ready():
+        began = asyncio.get_running_loop().time()
+        await world.say("experiment.started", "one")
+        await until(lambda: receiver.received, "it is asked to wait")
+        await world.say("experiment.started", "two")
+        await until(lambda: len(receiver.taken) == 2, "both arrive")
+        assert asyncio.get_running_loop().time() - began >= 1.0
+        assert len(receiver.received) == 3
+
+
+async def test_two_gateways_deliver_everything_once(world: World, receiver: Receiver) -> None:
+    world.write({"name": "chat", "url": receiver.url})
+    async with world.ready("one"), world.ready("two"):
+        for number in range(40):
+            await world.say("experiment.started", f"tune-{number}")
+        await until(lambda: len(receiver.taken) >= 40, "all arrive")
+    assert len({it["id"] for it in receiver.taken}) == len(receiver.received) == 40
+
+
+async def test_what_a_gateway_left_another_delivers(world: World, receiver: Receiver) -> None:
+    world.write({"name": "chat", "url": receiver.url})
+    receiver.status = 500
+    async with world.ready("one") as gateway:
+        await world.say("experiment.succeeded")
+        await until(lambda: _waits(gateway, 1), "it is queued")
+    receiver.status = 204
+    async with world.ready("two"):
+        await until(lambda: receiver.taken, "it arrives")
+
+
+async def _waits(gateway: Webhooks, count: int) -> bool:
+    return int((await one(gateway))["waiting"]) == count
+
+
+async def test_ends_arrive_although_the_stream_never_told_of_them_and_only_once(
+    world: World, receiver: Receiver
+) -> None:
+    world.write({"name": "chat", "url": receiver.url, "types": ENDS})
+    async with world.ready():
+        pass
+    now = parts_of(world.bus.client("x"), world.store.client("x"), "x", world.folder).clock.now()
+    verdict = Condition(
+        type="Succeeded",
+        status=True,
+        reason="ExperimentGoalReached",
+        message="Reached",
+        updated_at=now,
+        transitioned_at=now,
+    )
+    ended = replace(
+        experiment(),
+        id="u-tune",
+        name="tune",
+        namespace="lab",
+        phase=ExperimentPhase.SUCCEEDED,
+        version=7,
+        completed_at=now,
+        conditions=(verdict,),
+        outbox=(),
+        outbox_at=None,
+    )
+    await world.put(ended)
+    async with world.ready("late") as gateway:
+        # Not before the stream had its chance.
+        await until(lambda: receiver.taken, "its end is found", within_s=15.0)
+        [got] = receiver.taken
+        assert got["id"] == "u-tune@7.experiment.succeeded"
+        assert got["data"]["reason"] == "ExperimentGoalReached"
+        # The event itself, which was only late.
+        await world.say("experiment.succeeded", "tune", id=got["id"], at=now)
+        await world.say("experiment.failed", "next")
+        await until(lambda: receiver.types("next"), "the next arrives")
+        assert len(receiver.types("tune")) == 1
+        assert (await one(gateway))["waiting"] == 0
+
+
+async def test_a_changed_file_is_read_and_a_wrong_one_leaves_the_last_good_one(
+    world: World, receiver: Receiver
+) -> None:
+    world.write({"name": "chat", "url": receiver.url})
+    async with receiving() as other, world.ready() as gateway:
+        (world.folder / "webhooks.yaml").write_text("webhooks: [{name: 7}]")
+        await until(lambda: _has_problems(gateway), "the problem is told")
+        await world.say("experiment.started")
+        await until(lambda: receiver.taken, "it arrives as before")
+        world.write({"name": "chat", "url": other.url})
+        await until(lambda: _has_url(gateway, other.url), "the new one is known")
+        await world.say("experiment.succeeded")
+        await until(lambda: other.types() == ["experiment.succeeded"], "it arrives elsewhere")
+        assert not await _has_problems(gateway)
+
+
+async def _has_problems(gateway: Webhooks) -> bool:
+    return bool((await gateway.shown())["problems"])
+
+
+async def _has_url(gateway: Webhooks, url: str) -> bool:
+    return str((await one(gateway))["url"]) == url
+
+
+async def test_a_new_webhook_gets_nothing_of_the_past(world: World, receiver: Receiver) -> None:
+    await world.say("experiment.started", "old", at=1000.0)
+    world.write({"name": "chat", "url": receiver.url})
+    async with world.ready():
+        await world.say("experiment.started", "new")
+        await until(lambda: receiver.taken, "it arrives")
+        assert [it["experiment"] for it in receiver.taken] == ["new"]
+
+
+async def test_the_secret_is_nowhere_to_be_seen(
+    world: World, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write({"name": "chat", "url": f"{receiver.url}?token=hush"})
+    receiver.answers.append(500)
+    async with world.ready() as gateway:
+        await world.say("experiment.succeeded")
+        await until(lambda: receiver.taken, "it arrives")
+        told = json.dumps(await gateway.shown())
+    stored = repr([world.store.documents(it.name) for it in COLLECTIONS])
+    written = capsys.readouterr()
+    for text in (told, stored, written.out + written.err):
+        assert base64.b64encode(SECRET).decode() not in text
+        assert "hush" not in text
