@@ -47,6 +47,7 @@ from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
+from trialbus_gateway.app.working import Working
 from trialbus_gateway.main import service
 
 
@@ -250,8 +251,9 @@ async def test_a_command_without_an_answer_is_repeated_under_its_id_then_503(
     await parts.store.prepare(COLLECTIONS)
     questions = Questions(parts, default=DEFAULT, interpreter="/py", following=Following(parts))
     commanding = Commanding(parts, CATALOGUE, deadline_s=0.4, attempt_s=0.1)
-    ingress = Ingress(parts, commanding, questions)
-    app = http_app(questions, commanding, (), ingress=ingress)
+    working = Working(parts)
+    ingress = Ingress(parts, commanding, questions, working)
+    app = http_app(questions, commanding, (), ingress=ingress, working=working)
     async with (
         bus.client("experiment").serve(subjects.commands(), "experiment", silent, max_group=8),
         httpx.AsyncClient(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, WithJsonSchema
 
 from trialbus.contracts.envelope import Body, FieldProblem
 from trialbus.kernel import limits
@@ -22,7 +22,19 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"
 MetricName = Annotated[
     str, StringConstraints(min_length=1, max_length=limits.MAX_METRIC_NAME_CHARS)
 ]
-Metrics = Annotated[dict[MetricName, float], Field(min_length=1, max_length=limits.MAX_RUN_METRICS)]
+# JSON has no NaN and no infinities: they travel as texts.
+Value = Annotated[
+    float,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number"},
+                {"enum": ["NaN", "Infinity", "-Infinity"], "type": "string"},
+            ]
+        }
+    ),
+]
+Metrics = Annotated[dict[MetricName, Value], Field(min_length=1, max_length=limits.MAX_RUN_METRICS)]
 
 
 # Whole numbers that every language reads from JSON as they are.
@@ -82,7 +94,7 @@ class Result(HeldTrial):
     why it failed."""
 
     state: Literal["succeeded", "failed"] = "succeeded"
-    metrics: dict[MetricName, float] = Field(default_factory=dict)
+    metrics: dict[MetricName, Value] = Field(default_factory=dict)
     message: Annotated[str, Field(max_length=limits.MAX_MESSAGE_CHARS)] = ""
 
 

@@ -38,17 +38,20 @@ class WorkAsked:
     event_id: str | None = None
 
 
-class _UnnamedAsk(Ask):
-    """ "" : it has no id yet."""
+class UnnamedAsk(Ask):
+    """An ask that may leave out its id, which is "" then."""
 
     id: Word = ""
 
 
-class _UnnamedTell(Tell):
-    ask: _UnnamedAsk | None = None
+class UnnamedTell(Tell):
+    """A tell whose ask may leave out its id."""
+
+    ask: UnnamedAsk | None = None
 
 
-_UNNAMED = BODIES | {WorkVerb.ASK: _UnnamedAsk, WorkVerb.TELL: _UnnamedTell}
+# What is read where an id can be made for what has none.
+UNNAMED = BODIES | {WorkVerb.ASK: UnnamedAsk, WorkVerb.TELL: UnnamedTell}
 
 
 def event_type(verb: WorkVerb) -> str:
@@ -105,13 +108,13 @@ def read_work_event(event: CloudEvent) -> WorkAsked:
 
 def read_unnamed(verb: WorkVerb, data: bytes) -> Work:
     """A body in which an ask may leave out its id, see `named`. Raises Poison, Refused."""
-    return _body(_UNNAMED[verb], data)
+    return _body(UNNAMED[verb], data)
 
 
 def read_unnamed_fields(verb: WorkVerb, fields: Any, *, within: str = "") -> Work:
     """The same of JSON that has been read. Raises Refused."""
     try:
-        return cast(Work, _UNNAMED[verb].model_validate(fields))
+        return cast(Work, UNNAMED[verb].model_validate(fields))
     except ValidationError as error:
         raise Refused(wrong_fields(error, within=within)) from error
 

@@ -49,6 +49,7 @@ from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.showing import Showing
+from trialbus_gateway.app.working import Working
 from trialbus_suggestion.core.descriptions.sampling import RANDOM
 
 PATH = "/v1/namespaces/lab/experiments/tune"
@@ -160,13 +161,15 @@ async def gateway_world(folder: Path) -> AsyncIterator[World]:
         following=Following(parts, heartbeat_s=0.05, quiet_s=0.05),
     )
     commanding, changes = Commanding(parts, CATALOGUE, deadline_s=0.3), Changes(parts)
+    working = Working(parts, deadline_s=0.3, attempt_s=0.1)
     app = http_app(
         questions,
         commanding,
         health_routes(
             lambda: gateway_bus.connected and gateway_store.connected, parts.telemetry.registry
         ),
-        ingress=Ingress(parts, commanding, questions),
+        ingress=Ingress(parts, commanding, questions, working),
+        working=working,
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
     )
     experiment_parts = parts_of(

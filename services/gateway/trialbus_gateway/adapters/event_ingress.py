@@ -21,7 +21,7 @@ from trialbus_gateway.adapters.failures import CAUGHT, failure_of
 from trialbus_gateway.adapters.rest.event_posting import POST
 from trialbus_gateway.adapters.rest.operations import DescribedRoute, described
 from trialbus_gateway.app.failures import Unreadable
-from trialbus_gateway.app.ingress import Ingress, Taken
+from trialbus_gateway.app.ingress import Ingress, Worked
 
 PATH = "/v1/events"
 _JSON = "application/json"
@@ -52,6 +52,8 @@ class EventIngress:
 
     async def _one(self, event: CloudEvent, wait_s: float) -> Response:
         taken = await self._ingress.take(event)
+        if isinstance(taken, Worked):
+            return JsonAnswer(taken.as_json())
         if not wait_s:
             return JsonAnswer(taken.as_json(), status_code=202)
         result = await self._ingress.result(taken, wait_s)
@@ -69,17 +71,17 @@ class EventIngress:
 
     async def _of_batch(self, event: Any) -> dict[str, Any]:
         try:
-            taken: Taken = await self._ingress.take(from_structured(event))
+            taken = await self._ingress.take(from_structured(event))
         except CAUGHT as error:
             status, message, problems = failure_of(error)
             named = event.get("id") if isinstance(event, dict) else None
             shown = [{"field": it.field, "message": it.message} for it in problems]
             return {"id": named, "status": status, "message": message, "problems": shown}
-        return {**taken.as_json(), "status": 202}
+        return {**taken.as_json(), "status": 200 if isinstance(taken, Worked) else 202}
 
 
 def _status_of(answers: Sequence[dict[str, Any]]) -> int:
-    return 202 if all(answer["status"] == 202 for answer in answers) else 207
+    return 202 if all(answer["status"] < 300 for answer in answers) else 207
 
 
 def _holds_event(request: Request, content_type: str) -> bool:

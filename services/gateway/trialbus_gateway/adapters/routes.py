@@ -15,10 +15,12 @@ from trialbus_gateway.adapters.rest.experiments import ExperimentReading
 from trialbus_gateway.adapters.rest.suggestions import SuggestionReading
 from trialbus_gateway.adapters.rest.trials import TrialReading
 from trialbus_gateway.adapters.rest.webhooks import WebhookReading
+from trialbus_gateway.adapters.rest.workers import Workers
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.webhooks import Webhooks
+from trialbus_gateway.app.working import Working
 
 
 def http_app(
@@ -27,6 +29,7 @@ def http_app(
     health: Sequence[BaseRoute],
     *,
     ingress: Ingress,
+    working: Working,
     webhooks: Webhooks | None = None,
     kubernetes: Sequence[BaseRoute] = (),
     listens_on: str = "127.0.0.1",
@@ -39,6 +42,7 @@ def http_app(
         *SuggestionReading(questions).routes(),
         *Commands(commanding).routes(),
         *EventIngress(ingress).routes(),
+        *Workers(working).routes(),
         *(() if webhooks is None else WebhookReading(webhooks).routes()),
     ]
     routes = [*health, *described, *kubernetes]

@@ -6,11 +6,14 @@ from typing import Any
 from trialbus.contracts.cloud_events import CloudEvent
 from trialbus.contracts.command_events import CommandEvent, read_command
 from trialbus.contracts.commands import Verb
+from trialbus.contracts.work import WorkReply
+from trialbus.contracts.work_events import is_work, read_work_event
 from trialbus.kernel.errors import NotThere
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.commanding import Accepted, Commanding, Conditions
 from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.app.questions import Questions
+from trialbus_gateway.app.working import Working
 
 # Between two looks at an experiment that somebody waits for.
 _FIRST_PAUSE_S = 0.2
@@ -39,18 +42,47 @@ class Taken:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worked:
+    """A worker's word, with its answer. id: of the event."""
+
+    id: str
+    namespace: str
+    name: str
+    result: WorkReply
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "namespace": self.namespace,
+            "experiment": self.name,
+            "result": self.result.model_dump(mode="json", exclude_none=True),
+        }
+
+
 class Ingress:
-    def __init__(self, parts: Parts, commanding: Commanding, questions: Questions) -> None:
+    def __init__(
+        self, parts: Parts, commanding: Commanding, questions: Questions, working: Working
+    ) -> None:
         self._clock = parts.clock
         self._documents = Documents(parts.store)
         self._commanding = commanding
         self._questions = questions
+        self._working = working
 
-    async def take(self, event: CloudEvent) -> Taken:
+    async def take(self, event: CloudEvent) -> Taken | Worked:
         """Returns when it is committed. The same event again (source and id) has no second effect.
 
         Raises Refused, NotThere, AnotherByNow, TooLarge, Transient.
         """
+        return await (self._worked(event) if is_work(event) else self._taken(event))
+
+    async def _worked(self, event: CloudEvent) -> Worked:
+        asked = read_work_event(event)
+        result = await self._working.take(asked)
+        return Worked(id=event.id, namespace=asked.namespace, name=asked.name, result=result)
+
+    async def _taken(self, event: CloudEvent) -> Taken:
         asked = read_command(event)
         accepted = await self._obeyed(asked)
         return Taken(

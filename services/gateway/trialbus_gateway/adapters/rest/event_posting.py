@@ -4,8 +4,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trialbus.contracts import work_events
 from trialbus.contracts.cloud_events import BATCH, MAX_ATTRIBUTE_CHARS, SPEC_VERSION, STRUCTURED
 from trialbus.contracts.command_events import VERBS, event_type
+from trialbus.contracts.work import WorkReply, WorkVerb
 from trialbus.kernel.limits import MAX_BATCH_EVENTS, MAX_EVENT_WAIT_S
 from trialbus_gateway.adapters.rest.known_parameters import (
     EXAMPLE_EXPERIMENT,
@@ -23,6 +25,9 @@ WAIT = Whole(
 )
 
 
+_TYPES = [*map(event_type, VERBS), *map(work_events.event_type, WorkVerb)]
+
+
 class CommandCloudEvent(BaseModel):
     """A command as a CloudEvent 1.0. Further attributes: `workingdir`, `experimentuid`, and any."""
 
@@ -32,11 +37,11 @@ class CommandCloudEvent(BaseModel):
     id: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARS)
     """With `source` it names the event: the same twice has one effect."""
     source: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARS)
-    type: str = Field(json_schema_extra={"enum": [event_type(verb) for verb in VERBS]})
+    type: str = Field(json_schema_extra={"enum": [*_TYPES]})
     subject: str | None = Field(None, min_length=1, max_length=MAX_ATTRIBUTE_CHARS)
     """The experiment, `<namespace>/<name>`; an Experiment in `data` names itself."""
     data: Any = None
-    """An Experiment for `create` and `apply`, fields of its spec for `edit`."""
+    """An Experiment for `create` and `apply`, fields of its spec for `edit`; what a worker says."""
 
 
 class TakenShape(Shape):
@@ -53,6 +58,16 @@ class TakenShape(Shape):
     """There was anything to do."""
 
 
+class WorkedShape(Shape):
+    """A worker's word, with its answer."""
+
+    id: str
+    """Of the event."""
+    namespace: str
+    experiment: str
+    result: WorkReply
+
+
 class AwaitedShape(TakenShape):
     """The answer to an event with `wait`."""
 
@@ -63,6 +78,12 @@ class AwaitedShape(TakenShape):
 
 class OfBatchTaken(TakenShape):
     """One event of a batch, which was taken."""
+
+    status: int
+
+
+class OfBatchWorked(WorkedShape):
+    """A worker's word of a batch, with its answer."""
 
     status: int
 
@@ -79,7 +100,7 @@ class OfBatchFailed(Shape):
 class BatchShape(Shape):
     """What became of each event, in their order."""
 
-    events: list[OfBatchTaken | OfBatchFailed]
+    events: list[OfBatchTaken | OfBatchWorked | OfBatchFailed]
 
 
 _SUSPEND = {
@@ -103,7 +124,10 @@ POST = Operation(
         shapes={STRUCTURED: CommandCloudEvent, BATCH: list[CommandCloudEvent], JSON: Any},
     ),
     answers={
-        200: Answer(about="With `wait`: the experiment has ended.", shape=AwaitedShape),
+        200: Answer(
+            about="With `wait`: the experiment has ended. Of a worker's word: its answer.",
+            shape=AwaitedShape | WorkedShape,
+        ),
         202: Answer(
             about="It is committed; with `wait`, its experiment has not ended yet.",
             shape=TakenShape | AwaitedShape | BatchShape,
