@@ -188,3 +188,24 @@ def test_who_goes_on_from_a_checkpoint_is_repeated_from_it() -> None:
 
 def best_trial(**given: Any) -> BestTrial:
     return BestTrial(trial="t", value=1.0, parameters={}, command=None, **given)
+
+
+SPENT = {
+    "seconds": 12.2,
+    "maxSeconds": 9000.0,
+    "resourceSeconds": 340.0,
+    "maxResourceSeconds": 3600.0,
+    "resource": "cpu",
+}
+
+
+def test_budgets_of_time_are_shown_where_there_are_any() -> None:
+    ended = _progress(phase="Succeeded", spent=SPENT)
+    assert "Spent: 0:13 of 2:30:00; 340 of 3600 cpu-seconds" in list(summary(ended))
+    without = SPENT | {"maxSeconds": None, "maxResourceSeconds": None}
+    assert not [it for it in summary(_progress(phase="Succeeded", spent=without)) if "Spent" in it]
+
+
+def test_no_more_time_is_left_than_the_budget_has() -> None:
+    limited = _progress(spent=SPENT | {"maxSeconds": 20.0})
+    assert Pace().seen(limited, 0.0).left_s(limited) == pytest.approx(7.8)

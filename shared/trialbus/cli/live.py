@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from trialbus.cli.progress import STATES, Progress, short, times
+from trialbus.cli.progress import STATES, Progress, short, spent_time, times
 
 _COLOURS = {"running": "cyan", "succeeded": "green", "failed": "red", "metricsUnavailable": "red"}
 _REFRESHES_PER_SECOND = 8
@@ -48,6 +48,8 @@ def picture(progress: Progress, elapsed_s: float, left_s: float | None) -> Group
     parts: list[Text | Table] = [*rows]
     parts.append(_bar(progress))
     parts.append(_states(progress))
+    if time := spent_time(progress):
+        parts.append(Text(time, "dim"))
     if progress.best is not None:
         parts.append(_best(progress))
     return Group(*parts)

@@ -43,12 +43,18 @@ class Pace:
         return replace(new, spent_s=self.spent_s + self.running * (at - self.at))
 
     def left_s(self, progress: Progress) -> float | None:
-        """Until `maxTrialCount` trials have ended; None: not known. The goal may come earlier."""
-        ended = self.finished - self.first_finished
-        if progress.max_trials is None or ended <= 0 or progress.phase != "Running":
+        """Until `maxTrialCount` trials have ended or the time is over; None: not known. The goal
+        may come earlier."""
+        if progress.phase != "Running":
             return None
-        left = max(progress.max_trials - progress.finished, 0)
-        return left * self.spent_s / ended / max(progress.parallel, 1)
+        known = []
+        if (limit := progress.spent.get("maxSeconds")) is not None:
+            known.append(max(0.0, limit - progress.spent["seconds"]))
+        ended = self.finished - self.first_finished
+        if progress.max_trials is not None and ended > 0:
+            left = max(progress.max_trials - progress.finished, 0)
+            known.append(left * self.spent_s / ended / max(progress.parallel, 1))
+        return min(known, default=None)
 
 
 def clock(seconds: float) -> str:
@@ -89,6 +95,17 @@ def plain_line(progress: Progress) -> str:
     return "; ".join(parts)
 
 
+def spent_time(progress: Progress) -> str:
+    """`0:12 of 2:30:00; 340 of 3600 cpu-seconds`: of the budgets that there are."""
+    spent, parts = progress.spent, []
+    if spent.get("maxSeconds") is not None:
+        parts.append(f"{clock(spent['seconds'])} of {clock(spent['maxSeconds'])}")
+    if spent.get("maxResourceSeconds") is not None:
+        paid, limit = number(spent["resourceSeconds"]), number(spent["maxResourceSeconds"])
+        parts.append(f"{paid} of {limit} {spent['resource']}-seconds")
+    return "; ".join(parts)
+
+
 def times(elapsed_s: float, left_s: float | None) -> str:
     """`0:12 elapsed, about 0:30 left`."""
     left = "" if left_s is None else f", about {clock(left_s)} left"
@@ -102,6 +119,8 @@ def summary(progress: Progress) -> Iterator[str]:
     yield f"{progress.namespace}/{progress.name} {verdict}{why}: {counts(progress)}"
     if progress.message:
         yield progress.message
+    if time := spent_time(progress):
+        yield f"Spent: {time}"
     best = progress.best
     if best is None:
         if not progress.trials.get("failed"):

@@ -26,7 +26,7 @@ class BestTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What `GET .../progress` says. trials: state -> how many."""
+    """What `GET .../progress` says. trials: state -> how many. spent: of budgets of time."""
 
     namespace: str
     name: str
@@ -39,6 +39,7 @@ class Progress:
     metric: str
     trials: Mapping[str, int]
     best: BestTrial | None
+    spent: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -73,6 +74,7 @@ def parse_progress(answer: Mapping[str, Json]) -> Progress:
         metric=answer["objective"]["name"],
         trials=answer["trials"],
         best=None if best is None else _parse_best(best),
+        spent=answer.get("spent") or {},
     )
 
 

@@ -51,7 +51,9 @@ def _evidence(verdict: StoppingVerdict) -> Json:
     }
 
 
-def progress_answer(state: Experiment, counts: TrialCounts, process: Process | None) -> Json:
+def progress_answer(
+    state: Experiment, counts: TrialCounts, process: Process | None, now: float
+) -> Json:
     """process: of the best trial."""
     standing, spec = standing_of(state), state.spec
     return {
@@ -61,11 +63,18 @@ def progress_answer(state: Experiment, counts: TrialCounts, process: Process | N
         "phase": state.phase.value,
         "reason": standing.reason,
         "message": standing.message,
-        "startTime": _moment_or_none(state.started_at),
-        "completionTime": _moment_or_none(state.completed_at),
+        "startTime": moment_or_none(state.started_at),
+        "completionTime": moment_or_none(state.completed_at),
         "parallel": spec.parallel_trial_count,
         "max": spec.max_trial_count,
         "goal": spec.objective.goal,
+        "spent": {
+            "seconds": round(state.ran_until(now), 3),
+            "maxSeconds": spec.max_duration_s,
+            "resourceSeconds": round(state.spent, 3),
+            "maxResourceSeconds": spec.max_resource_seconds,
+            "resource": spec.counted_resource.value,
+        },
         "objective": {"type": spec.objective.type.value, "name": spec.objective.metric},
         "trials": {
             "created": counts.created,
@@ -105,7 +114,7 @@ def moment(at: float) -> str:
     return text.replace("+00:00", "Z")
 
 
-def _moment_or_none(at: float | None) -> str | None:
+def moment_or_none(at: float | None) -> str | None:
     return None if at is None else moment(at)
 
 

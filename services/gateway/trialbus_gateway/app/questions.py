@@ -105,7 +105,8 @@ class Questions:
                 images=self._images,
                 checkpoint=await self._checkpoint(state, state.best.index),
             )
-        return progress_answer(state, count_trials(state, len(running[state.id])), process)
+        counts, now = count_trials(state, len(running[state.id])), self._parts.clock.now()
+        return progress_answer(state, counts, process, now)
 
     async def _checkpoint(self, state: Experiment, index: int) -> Checkpoint:
         parent = await self._documents.parent_of(trial_id(state.id, index))

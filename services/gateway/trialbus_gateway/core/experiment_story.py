@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from trialbus.kernel.conditions import Condition
+from trialbus.kernel.durations import duration_text
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import trial_name
 from trialbus.kernel.run import Run
@@ -51,7 +52,7 @@ def tell_experiment(
     steps = [step for it in state.conditions if it.status for step in _condition_steps(it)]
     steps += _beginning(state, began_at)
     steps += [_trouble(trial) for trial in troubled]
-    steps += _counts(state, troubled)
+    steps += _counts(state, troubled, now)
     steps += _verdict(state, troubled)
     if not state.ended:
         steps += _waits(state, runs, now)
@@ -101,7 +102,7 @@ def _closed_at(trial: Trial) -> float:
     return trial.completed_at if trial.completed_at is not None else trial.created_at
 
 
-def _counts(state: Experiment, troubled: Sequence[Trial]) -> Iterator[Step]:
+def _counts(state: Experiment, troubled: Sequence[Trial], now: float) -> Iterator[Step]:
     """What came of its trials so far, in one sentence."""
     if state.next_index == 0:
         return
@@ -124,8 +125,20 @@ def _counts(state: Experiment, troubled: Sequence[Trial]) -> Iterator[Step]:
     yield Step(
         at=_last_known(state, troubled),
         event="trials",
-        message=f"{state.next_index}{budget} trials opened: {told}{best}",
+        message=f"{state.next_index}{budget} trials opened: {told}{best}{_time_spent(state, now)}",
     )
+
+
+def _time_spent(state: Experiment, now: float) -> str:
+    """Of the budgets of time that it has."""
+    spec, parts = state.spec, []
+    if spec.max_duration_s is not None:
+        ran, limit = duration_text(state.ran_until(now)), duration_text(spec.max_duration_s)
+        parts.append(f"{ran} of {limit}")
+    if spec.max_resource_seconds is not None:
+        limit = f"{spec.max_resource_seconds:.10g} {spec.counted_resource}-seconds"
+        parts.append(f"{state.spent:.10g} of {limit} paid")
+    return "".join(f"; {part}" for part in parts)
 
 
 def _verdict(state: Experiment, troubled: Sequence[Trial]) -> Iterator[Step]:
