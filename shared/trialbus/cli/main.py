@@ -12,6 +12,17 @@ import typer
 from trialbus.cli.auth_commands import auth
 from trialbus.cli.choices import Format, Goal, Kind
 from trialbus.cli.failures import CommandFailed
+from trialbus.cli.nats_auth_commands import nats, provision
+from trialbus.cli.options import (
+    AsJson,
+    DataDir,
+    ExperimentName,
+    MapImage,
+    MapPath,
+    Namespace,
+    Secure,
+    Url,
+)
 
 app = typer.Typer(
     name="trialbus",
@@ -23,43 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(auth)
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        envvar="TRIALBUS_DATA_DIR",
-        help="Folder of the stack: its data, logs and addresses. [default: .trialbus]",
-    ),
-]
-Url = Annotated[
-    str | None,
-    typer.Option("--url", envvar="TRIALBUS_URL", help="Address of a running stack instead."),
-]
-Namespace = Annotated[
-    str | None,
-    typer.Option(
-        "--namespace", "-n", help="Without it: default, or the only one that has the name."
-    ),
-]
-MapImage = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map-image",
-        metavar="IMAGE=DIR",
-        help="Folder that stands for a container image. May be given again.",
-    ),
-]
-MapPath = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map-path",
-        metavar="IMAGE_PATH=LOCAL_PATH",
-        help="Where a path of container images lies here. May be given again.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT")]
+auth.command()(nats)
 
 
 @app.command()
@@ -100,13 +75,17 @@ def run(
 
 @app.command()
 def up(
-    map_image: MapImage = None, map_path: MapPath = None, data_dir: DataDir = None, url: Url = None
+    map_image: MapImage = None,
+    map_path: MapPath = None,
+    secure: Secure = False,
+    data_dir: DataDir = None,
+    url: Url = None,
 ) -> None:
     """Start a stack that stays; does nothing if it runs already."""
     from trialbus.cli import mappings, stack_commands
 
     mappings.take_mappings(map_image or (), map_path or (), url=url)
-    stack_commands.up(data_dir, url)
+    stack_commands.up(data_dir, url, secure=secure)
 
 
 @app.command()
@@ -353,6 +332,9 @@ def serve(
     except definitions.UnknownService as error:
         raise CommandFailed(str(error), 2) from error
     raise typer.Exit(hosting.run_service(service))
+
+
+app.command()(provision)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from trialbus.cli.stacks import (
     api_of,
     connect,
     data_folder,
+    going_down,
     going_up,
     local_only,
     on_stack,
@@ -25,11 +26,15 @@ from trialbus.local import stack_file
 from trialbus.local.stack_file import ProcessStatus, StackStatus
 
 
-def up(data_dir: Path | None, url: str | None) -> None:
+def up(data_dir: Path | None, url: str | None, *, secure: bool = False) -> None:
     local_only(url)
     folder = data_folder(data_dir)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = starting.keep_up(folder)
+    found = starting.keep_up(folder, secure=secure)
+    if secure and not found.nats_auth:
+        lines = ["it runs already, and anybody on this machine may use its bus; to secure it:"]
+        again = f"{going_down(folder)} && {going_up(folder)} --secure"
+        raise CommandFailed([*lines, f"  {again}"])
     for line in notes_on_mappings(found, folder):
         typer.echo(line, err=True)
     typer.echo(f"the stack on {folder} is up: {found.http}")
@@ -79,6 +84,8 @@ def status(data_dir: Path | None, url: str | None, *, as_json: bool) -> None:
         return
     for name in ("http", "grpc", "nats", "mongo", "data_dir"):
         typer.echo(f"{name.replace('_dir', ' folder'):<12}{getattr(running, name)}")
+    if running.nats_auth:
+        typer.echo(f"{'nats keys':<12}{running.nats_auth}")
     typer.echo("")
     typer.echo("\n".join(aligned([["PROCESS", "STATE", "PID", "RESTARTS"], *_processes(running)])))
 

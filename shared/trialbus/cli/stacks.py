@@ -54,6 +54,10 @@ def going_up(folder: Path) -> str:
     return command_line("up", *_where(folder))
 
 
+def going_down(folder: Path) -> str:
+    return command_line("down", *_where(folder))
+
+
 def on_stack(data_dir: Path | None, url: str | None, *arguments: str) -> str:
     """A command to the same stack."""
     where = ["--url", url] if url is not None else _where(data_folder(data_dir))

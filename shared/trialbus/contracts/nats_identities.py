@@ -3,8 +3,9 @@
 A service says the events that it produces, asks whom it must, answers whom it serves, and reads its
 own durables. What is not here is denied. `docs/how-to/secure-the-bus.md` shows the outcome.
 
-Replies go to the inbox of whoever asked: each identity has its own prefix, and a server may publish
-to the prefixes of those only that may ask it. (NATS' `allow_responses` would let it publish to any
+Replies go to the inbox of whoever asked. Each identity has its own prefix: `_INBOX_<name>` of ours,
+`_INBOX_<role>.<name>` of others, so that a server, which may publish to the inboxes of those only
+that may ask it, needs no list of all names. (NATS' `allow_responses` would let it publish to any
 subject that a request names as its reply, so that who may ask could make it say anything.)
 """
 
@@ -135,17 +136,17 @@ def _problems(role: Role, name: str, scopes: Sequence[str]) -> Iterator[Problem]
             yield Problem(field=name, message=f"{scope!r} is not {form}")
 
 
-def inbox_prefix(name: str) -> str:
+def inbox_prefix(identity: Identity) -> str:
     """Below it an identity hears replies, and nobody else does."""
-    return f"_INBOX_{name}"
+    ours = identity.role in (Role.SERVICE, Role.PROVISIONER)
+    return f"_INBOX_{identity.name}" if ours else f"_INBOX_{identity.role}.{identity.name}"
 
 
-def permissions_of(identity: Identity, everybody: Sequence[Identity]) -> Permissions:
-    """`everybody`: all identities of the account, because a server answers those who may ask."""
-    inbox = f"{inbox_prefix(identity.name)}.>"
+def permissions_of(identity: Identity) -> Permissions:
+    inbox = f"{inbox_prefix(identity)}.>"
     match identity.role:
         case Role.SERVICE:
-            return _of_service(identity.name, everybody)
+            return _of_service(identity.name)
         case Role.PROVISIONER:
             return Permissions(publish=tuple(_provisioning()), subscribe=(inbox,))
         case Role.PIPELINE:
@@ -167,20 +168,15 @@ def permissions_of(identity: Identity, everybody: Sequence[Identity]) -> Permiss
             return Permissions(publish=pushes, subscribe=(inbox,))
 
 
-def reply_patterns(server: str, everybody: Sequence[Identity]) -> tuple[str, ...]:
+def reply_patterns(server: str) -> tuple[str, ...]:
     """Where `server` may answer: below the inboxes of those who may ask it."""
-    return tuple(
-        f"{inbox_prefix(identity.name)}.>"
-        for identity in everybody
-        if any(
-            exchange.server == server
-            and (identity.name in exchange.services or identity.role in exchange.roles)
-            for exchange in _EXCHANGES
-        )
-    )
+    exchanges = [exchange for exchange in _EXCHANGES if exchange.server == server]
+    ours = [f"_INBOX_{name}.>" for exchange in exchanges for name in exchange.services]
+    others = [f"_INBOX_{role}.*.>" for exchange in exchanges for role in exchange.roles]
+    return tuple(dict.fromkeys([*ours, *others]))
 
 
-def _of_service(name: str, everybody: Sequence[Identity]) -> Permissions:
+def _of_service(name: str) -> Permissions:
     asked = [it for exchange in _EXCHANGES if name in exchange.services for it in exchange.patterns]
     said = [
         subjects.events(event_type=event_type.name)
@@ -190,14 +186,14 @@ def _of_service(name: str, everybody: Sequence[Identity]) -> Permissions:
     publish = [
         *said,
         *asked,
-        *reply_patterns(name, everybody),
+        *reply_patterns(name),
         *map(jetstream_api.stream_info, STREAMS),
         *_reading(name),
         *(_tailing() if name == GATEWAY else ()),
     ]
     return Permissions(
         publish=tuple(publish),
-        subscribe=(f"{inbox_prefix(name)}.>", *_served(name)),
+        subscribe=(f"_INBOX_{name}.>", *_served(name)),
         deny_publish=tuple(_out_of_reach_of(name)) if name == GATEWAY else (),
     )
 

@@ -2,18 +2,21 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any
 
 import structlog
 import uvloop
 
 from trialbus.adapters.http import health_app, serving
 from trialbus.adapters.mongo_store import MongoSettings, MongoStore
-from trialbus.adapters.nats_bus import ConnectionOptions, NatsBus
+from trialbus.adapters.nats_bus import NatsBus
 from trialbus.contracts.collections import EXPERIMENTS
+from trialbus.contracts.nats_identities import Identity, Role
 from trialbus.kernel.errors import Transient
+from trialbus.local.bus_connection import open_bus
 from trialbus.local.definitions import load_definition
 from trialbus.local.service_logs import log_as_json
 from trialbus.runtime.clock import RandomIds, SystemClock
@@ -55,7 +58,8 @@ async def _until_signalled(name: str, settings: Settings) -> None:
 
 async def host_service(name: str, settings: Settings, stop: asyncio.Event) -> None:
     """Until `stop` is set and the service has drained. Raises what it failed with, ServiceEnded
-    when it ended by itself, UnknownService when it is not installed."""
+    when it ended by itself, UnknownService when it is not installed, NotPermitted when the bus does
+    not let it do its work."""
     definition = load_definition(name)
     telemetry = Telemetry(name)
     running: list[RunningService] = []
@@ -64,13 +68,13 @@ async def host_service(name: str, settings: Settings, stop: asyncio.Event) -> No
         # First of all, so that it is seen to be alive while it waits for a server.
         health = serving(pages, host=settings.host, port=settings.health_port)
         await stack.enter_async_context(health)
-        parts = await _connect(stack, name, settings, telemetry)
-        await _run(definition, parts, running, stop)
+        parts, bus = await _connect(stack, name, settings, telemetry)
+        await _unless_denied(bus, _run(definition, parts, running, stop))
 
 
 async def _connect(
     stack: AsyncExitStack, name: str, settings: Settings, telemetry: Telemetry
-) -> Parts:
+) -> tuple[Parts, NatsBus]:
     client_name = f"trialbus-{name.replace('_', '-')}"
     store = MongoStore(
         MongoSettings(
@@ -78,10 +82,10 @@ async def _connect(
         )
     )
     stack.push_async_callback(store.close)
-    bus = await NatsBus.open(ConnectionOptions(servers=[settings.nats_url], name=client_name))
+    bus = await open_bus(Identity(name=name, role=Role.SERVICE), settings)
     stack.push_async_callback(bus.close)
     clock = SystemClock()
-    return Parts(
+    parts = Parts(
         bus=bus,
         store=store,
         clock=clock,
@@ -91,6 +95,23 @@ async def _connect(
         telemetry=telemetry,
         serves_grpc=True,
     )
+    return parts, bus
+
+
+async def _unless_denied(bus: NatsBus, work: Coroutine[Any, Any, None]) -> None:
+    """Raises NotPermitted as soon as the server has refused something: tried again it would be
+    refused again, and look as if nobody answered."""
+    working = asyncio.ensure_future(work)
+    denied = asyncio.ensure_future(bus.denied())
+    try:
+        await asyncio.wait((working, denied), return_when=asyncio.FIRST_COMPLETED)
+        if denied.done():
+            raise denied.result()
+        working.result()
+    finally:
+        for task in (working, denied):
+            task.cancel()
+        await asyncio.gather(working, denied, return_exceptions=True)
 
 
 async def _run(

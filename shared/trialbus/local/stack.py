@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trialbus.local import stack_file
+from trialbus.local.bus_guard import BusGuard
 from trialbus.local.failures import StackFailed
 from trialbus.local.forking import ForkServer
 from trialbus.local.keeping import Kept, State
@@ -28,6 +29,7 @@ from trialbus.local.supervisor_log import log
 # A service drains for at most 10 s and then closes its connections.
 SERVICE_GRACE_S = 15.0
 SERVER_GRACE_S = 15.0
+NATS_FOLDER = "nats"
 # New commands end first; what the gateway still streams need not hold the others up.
 GATEWAY_HEAD_START_S = 0.05
 # To a disk that was full.
@@ -36,12 +38,20 @@ WRITE_AGAIN_S = 1.0
 
 class Stack:
     """services: names, in the order in which they are told to stop. They drain side by side, the
-    gateway ahead of the others, and the servers stop after all of them."""
+    gateway ahead of the others, and the servers stop after all of them. secure: each has an
+    identity of its own on the bus; a folder where that was once asked for stays so."""
 
     def __init__(
-        self, folder: Path, services: Sequence[str], fork_server: ForkServer, *, owned: bool
+        self,
+        folder: Path,
+        services: Sequence[str],
+        fork_server: ForkServer,
+        *,
+        owned: bool,
+        secure: bool = False,
     ) -> None:
         self._folder = folder
+        self._guard = BusGuard.of(folder, secure=secure)
         self._owned = owned
         self._image_map = stack_file.mapping_in(os.environ, stack_file.IMAGE_MAP)
         self._path_map = stack_file.mapping_in(os.environ, stack_file.PATH_MAP)
@@ -54,6 +64,10 @@ class Stack:
         self._log_folder = folder / "logs"
         self._log_folder.mkdir(exist_ok=True, mode=0o700)
 
+    @property
+    def is_secure(self) -> bool:
+        return self._guard is not None
+
     async def start(self) -> None:
         """Return once the servers take work and the services are being started. Raises
         StackFailed."""
@@ -65,8 +79,13 @@ class Stack:
         except ServerMissing:
             problems = [str(problem) for binary in found for problem in binary.problems]
             raise StackFailed("\n".join(problems)) from None
+        accounts = None
+        if self._guard is not None:
+            accounts = await asyncio.to_thread(self._guard.make)
         specs: list[ServerSpec] = [
-            NatsServerSpec(binary=binaries[0], folder=self._folder / "nats"),
+            NatsServerSpec(
+                binary=binaries[0], folder=self._folder / NATS_FOLDER, accounts=accounts
+            ),
             MongodSpec(binary=binaries[1], folder=self._folder / "mongod"),
         ]
         try:
@@ -86,17 +105,24 @@ class Stack:
         kept.keep(process)
         await process.ready()
         self._urls[spec.name] = process.url
+        await self._provide(spec, process)
         kept.show(State.READY)
 
     async def _revive(self, spec: ServerSpec) -> ServerProcess:
         process = await spec.start()
         try:
             await process.ready()
+            await self._provide(spec, process)
         except (ServerFailed, asyncio.CancelledError):
             await process.stop()
             raise
         self._servers[spec.name].show(State.READY)
         return process
+
+    async def _provide(self, spec: ServerSpec, process: ServerProcess) -> None:
+        """What services may not make themselves. A new store of streams is empty."""
+        if self._guard is not None and spec.name == NatsServerSpec.name:
+            await self._guard.provision(process.url)
 
     def _start_service(self, name: str) -> None:
         environ = {
@@ -104,6 +130,10 @@ class Stack:
             "TRIALBUS_MONGO_URL": self._urls[MongodSpec.name],
             "TRIALBUS_DATA_DIR": str(self._folder),
             "TRIALBUS_HOST": LOOPBACK,
+            "TRIALBUS_NATS_SEED_FILE": self._guard.seed_of(name) if self._guard else "",
+            # What the user's environment says is of another server.
+            "TRIALBUS_NATS_TLS_CA": "",
+            "TRIALBUS_NATS_TLS_CERT": "",
         }
         self._services[name] = KeptService(
             name,
@@ -150,6 +180,7 @@ class Stack:
             owned=self._owned,
             image_map=self._image_map,
             path_map=self._path_map,
+            nats_auth=str(self._guard.folder) if self._guard else "",
             services={name: service.status for name, service in self._services.items()},
             servers={
                 name: ProcessStatus(pid=kept.pid, state=kept.state.value, restarts=kept.restarts)

@@ -37,7 +37,8 @@ class ProcessStatus:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackStatus:
     """Addresses are URLs but `grpc`, which is host:port. owned: it ends with the last `run`.
-    image_map, path_map: what stands for images and their paths."""
+    image_map, path_map: what stands for images and their paths. nats_auth: folder with the
+    identities of the bus; empty: anybody on this machine may connect."""
 
     http: str
     grpc: str
@@ -50,6 +51,7 @@ class StackStatus:
     servers: dict[str, ProcessStatus] = field(default_factory=dict)
     image_map: dict[str, str] = field(default_factory=dict)
     path_map: dict[str, str] = field(default_factory=dict)
+    nats_auth: str = ""
 
     @property
     def ready(self) -> bool:

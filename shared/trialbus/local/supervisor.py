@@ -1,6 +1,7 @@
 """One process for one stack: nats-server, mongod and the services, kept alive and in order.
 
-    python -P -m trialbus.local.supervisor --data-dir FOLDER [--owned] [--service NAME]...
+    python -P -m trialbus.local.supervisor --data-dir FOLDER [--owned] [--secure]
+        [--service NAME]...
 
 It says on stdout, in one line of JSON, whether it has begun (`{"started": true}`) or why not
 (`{"refused": [...], "in_use": bool}`), and logs on stderr. It ends, services first, at SIGTERM or
@@ -16,6 +17,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="trialbus.local.supervisor")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--owned", action="store_true")
+    parser.add_argument("--secure", action="store_true")
     parser.add_argument("--service", action="append", dest="services")
     chosen = parser.parse_args(arguments)
     try:
         chosen.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = chosen.data_dir.resolve()
-        asyncio.run(_supervise(folder, chosen.services or SERVICES, owned=chosen.owned))
+        services = chosen.services or SERVICES
+        asyncio.run(_supervise(folder, services, owned=chosen.owned, secure=chosen.secure))
     except (FolderInUse, StackFailed, OSError) as error:
         log("refused", error=str(error))
         _answer({"refused": str(error).splitlines(), "in_use": isinstance(error, FolderInUse)})
@@ -59,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _supervise(folder: Path, services: Sequence[str], *, owned: bool) -> None:
+async def _supervise(folder: Path, services: Sequence[str], *, owned: bool, secure: bool) -> None:
     lock = await _take(folder)
     fork_server = ForkServer()
     # Only now: what this imports and what the fork server imports load side by side.
@@ -70,7 +74,10 @@ async def _supervise(folder: Path, services: Sequence[str], *, owned: bool) -> N
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     gone = loop.create_task(_until_owner_goes(folder, stop)) if owned else None
-    stack = Stack(folder, services, fork_server, owned=owned)
+    stack = Stack(folder, services, fork_server, owned=owned, secure=secure)
+    if stack.is_secure:
+        # The libraries that it takes speak on stdout unless they are told where.
+        import_module("trialbus.local.service_logs").log_as_json("warning")
     if gone is not None:
         loop.add_signal_handler(signal.SIGUSR1, _stay, stack, gone)
     try:

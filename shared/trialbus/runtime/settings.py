@@ -14,6 +14,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRIALBUS_", extra="ignore")
 
     nats_url: str = Field("nats://127.0.0.1:4222", description="Address of nats-server.")
+    nats_seed_file: str = Field(
+        "",
+        description="File with the NKey seed of this service's identity on the bus, from "
+        "`trialbus auth nats`; with it only the provisioner makes streams. Empty: no credentials.",
+    )
+    nats_tls_ca: str = Field(
+        "",
+        description="File with the certificates that nats-server's is checked by; with it, "
+        "or a certificate of our own, the connection is TLS.",
+    )
+    nats_tls_cert: str = Field("", description="File with our own certificate for nats-server.")
+    nats_tls_key: str = Field("", description="File with the key of that certificate.")
     mongo_url: str = Field(
         "mongodb://127.0.0.1:27017/?directConnection=true",
         description="Connection string of MongoDB (a replica set of one or more).",

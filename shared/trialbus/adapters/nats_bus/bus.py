@@ -78,6 +78,11 @@ class NatsBus:
     def connected(self) -> bool:
         return self._connection.connected
 
+    @property
+    def last_error(self) -> str:
+        """What the connection's last trouble said; empty while it is well."""
+        return self._connection.last_error
+
     async def denied(self) -> NotPermitted:
         """Returns when the server has refused something to this identity."""
         return await self._connection.denied()

@@ -92,7 +92,7 @@ class Connection:
         self._routes: list[Route] = [Route(f"{self._inbox}.r.*", "", self._on_reply)]
         self._watchers: list[Callable[[], None]] = []
         self._changed = asyncio.Event()
-        self._last_error = ""
+        self.last_error = ""
         self._violation: str | None = None
         self._violated = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
@@ -282,7 +282,7 @@ class Connection:
             raise
         self._client = client
         self.generation += 1
-        self._last_error = ""
+        self.last_error = ""
         log.info("nats_connected", generation=self.generation)
         self._notify()
 
@@ -317,8 +317,8 @@ class Connection:
             log.error("nats_permission_violation", identity=self._options.name, error=str(error))
             self._violation = self._violation or str(error)
             self._violated.set()
-        elif text != self._last_error:
-            self._last_error = text
+        elif text != self.last_error:
+            self.last_error = text
             log.warning("nats_error", error=text, hint=str(error))
 
     def _on_reply(self, message: Msg) -> None:

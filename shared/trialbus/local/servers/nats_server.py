@@ -1,9 +1,13 @@
-"""nats-server with JetStream for one machine. No fsync per message: MongoDB is the truth."""
+"""nats-server with JetStream for one machine. No fsync per message: MongoDB is the truth.
+
+With accounts it runs as a secured one does anywhere, fsync included.
+"""
 
 import asyncio
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from trialbus.local.servers.ports import LOOPBACK
 from trialbus.local.servers.process import MAX_LOG_BYTES, POLL_INTERVAL_S, ServerSpec
@@ -17,9 +21,16 @@ HEALTH_TIMEOUT_S = 2.0
 
 
 class NatsServerSpec(ServerSpec):
-    """Loopback only, JetStream below the folder, a monitoring port for health."""
+    """Loopback only, JetStream below the folder, a monitoring port for health. accounts: a file
+    that says who may connect and do what (read again at SIGHUP); None: anybody on this machine."""
 
     name = "nats-server"
+
+    def __init__(
+        self, *, binary: Path, folder: Path, port: int | None = None, accounts: Path | None = None
+    ) -> None:
+        super().__init__(binary=binary, folder=folder, port=port)
+        self._accounts = accounts
 
     def command(self) -> list[str]:
         return [str(self.binary), "--config", str(self.config_path)]
@@ -45,7 +56,7 @@ class NatsServerSpec(ServerSpec):
     def _config(self, port: int) -> str:
         self._remove_stale_ports_files()
         # JSON is valid configuration syntax, and quotes any path.
-        settings = {
+        settings: dict[str, Any] = {
             "server_name": "trialbus-local",
             "host": LOOPBACK,
             "port": port,
@@ -61,7 +72,13 @@ class NatsServerSpec(ServerSpec):
                 "max_memory_store": MAX_MEMORY_STORE_BYTES,
             },
         }
-        return json.dumps(settings, indent=2) + "\n"
+        if self._accounts is None:
+            return json.dumps(settings, indent=2) + "\n"
+        settings["jetstream"]["sync_interval"] = "always"
+        # The server takes only paths that are relative to its configuration.
+        include = json.dumps(os.path.relpath(self._accounts, self.folder))
+        lines = [f"{name}: {json.dumps(value)}" for name, value in settings.items()]
+        return "\n".join([f"include {include}", *lines]) + "\n"
 
     def _remove_stale_ports_files(self) -> None:
         """Those that killed servers left: a pid may come again. A living one keeps its file."""

@@ -1,0 +1,47 @@
+"""Options and arguments that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="TRIALBUS_DATA_DIR",
+        help="Folder of the stack: its data, logs and addresses. [default: .trialbus]",
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", envvar="TRIALBUS_URL", help="Address of a running stack instead."),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace", "-n", help="Without it: default, or the only one that has the name."
+    ),
+]
+MapImage = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-image",
+        metavar="IMAGE=DIR",
+        help="Folder that stands for a container image. May be given again.",
+    ),
+]
+MapPath = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-path",
+        metavar="IMAGE_PATH=LOCAL_PATH",
+        help="Where a path of container images lies here. May be given again.",
+    ),
+]
+Secure = Annotated[
+    bool,
+    typer.Option("--secure", help="Give each service its own key to the bus; the folder stays so."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT")]
