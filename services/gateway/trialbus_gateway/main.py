@@ -13,12 +13,14 @@ from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter
+from trialbus_gateway.adapters.access.building import door_of
 from trialbus_gateway.adapters.addresses import announce
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
+from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.showing import Showing
@@ -27,8 +29,11 @@ from trialbus_gateway.app.working import Working
 
 
 async def build(parts: Parts) -> Behaviour:
-    """One task holds both servers: they come and go together."""
+    """One task holds both servers: they come and go together. Raises Unsafe."""
     settings = parts.settings
+    leaving = AsyncExitStack()
+    door = await door_of(settings, parts.clock, parts.store, leaving)
+    parts = guarded(parts)
     catalogue = catalogue_of(settings)
     questions = Questions(
         parts,
@@ -38,7 +43,6 @@ async def build(parts: Parts) -> Behaviour:
     )
 
     commanding, working, changes = Commanding(parts, catalogue), Working(parts), Changes(parts)
-    leaving = AsyncExitStack()
     webhooks = await webhooks_of(parts, leaving)
 
     def ready() -> bool:
@@ -53,6 +57,7 @@ async def build(parts: Parts) -> Behaviour:
         webhooks=webhooks,
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
         listens_on=settings.host,
+        door=door,
     )
 
     async def listen() -> None:

@@ -5,7 +5,6 @@ secret, but must not be written by strangers.
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
@@ -21,8 +20,6 @@ from trialbus.kernel.ids import is_name
 
 # Says what it is to scanners for secrets, and to whoever finds one.
 TOKEN_PREFIX = "tbs_"
-_RANDOM_CHARS = 43
-_TOKEN = re.compile(TOKEN_PREFIX + rf"[A-Za-z0-9_-]{{{{{_RANDOM_CHARS}}}}}")
 
 TokenName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._@-]{0,61}[a-z0-9])?$")]
 
@@ -62,11 +59,6 @@ class _TokenFile(BaseModel):
 
 def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def is_static_token(token: str) -> bool:
-    """Whether it has the form of those that `trialbus auth token create` makes."""
-    return _TOKEN.fullmatch(token) is not None
 
 
 def read_tokens(data: bytes) -> tuple[StaticToken, ...]:

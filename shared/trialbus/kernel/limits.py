@@ -224,6 +224,16 @@ MAX_YAML_NODES = 10_000
 MAX_YAML_BYTES = 1024 * 1024
 # Parsers recurse; no experiment is nearly so deep.
 MAX_YAML_DEPTH = 100
+# Of a JSON body over HTTP: a pod's affinity in a job's template in an event of a batch is 20 deep.
+MAX_JSON_DEPTH = 20
+MAX_JSON_NODES = 20_000
+
+# The gateway's door -----------------------------------------------------------------------------
+# Of one identity: a worker that asks and tells a thousand times a second is let through.
+REQUESTS_PER_SECOND = 4000.0
+# Streams and watches of one identity: each holds a connection.
+STREAMS_PER_IDENTITY = 256
+
 # Katib's rule: names of trials and their objects are longer, and labels hold 63.
 MAX_EXPERIMENT_NAME_CHARS = 40
 # Every line of a trial's output is read once for each metric filter.

@@ -49,6 +49,61 @@ class Settings(BaseSettings):
         description="Port of the gRPC API of the gateway, suggestion, metrics_collector or "
         "early_stopping; 0 takes a free one.",
     )
+    tls_cert: str = Field(
+        "", description="File with the certificate that the gateway's HTTP API is served with."
+    )
+    tls_key: str = Field("", description="File with the key of that certificate.")
+    tokens_file: str = Field(
+        "",
+        description="File of the gateway's static bearer tokens, from `trialbus auth token "
+        "create`; with it every caller must show one. Read again when it changes.",
+    )
+    oidc_issuer: str = Field(
+        "", description="Issuer of JSON web tokens that the gateway takes (`iss`); empty: none."
+    )
+    oidc_audience: str = Field("", description="Audience that those must be for (`aud`).")
+    oidc_jwks_url: str = Field("", description="Address of the issuer's public keys (JWKS).")
+    oidc_namespaces_claim: str = Field(
+        "namespaces",
+        description="Claim with the namespaces of a caller: a list, words, or `*`; dots lead into "
+        "objects.",
+    )
+    oidc_role_claim: str = Field(
+        "role", description="Claim with the role of a caller, or several, of which the best counts."
+    )
+    kubernetes_audience: str = Field(
+        "",
+        description="Audience of service account tokens that the gateway lets Kubernetes review; "
+        "empty: it takes none. An account acts in its own namespace.",
+    )
+    kubernetes_role: str = Field(
+        "writer", description="Role of those service accounts: reader, writer or worker."
+    )
+    kubernetes_api: str = Field(
+        "https://kubernetes.default.svc", description="Address of the API server for reviews."
+    )
+    kubernetes_credentials_dir: str = Field(
+        "/var/run/secrets/kubernetes.io/serviceaccount",
+        description="Folder with our own `token` and the `ca.crt` of the API server.",
+    )
+    trial_key_file: str = Field(
+        "",
+        description="File with the secret that trials' own tokens are made with, the same for "
+        "gateway and launchers: one key a line, the first makes, all are believed. Empty: one is "
+        "made in data_dir.",
+    )
+    requests_per_second: float = Field(
+        limits.REQUESTS_PER_SECOND,
+        ge=0,
+        description="Requests a second that the gateway takes of one caller who showed a token, "
+        "bursts twice as large; 0: any number.",
+    )
+    streams_per_identity: int = Field(
+        limits.STREAMS_PER_IDENTITY,
+        ge=0,
+        description="Streams and watches that one caller who showed a token may have open at "
+        "once; 0: any number.",
+    )
     suggestion_grpc: str = Field(
         "", description="Address of the suggestion service's gRPC port; empty: as it announces it."
     )
@@ -122,3 +177,8 @@ class Settings(BaseSettings):
         "when it changes. Empty: none.",
     )
     log_level: str = Field("info", description="debug, info, warning or error.")
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether the gateway asks its callers who they are."""
+        return bool(self.tokens_file or self.oidc_issuer or self.kubernetes_audience)

@@ -1,6 +1,6 @@
 """A gateway over the bus and the store in memory, and documents for it to show."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,11 +41,13 @@ from trialbus.testkit.memory_bus import MemoryClient as BusClient
 from trialbus.testkit.memory_store import MemoryClient as StoreClient
 from trialbus.testkit.memory_store import MemoryStore
 from trialbus_experiment.app.commanding import Commanding as ExperimentCommanding
+from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
+from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.showing import Showing
@@ -148,12 +150,16 @@ def parts_of(bus: Bus, store: Store, service_name: str, data_dir: Path) -> Parts
 
 
 @asynccontextmanager
-async def gateway_world(folder: Path) -> AsyncIterator[World]:
-    """A gateway without a network; `World.app` can also be served for real."""
+async def gateway_world(
+    folder: Path, door: Callable[[Parts], Door] | None = None
+) -> AsyncIterator[World]:
+    """A gateway without a network; `World.app` can also be served for real. door: made of the
+    unguarded parts; without it the gateway asks nobody for a token."""
     bus, store = MemoryBus(), MemoryStore()
     gateway_bus, gateway_store = bus.client("gateway"), store.client("gateway")
     await gateway_store.prepare(COLLECTIONS)
-    parts = parts_of(gateway_bus, gateway_store, "gateway", folder)
+    unguarded = parts_of(gateway_bus, gateway_store, "gateway", folder)
+    parts = guarded(unguarded)
     questions = Questions(
         parts,
         default=DEFAULT,
@@ -171,6 +177,7 @@ async def gateway_world(folder: Path) -> AsyncIterator[World]:
         ingress=Ingress(parts, commanding, questions, working),
         working=working,
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
+        door=None if door is None else door(unguarded),
     )
     experiment_parts = parts_of(
         bus.client("experiment"), store.client("experiment"), "experiment", folder

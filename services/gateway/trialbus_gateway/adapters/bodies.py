@@ -1,15 +1,18 @@
 """Reading what clients send: bounded, and strictly JSON."""
 
+import asyncio
 import json
 from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
-from trialbus.kernel.limits import MAX_YAML_BYTES
-from trialbus_gateway.app.failures import TooLarge, Unreadable
+from trialbus.kernel.limits import MAX_JSON_DEPTH, MAX_JSON_NODES, MAX_YAML_BYTES
+from trialbus_gateway.app.failures import TooLarge, TooSlow, Unreadable
 
 MAX_BODY_BYTES = MAX_YAML_BYTES
+# From the first byte to the last.
+BODY_DEADLINE_S = 30.0
 MAX_ID_CHARS = 128
 # Linux takes no longer path.
 MAX_PATH_CHARS = 4096
@@ -69,22 +72,47 @@ def count(request: Request, name: str, most: int) -> int | None:
 
 
 async def limited(request: Request) -> bytes:
-    """Whatever the client says of its size, no more than the limit is kept."""
+    """Whatever the client says of its size, no more than the limit is kept, and it must all be
+    here in time. Raises TooLarge, TooSlow."""
     pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > MAX_BODY_BYTES:
-            raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
-        pieces.append(piece)
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            async for piece in request.stream():
+                size += len(piece)
+                if size > MAX_BODY_BYTES:
+                    raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
+                pieces.append(piece)
+    except TimeoutError:
+        raise TooSlow(f"the body was not here within {BODY_DEADLINE_S:g} s") from None
     return b"".join(pieces)
 
 
 def strict_json(body: bytes) -> Any:
-    """Raises Unreadable."""
+    """Raises Unreadable: no JSON, or more depth or values than are taken."""
     try:
-        return json.loads(body, parse_constant=_no_constant)
+        found = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"the body is not JSON: {error}") from error
+    _check_size(found)
+    return found
+
+
+def _check_size(value: Any) -> None:
+    """Level by level, so that depth costs no stack. Raises Unreadable."""
+    level, count = [value], 1
+    for _ in range(MAX_JSON_DEPTH + 1):
+        level = [
+            item
+            for node in level
+            if isinstance(node, dict | list)
+            for item in (node.values() if isinstance(node, dict) else node)
+        ]
+        count += len(level)
+        if count > MAX_JSON_NODES:
+            raise Unreadable(f"the body holds more than {MAX_JSON_NODES} values")
+        if not level:
+            return
+    raise Unreadable(f"the body is nested deeper than {MAX_JSON_DEPTH}")
 
 
 def _no_constant(name: Literal["NaN", "Infinity", "-Infinity"] | str) -> NoReturn:

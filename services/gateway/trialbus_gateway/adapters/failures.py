@@ -1,5 +1,6 @@
 """Failures as HTTP answers: one shape for all."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,15 +10,28 @@ from starlette.responses import Response
 
 from trialbus.kernel.errors import Problem, Refused, Transient
 from trialbus_gateway.adapters.answers_json import JsonAnswer
-from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
+from trialbus_gateway.app.failures import (
+    AnotherByNow,
+    Forbidden,
+    NotThere,
+    TooLarge,
+    TooMany,
+    TooSlow,
+    Unauthenticated,
+    Unreadable,
+)
 
 _RETRY_AFTER_S = 1
 
 _STATUS_OF: Mapping[type[Exception], int] = {
     Unreadable: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
     NotThere: 404,
+    TooSlow: 408,
     AnotherByNow: 409,
     TooLarge: 413,
+    TooMany: 429,
 }
 
 
@@ -45,7 +59,20 @@ def failure(
 
 
 def _named(_request: Request, error: Exception) -> Response:
-    return failure(_STATUS_OF[type(error)], str(error))
+    return failure(_STATUS_OF[type(error)], str(error), headers=headers_of(error))
+
+
+def headers_of(error: Exception) -> dict[str, str] | None:
+    """What a client has to know beside the status."""
+    match error:
+        case Unauthenticated():
+            return {"www-authenticate": 'Bearer realm="trialbus"'}
+        case TooMany():
+            return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+        case TooSlow():
+            return {"connection": "close"}
+        case _:
+            return None
 
 
 def _refused(_request: Request, error: Exception) -> Response:
@@ -71,6 +98,13 @@ def _of_starlette(_request: Request, error: Exception) -> Response:
 def _unexpected(_request: Request, error: Exception) -> Response:
     """The server logs it with its traceback."""
     return failure(500, f"the gateway failed: {type(error).__name__}")
+
+
+def told(request: Request, error: Exception) -> Response:
+    """One of `CAUGHT`, where no handler is near."""
+    if isinstance(error, Refused):
+        return _refused(request, error)
+    return _away(request, error) if isinstance(error, Transient) else _named(request, error)
 
 
 HANDLERS: Mapping[Any, Any] = {

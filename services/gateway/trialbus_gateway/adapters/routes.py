@@ -4,12 +4,20 @@ from collections.abc import Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from trialbus_gateway.adapters.access.door import Door
+from trialbus_gateway.adapters.access.guard import AccessGuard
+from trialbus_gateway.adapters.access.route_guard import guard_routes
 from trialbus_gateway.adapters.event_ingress import EventIngress
-from trialbus_gateway.adapters.failures import HANDLERS
+from trialbus_gateway.adapters.failures import HANDLERS, told
+from trialbus_gateway.adapters.kubernetes import is_kubernetes
+from trialbus_gateway.adapters.kubernetes import told as told_kubernetes
 from trialbus_gateway.adapters.origins import OriginGuard
 from trialbus_gateway.adapters.rest.about import About
+from trialbus_gateway.adapters.rest.access import Access
 from trialbus_gateway.adapters.rest.commands import Commands
 from trialbus_gateway.adapters.rest.experiments import ExperimentReading
 from trialbus_gateway.adapters.rest.suggestions import SuggestionReading
@@ -33,10 +41,13 @@ def http_app(
     webhooks: Webhooks | None = None,
     kubernetes: Sequence[BaseRoute] = (),
     listens_on: str = "127.0.0.1",
+    door: Door | None = None,
 ) -> Starlette:
-    """health: the pages that every service has. listens_on: where it will be served."""
+    """health: the pages that every service has. listens_on: where it will be served. door: who
+    may come in; without one, everybody."""
     described = [
         *About(questions.status).routes(),
+        *Access().routes(),
         *ExperimentReading(questions).routes(),
         *TrialReading(questions).routes(),
         *SuggestionReading(questions).routes(),
@@ -46,5 +57,15 @@ def http_app(
         *(() if webhooks is None else WebhookReading(webhooks).routes()),
     ]
     routes = [*health, *described, *kubernetes]
-    guard = Middleware(OriginGuard, listens_on=listens_on)
-    return Starlette(routes=routes, exception_handlers=dict(HANDLERS), middleware=[guard])
+    guard_routes(routes, questions.trial)
+    guards = [Middleware(OriginGuard, listens_on=listens_on)]
+    if door is not None:
+        guards.append(Middleware(AccessGuard, door=door, tell=_told))
+    return Starlette(routes=routes, exception_handlers=dict(HANDLERS), middleware=guards)
+
+
+def _told(request: Request, error: Exception) -> Response:
+    """What is found out before a route is looked for, in the words of the API that is meant."""
+    if is_kubernetes(request.url.path):
+        return told_kubernetes(error)
+    return told(request, error)

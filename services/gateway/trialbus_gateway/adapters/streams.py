@@ -1,28 +1,61 @@
 """Answers that go on: server-sent events and logs."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from starlette.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
+from trialbus_gateway.adapters.access.guard import Visit, visit_of
 from trialbus_gateway.adapters.answers_json import to_json
 from trialbus_gateway.app.following import CloudEvent
 
+# How soon a stream ends whose token has expired, was revoked, or is of a trial that has ended.
+LOOK_EVERY_S = 5.0
 # Proxies must pass each event on at once.
 _LIVE = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class LiveAnswer(StreamingResponse):
-    """Closes its source whatever ends it: a client that goes, a server that stops."""
+    """Closes its source whatever ends it: a client that goes, a server that stops, a caller who
+    is not welcome any more."""
 
     def __init__(self, source: AsyncGenerator[bytes, None], media_type: str) -> None:
         super().__init__(source, media_type=media_type, headers=_LIVE)
         self._source = source
+        self._visit: Visit | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises TooMany before anything is sent."""
+        self._visit = visit = visit_of(scope)
+        if visit is None:
+            await super().__call__(scope, receive, send)
+            return
+        async with aclosing(self._source):
+            with visit.door.streaming(visit.identity):
+                await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         async with aclosing(self._source):
-            await super().stream_response(send)
+            if self._visit is None or not self._visit.door.asks:
+                await super().stream_response(send)
+                return
+            try:
+                async with asyncio.timeout(None) as welcome:
+                    looking = asyncio.create_task(_end_with(self._visit, welcome))
+                    try:
+                        await super().stream_response(send)
+                    finally:
+                        looking.cancel()
+            except TimeoutError:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _end_with(visit: Visit, stream: asyncio.Timeout) -> None:
+    while await visit.is_welcome():  # noqa: ASYNC110 - nobody tells of a token that is revoked
+        await asyncio.sleep(LOOK_EVERY_S)
+    stream.reschedule(asyncio.get_running_loop().time())
 
 
 async def event_stream(events: AsyncGenerator[CloudEvent | None, None]) -> LiveAnswer:

@@ -17,10 +17,12 @@ from trialbus.kernel.errors import Transient
 from trialbus.kernel.ids import is_name
 from trialbus.kernel.trial import Trial
 from trialbus.runtime.parts import Parts
+from trialbus_gateway.app import reach
 from trialbus_gateway.app.changes_index import LOG_CAPACITY, Index, Looked
 from trialbus_gateway.app.changes_life import SWEEP_S, Life
 from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.app.failures import Expired, NotThere, Unreadable
+from trialbus_gateway.app.guarded_store import unguarded
 from trialbus_gateway.app.objects import Objects
 from trialbus_gateway.core import resource_versions
 from trialbus_gateway.core.change_log import Change, ChangeType, Forgotten, Kind, Object
@@ -122,7 +124,7 @@ class Changes:
                 grown, changes = index.grown, _after(index, tick)
                 for change in changes:
                     tick = change.tick
-                    if change.kind is kind:
+                    if change.kind is kind and _is_seen(change):
                         yield change
                 if not changes:
                     await _within(grown, due_s - now_s())
@@ -202,18 +204,26 @@ class Changes:
 
     def _begin(self) -> None:
         salt = random.randrange(SALTS)
+        # One index for all: what a caller sees of it is chosen when it is told.
         self._index = Index(
-            self._parts.store,
+            unguarded(self._parts.store),
             lambda: self._ticks.next(self._parts.clock.now(), salt),
             capacity=self._capacity,
         )
         self._life = Life(self._parts, self._index, self._unused, sweep_s=self._sweep_s)
         self._begun = asyncio.get_running_loop().create_future()
-        self._living = asyncio.create_task(self._life.live(self._begun), name="index of changes")
+        self._living = asyncio.create_task(
+            self._life.live(self._begun), name="index of changes", context=reach.own_context()
+        )
 
     def _unused(self) -> bool:
         watched = self._index is not None and self._index.watches > 0
         return not watched and self._parts.clock.monotonic() - self._used_at > self._idle_s
+
+
+def _is_seen(change: Change) -> bool:
+    """By whoever is being answered."""
+    return reach.current().sees(str(change.view["metadata"]["namespace"]))
 
 
 def _after(index: Index, tick: int) -> Sequence[Change]:

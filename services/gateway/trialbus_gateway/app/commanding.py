@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError
 
 from trialbus.contracts import subjects
+from trialbus.contracts.access_roles import Action
 from trialbus.contracts.commands import Command, Verb
 from trialbus.contracts.envelope import CommandReply
 from trialbus.contracts.katib.spec import ParsedExperiment, parse_experiment
@@ -22,6 +23,7 @@ from trialbus.ports.bus import Request
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
 from trialbus.runtime.templates import local_images
+from trialbus_gateway.app import reach
 from trialbus_gateway.app.documents import Documents, check_name
 from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
 from trialbus_gateway.app.repeating import ANSWER_DEADLINE_S, answered
@@ -85,6 +87,7 @@ class Commanding:
         """Raises Refused with every problem; the experiment service judges again."""
         check_name("namespace", namespace)
         check_name("name", name)
+        reach.demand(Action.COMMAND, namespace)
         before = await self._living(namespace, name)
         parsed = self.judge(experiment, before)
         if (parsed.namespace, parsed.name) != (namespace, name):
@@ -148,6 +151,7 @@ class Commanding:
         if there is none, and it did not take this command before it was deleted."""
         check_name("namespace", namespace)
         check_name("name", name)
+        reach.demand(Action.COMMAND, namespace)
         state = await self._living(namespace, name)
         if state is not None and only.uid not in (None, state.id):
             raise AnotherByNow(f"{namespace}/{name} is another experiment by now")

@@ -27,7 +27,17 @@ from trialbus_gateway.adapters.kubernetes.status_objects import (
     path_not_found,
 )
 from trialbus_gateway.adapters.kubernetes.writing import Writing
-from trialbus_gateway.app.failures import AnotherByNow, Expired, NotThere, TooLarge, Unreadable
+from trialbus_gateway.app.failures import (
+    AnotherByNow,
+    Expired,
+    Forbidden,
+    NotThere,
+    TooLarge,
+    TooMany,
+    TooSlow,
+    Unauthenticated,
+    Unreadable,
+)
 from trialbus_gateway.app.showing import Showing
 
 # The first word of every path that is Kubernetes'.
@@ -52,10 +62,18 @@ class _Kubernetes(Mount):
     """An application of its own: whatever fails in it is told as Kubernetes tells it."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        path = str(scope.get("path", ""))
-        if scope["type"] == "http" and path.split("/")[1:2] and path.split("/")[1] in _FIRST_WORDS:
+        if scope["type"] == "http" and is_kubernetes(str(scope.get("path", ""))):
             return Match.FULL, {}
         return Match.NONE, {}
+
+
+def is_kubernetes(path: str) -> bool:
+    return path[1:].partition("/")[0] in _FIRST_WORDS
+
+
+def told(error: Exception) -> Response:
+    """A failure before any route was looked for, in Kubernetes' words."""
+    return failure_of(error, Target(resource="")).response()
 
 
 def target_of(request: Request) -> Target:
@@ -85,7 +103,19 @@ def _of_starlette(request: Request, error: Exception) -> Response:
     return StatusFailure(error.status_code, "", error.detail).response()
 
 
-_TOLD = (StatusFailure, Refused, NotThere, AnotherByNow, TooLarge, Unreadable, Transient)
+_TOLD = (
+    StatusFailure,
+    Refused,
+    NotThere,
+    AnotherByNow,
+    TooLarge,
+    Unreadable,
+    Transient,
+    Forbidden,
+    Unauthenticated,
+    TooMany,
+    TooSlow,
+)
 _HANDLERS: Mapping[Any, Any] = {
     **dict.fromkeys(_TOLD, _failed),
     Expired: _expired,

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from trialbus.contracts.access_roles import Action
 from trialbus.contracts.katib.times import rfc3339
 from trialbus.contracts.yaml_input import load_document
 from trialbus.kernel.errors import Refused
@@ -21,6 +22,7 @@ from trialbus_gateway.adapters.kubernetes.status_objects import (
     method_not_allowed,
     not_found,
 )
+from trialbus_gateway.app import reach
 from trialbus_gateway.app.showing import Showing
 
 Object = dict[str, Any]
@@ -54,9 +56,13 @@ class Namespaces:
         ]
 
     async def _list(self, request: Request) -> Response:
-        """`default` and those of living experiments."""
+        """`default`, or those of the caller, and those of living experiments."""
         wanted = Wanted.of(request, NAMESPACES)
-        since: dict[str, float | None] = {_DEFAULT: None, **await self._showing.namespaces()}
+        always = reach.current().namespaces or {_DEFAULT}
+        since: dict[str, float | None] = {
+            **dict.fromkeys(always, None),
+            **await self._showing.namespaces(),
+        }
         found = [namespace_object(name, since[name]) for name in sorted(since)]
         version = str(int(self._showing.clock.now() * 1e6))
         return self._answers.many(NAMESPACES, found, wanted, version=version)
@@ -75,6 +81,7 @@ class Namespaces:
                 field="metadata.name",
             )
             raise invalid(NAMESPACES.target(str(name)), [cause])
+        reach.demand(Action.COMMAND, name)
         return self._answer(request, name, metadata, status=201)
 
     async def _patch(self, request: Request) -> Response:

@@ -12,7 +12,17 @@ from starlette.responses import Response
 
 from trialbus.kernel.errors import Problem, Refused, Transient
 from trialbus_gateway.adapters.answers_json import JsonAnswer
-from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
+from trialbus_gateway.adapters.failures import headers_of
+from trialbus_gateway.app.failures import (
+    AnotherByNow,
+    Forbidden,
+    NotThere,
+    TooLarge,
+    TooMany,
+    TooSlow,
+    Unauthenticated,
+    Unreadable,
+)
 
 Json = Any
 
@@ -226,6 +236,19 @@ def cause_of(problem: Problem) -> Cause:
     return Cause(reason=reason, message=message, field=problem.field)
 
 
+def _kept_out(error: Unauthenticated | TooMany | TooSlow) -> StatusFailure:
+    """Before anybody has looked at what it is about."""
+    headers = headers_of(error) or {}
+    match error:
+        case Unauthenticated():
+            return StatusFailure(401, "Unauthorized", f"Unauthorized: {error}", headers=headers)
+        case TooMany():
+            details = {"retryAfterSeconds": int(headers["retry-after"])}
+            return StatusFailure(429, "TooManyRequests", str(error), details, headers)
+        case TooSlow():
+            return StatusFailure(408, "Timeout", str(error), headers=headers)
+
+
 def failure_of(error: Exception, target: Target) -> StatusFailure:
     """What the gateway can fail with, as an answer about `target`."""
     match error:
@@ -241,6 +264,10 @@ def failure_of(error: Exception, target: Target) -> StatusFailure:
             return too_large(str(error))
         case Unreadable():
             return bad_request(str(error))
+        case Forbidden():
+            return forbidden(target, str(error))
+        case Unauthenticated() | TooMany() | TooSlow():
+            return _kept_out(error)
         case Transient():
             return unavailable(f"a server is away, try again: {error}")
         case _:

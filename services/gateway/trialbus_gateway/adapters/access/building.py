@@ -1,0 +1,103 @@
+"""The door as the settings want it, and whether a gateway may listen where it is told to."""
+
+import ssl
+from contextlib import AsyncExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from trialbus.contracts.access_roles import GIVEN_ROLES, Role
+from trialbus.kernel.errors import Refused
+from trialbus.ports.clock import Clock
+from trialbus.ports.store import Store
+from trialbus.runtime.settings import Settings
+from trialbus.runtime.trial_keys import TrialKeysMissing, trial_keys
+from trialbus_gateway.adapters.access.door import Door, Way
+from trialbus_gateway.adapters.access.static_tokens import StaticTokens
+from trialbus_gateway.adapters.access.trial_bearers import TrialBearers
+from trialbus_gateway.adapters.origins import is_loopback
+
+
+class Unsafe(Exception):
+    """The settings would open the door to strangers, or cannot be followed."""
+
+
+async def door_of(settings: Settings, clock: Clock, store: Store, stack: AsyncExitStack) -> Door:
+    """store: unguarded. stack: closes with the service. Raises Unsafe."""
+    if not settings.authenticates:
+        if not is_loopback(settings.host):
+            raise Unsafe(
+                f"TRIALBUS_HOST is {settings.host}, and nothing says who may use the gateway: "
+                "set TRIALBUS_TOKENS_FILE, TRIALBUS_OIDC_ISSUER or TRIALBUS_KUBERNETES_AUDIENCE, "
+                "or listen on 127.0.0.1"
+            )
+        return Door(clock)
+    ways: list[Way] = [_trial_bearers(settings, store)]
+    if settings.tokens_file:
+        ways.append(_static_tokens(settings.tokens_file, clock))
+    if settings.oidc_issuer:
+        ways.append(await _oidc(settings, clock, stack))
+    if settings.kubernetes_audience:
+        ways.append(await _token_reviews(settings, clock, stack))
+    return Door(
+        clock,
+        ways,
+        rate=settings.requests_per_second,
+        streams=settings.streams_per_identity,
+    )
+
+
+def _trial_bearers(settings: Settings, store: Store) -> TrialBearers:
+    try:
+        return TrialBearers(trial_keys(settings), store)
+    except TrialKeysMissing as error:
+        raise Unsafe(str(error)) from error
+
+
+def _static_tokens(path: str, clock: Clock) -> StaticTokens:
+    try:
+        return StaticTokens(Path(path), clock)
+    except (OSError, Refused) as error:
+        raise Unsafe(f"TRIALBUS_TOKENS_FILE {path}: {error}") from error
+
+
+async def _oidc(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Way:
+    # Loaded only where they are needed: an HTTP client and cryptography are large.
+    httpx: Any = import_module("httpx")
+    oidc: Any = import_module("trialbus_gateway.adapters.access.oidc")
+    keys: Any = import_module("trialbus_gateway.adapters.access.json_web_keys")
+    if not settings.oidc_audience or not settings.oidc_jwks_url:
+        raise Unsafe("TRIALBUS_OIDC_ISSUER needs TRIALBUS_OIDC_AUDIENCE and TRIALBUS_OIDC_JWKS_URL")
+    client = await stack.enter_async_context(httpx.AsyncClient(trust_env=True))
+    fetch = keys.fetching(settings.oidc_jwks_url, client)
+    wanted = oidc.OidcSettings(
+        issuer=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        namespaces_claim=settings.oidc_namespaces_claim,
+        role_claim=settings.oidc_role_claim,
+    )
+    way: Way = oidc.Oidc(wanted, keys.JsonWebKeys(fetch, clock))
+    return way
+
+
+async def _token_reviews(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Way:
+    httpx: Any = import_module("httpx")
+    reviews: Any = import_module("trialbus_gateway.adapters.access.token_review")
+    if settings.kubernetes_role not in GIVEN_ROLES or settings.kubernetes_role == Role.ADMIN:
+        raise Unsafe("TRIALBUS_KUBERNETES_ROLE: one of reader, writer, worker")
+    folder = Path(settings.kubernetes_credentials_dir)
+    try:
+        trusted = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    except OSError as error:
+        raise Unsafe(f"TRIALBUS_KUBERNETES_CREDENTIALS_DIR {folder}: {error}") from error
+    client = await stack.enter_async_context(httpx.AsyncClient(verify=trusted, trust_env=False))
+    review = reviews.reviewing(
+        client,
+        api=settings.kubernetes_api,
+        credentials=folder,
+        audience=settings.kubernetes_audience,
+    )
+    way: Way = reviews.TokenReviews(
+        review, clock, audience=settings.kubernetes_audience, role=Role(settings.kubernetes_role)
+    )
+    return way
