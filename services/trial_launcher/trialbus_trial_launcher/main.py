@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import RUNS
+from trialbus.contracts.work import WorkVerb
 from trialbus.kernel.events import heard_by
 from trialbus.ports.launcher import Launcher
 from trialbus.runtime.checkpoints import checkpoint_root
@@ -22,6 +23,7 @@ from trialbus_trial_launcher.adapters.scraper import Scraper
 from trialbus_trial_launcher.app.following import Following
 from trialbus_trial_launcher.app.judging import Judging
 from trialbus_trial_launcher.app.launching import Launching
+from trialbus_trial_launcher.app.leasing.leasing import Leasing
 from trialbus_trial_launcher.app.logs import Logs
 from trialbus_trial_launcher.app.plans import Place
 from trialbus_trial_launcher.app.recording import Recording
@@ -69,7 +71,8 @@ def compose(
         judging.ended(run_id)
 
     recording.committed = committed
-    launching = Launching(parts, launcher, following, place, means or Means())
+    leasing = Leasing(parts, place.checkpoint_root)
+    launching = Launching(parts, launcher, following, place, means or Means(), leasing)
 
     async def close() -> None:
         await following.close()
@@ -83,6 +86,14 @@ def compose(
             Served(
                 subject=subjects.log(host), queue="trial_launcher", respond=Logs(launcher).respond
             ),
+            *(
+                Served(
+                    subject=subjects.commands(verb.value),
+                    queue="trial_launcher",
+                    respond=leasing.respond,
+                )
+                for verb in WorkVerb
+            ),
         ),
         tasks=(
             following.watch_ends,
@@ -90,6 +101,7 @@ def compose(
             following.ship_live,
             recording.run,
             judging.tidy,
+            *leasing.tasks,
         ),
         close=close,
     )

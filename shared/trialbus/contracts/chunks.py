@@ -48,12 +48,14 @@ class PushReport(Body):
     """Metrics of a running trial, told by whoever knows its name.
 
     id: of this push, made by its sender; the same id of one attempt is taken once. attempt: which
-    one is meant; None: the newest.
+    one is meant; None: the newest. uid: of the experiment, by a sender that knows it: the trial
+    need not have its document yet then.
     """
 
     points: tuple[PushedPoint, ...]
     id: str | None = None
     attempt: int | None = None
+    uid: str | None = None
 
 
 class PushReply(Body):

@@ -45,7 +45,14 @@ TRIALS = CollectionSpec(
     ),
 )
 ANSWERS = CollectionSpec(name="answers", owner="suggestion")
-RUNS = CollectionSpec(name="runs", owner="trial_launcher")
+RUNS = CollectionSpec(
+    name="runs",
+    owner="trial_launcher",
+    indexes=(
+        Index(fields=("ask",), sparse=True),
+        Index(fields=("lease_until",), sparse=True),
+    ),
+)
 CHUNKS = CollectionSpec(
     name="chunks",
     owner="metrics_collector",

@@ -60,7 +60,8 @@ class OpenTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosingTrial:
-    """Counted, but perhaps not yet written to its own document. finished: its finish number."""
+    """Counted, but perhaps not yet written to its own document. finished: its finish number.
+    opened_at: when its last attempt was opened; None: not known."""
 
     attempt: int
     request: int
@@ -69,6 +70,7 @@ class ClosingTrial:
     reason: str
     message: str
     closed_at: float
+    opened_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

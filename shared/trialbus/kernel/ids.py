@@ -74,13 +74,30 @@ def trial_name(experiment: str, uid: str, index: int) -> str:
     Namesakes in other namespaces start at another place of the same cycle, because Katib's
     DBManager knows trials by name alone.
     """
-    start = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:8], "big")
-    number = (start + index * _STRIDE) % _SPACE
+    number = (_start(uid) + index * _STRIDE) % _SPACE
     letters = []
     for _ in range(_SUFFIX_LENGTH):
         number, digit = divmod(number, len(_ALPHABET))
         letters.append(_ALPHABET[digit])
     return f"{experiment}-{''.join(letters)}"
+
+
+def trial_index(experiment: str, uid: str, name: str) -> int | None:
+    """The index of the trial that `trial_name` gives this name; None: it gives it to none."""
+    letters = name.removeprefix(f"{experiment}-")
+    digits = [_ALPHABET.find(letter) for letter in reversed(letters)]
+    if len(digits) != _SUFFIX_LENGTH or min(digits) < 0:
+        return None
+    number = 0
+    for digit in digits:
+        number = number * len(_ALPHABET) + digit
+    index = (number - _start(uid)) * pow(_STRIDE, -1, _SPACE) % _SPACE
+    return index if trial_name(experiment, uid, index) == name else None
+
+
+def _start(uid: str) -> int:
+    """Where the names of an experiment begin in the cycle of all suffixes."""
+    return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:8], "big")
 
 
 def seed_of(text: str) -> int:

@@ -10,7 +10,7 @@ from trialbus.kernel.axes import Axis, Choices, Grid, Interval, Value
 from trialbus.kernel.distributions import DistributionKind
 from trialbus.kernel.space_rules import Parameter, is_number, problems_of
 
-__all__ = ["Parameter", "Point", "SearchSpace", "Value", "axis_of"]
+__all__ = ["Parameter", "Point", "SearchSpace", "Value", "axis_of", "typed"]
 
 Point = tuple[Value, ...]
 
@@ -29,6 +29,19 @@ def axis_of(parameter: Parameter) -> Axis:
             return Choices.of(parameter.list, ordered=all(map(is_number, parameter.list)))
         case _:
             return Choices.of(parameter.list, ordered=False)
+
+
+def typed(parameter: Parameter, text: str) -> float | int | str:
+    """An assigned value as what its parameter's type says, for programs."""
+    match parameter.type:
+        case "double":
+            return float(text)
+        case "int":
+            return int(text)
+        case "discrete" if is_number(text):
+            return int(text) if text.lstrip("+-").isdigit() else float(text)
+        case _:
+            return text
 
 
 @dataclass(frozen=True, slots=True)

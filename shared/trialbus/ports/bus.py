@@ -6,7 +6,7 @@ from typing import Protocol
 
 from trialbus.contracts.messages import Message, Request
 
-__all__ = ["Bus", "Delivery", "Inbox", "Message", "Request", "Responder"]
+__all__ = ["Answer", "Bus", "Delivery", "Inbox", "Message", "Request", "Responder"]
 
 
 class Delivery(Protocol):
@@ -38,7 +38,9 @@ class Inbox(Protocol):
 
 
 # Answers a group of requests, one reply for each, in order; None: it is for others to answer.
-Responder = Callable[[Sequence[Request]], Awaitable[Sequence[bytes | None]]]
+# An answer may come later, while others are answered.
+Answer = bytes | None | Awaitable[bytes | None]
+Responder = Callable[[Sequence[Request]], Awaitable[Sequence[Answer]]]
 
 
 class Bus(Protocol):
@@ -60,7 +62,8 @@ class Bus(Protocol):
     ) -> AbstractAsyncContextManager[None]:
         """Answer requests on `subject` (may hold wildcards) as one of the group `queue`.
         Requests that come while a group is being answered form the next group. When the
-        responder raises, the group gets no answer (senders repeat)."""
+        responder raises, the group gets no answer (senders repeat). What is to be answered later
+        is waited for beside the groups, and given up when the service leaves."""
 
     def tail(
         self, subject: str, *, from_start: bool

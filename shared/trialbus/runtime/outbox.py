@@ -101,6 +101,17 @@ class Outbox:
         else:
             self._telemetry.published.inc(len(notices))
 
+    async def publish_now(self, events: Sequence[Event]) -> bool:
+        """Whether the bus has all of them; else they belong into an outbox."""
+        try:
+            messages = [encode_event(event) for event in events]
+            await self._bus.publish(messages)
+        except (Poison, Transient) as error:
+            self._telemetry.log.debug("events go by the outbox", error=str(error))
+            return False
+        self._telemetry.published.inc(len(messages))
+        return True
+
     async def relay(self) -> None:
         """Publish what is offered, for ever."""
         while True:

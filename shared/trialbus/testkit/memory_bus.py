@@ -6,10 +6,9 @@ seeded `Faults` replays exactly.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Self
 
 from trialbus.contracts import subjects
@@ -26,6 +25,7 @@ from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
 from trialbus.ports.bus import Responder
 from trialbus.testkit.memory_queues import Durable, Fate, Faults, Signal, after_each, bound
+from trialbus.testkit.memory_services import Asked, Service
 
 __all__ = ["Fate", "Faults", "MemoryBus", "MemoryClient"]
 
@@ -42,7 +42,7 @@ class MemoryBus:
         self.dead_letters: list[Message] = []
         self._ids: dict[str, float] = {}
         self._durables: dict[str, Durable] = {}
-        self._services: list[_Service] = []
+        self._services: list[Service] = []
         self._turn = 0
         self._stored = Signal()
         # Grows when everything is lost.
@@ -84,19 +84,19 @@ class MemoryBus:
         durable.event_types = frozenset(event_types)
         return durable
 
-    def find_services(self, subject: str) -> list["_Service"]:
+    def find_services(self, subject: str) -> list["Service"]:
         """One of each queue group that serves `subject`, in turn."""
-        groups: dict[tuple[str, str], list[_Service]] = {}
+        groups: dict[tuple[str, str], list[Service]] = {}
         for service in self._services:
             if subjects.matches(service.pattern, subject):
                 groups.setdefault((service.pattern, service.queue), []).append(service)
         self._turn += 1
         return [members[self._turn % len(members)] for members in groups.values()]
 
-    def join(self, service: "_Service") -> None:
+    def join(self, service: "Service") -> None:
         self._services.append(service)
 
-    def leave(self, service: "_Service") -> None:
+    def leave(self, service: "Service") -> None:
         with suppress(ValueError):
             self._services.remove(service)
 
@@ -203,7 +203,7 @@ class MemoryClient:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         fate = self.server.faults.on_request(request)
         for service in services:
-            after_each(fate.delays_s, bound(service.take, _Asked(request, answer, self)))
+            after_each(fate.delays_s, bound(service.take, Asked(request, answer, self)))
         try:
             async with asyncio.timeout(timeout_s):
                 return await answer
@@ -216,7 +216,7 @@ class MemoryClient:
     async def serve(
         self, subject: str, queue: str, responder: Responder, *, max_group: int
     ) -> AsyncIterator[None]:
-        service = _Service(self, subject, queue, responder, max_group)
+        service = Service(self, subject, queue, responder, max_group)
         task = asyncio.create_task(service.run(), name=f"serve {subject}")
         self.server.join(service)
         try:
@@ -338,59 +338,3 @@ class MemoryDelivery:
         if all(it.id != letter.id for it in self._client.server.dead_letters):
             self._client.server.dead_letters.append(letter)
         self._durable.finish(self._sequence)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    request: Request
-    answer: asyncio.Future[bytes]
-    sender: MemoryClient
-
-
-@dataclass(slots=True, eq=False)
-class _Service:
-    """One member of a queue group."""
-
-    client: MemoryClient
-    pattern: str
-    queue: str
-    responder: Responder
-    max_group: int
-    _waiting: deque[_Asked] = field(default_factory=deque)
-    _news: Signal = field(default_factory=Signal)
-    _ended: bool = False
-
-    def take(self, asked: _Asked) -> None:
-        if self.client.connected:
-            self._waiting.append(asked)
-            self._news.fire()
-
-    def end(self) -> None:
-        self._ended = True
-        self._news.fire()
-
-    async def run(self) -> None:
-        while self._waiting or not self._ended:
-            if not self._waiting:
-                await self._news.wait()
-                continue
-            count = min(self.max_group, len(self._waiting))
-            await self._answer([self._waiting.popleft() for _ in range(count)])
-
-    async def _answer(self, group: Sequence[_Asked]) -> None:
-        await self.client.alive()
-        try:
-            answers = await self.responder([it.request for it in group])
-            pairs = list(zip(group, answers, strict=True))
-        except Exception:  # noqa: BLE001 - the senders repeat, whatever it was
-            return
-        await self.client.alive()
-        for asked, answer in pairs:
-            if answer is not None and self.client.connected:
-                fate = self.client.server.faults.on_reply(asked.request)
-                after_each(fate.delays_s, bound(_resolve, asked, answer))
-
-
-def _resolve(asked: _Asked, answer: bytes) -> None:
-    if asked.sender.connected and not asked.answer.done():
-        asked.answer.set_result(answer)

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.ports.launcher import Launcher, RunPlan, RunState
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
+from trialbus.testkit.asked_workers import Crew, work_all
 from trialbus.testkit.memory_launcher import LOST, MemoryWorld, Script, most_at_once
 from trialbus.testkit.mortal_launcher import MortalLauncher
 from trialbus.testkit.virtual_time import run_virtual
@@ -76,6 +77,8 @@ def script_of(seed: int, run_id: str, plan: RunPlan) -> Script:
 class Story:
     """What a seed tells. weather None: drawn from the seed. replicas: further processes from the
     start; twins: whether another may be drawn. machines: where trials run, each with a launcher.
+    workers: processes that ask for the trials of each experiment; 0: launchers run them. quiet:
+    they only tell results.
     operated: whether somebody suspends, resumes and edits meanwhile. latency_s: of the store."""
 
     names: tuple[str, ...] = NAMES
@@ -87,6 +90,8 @@ class Story:
     twins: bool = True
     machines: int = 1
     operated: bool = True
+    workers: int = 0
+    quiet: bool = False
     latency_s: float = STORE_LATENCY_S
     program: Program = script_of
     limit_s: float = _LIMIT_S
@@ -121,6 +126,7 @@ class Outcome:
     machines: list[Machine]
     outputs: Mapping[str, bytes]
     experiments: list[Experiment]
+    crews: Mapping[str, Crew] = field(default_factory=dict)
 
     @property
     def starts(self) -> Counter[str]:
@@ -168,8 +174,11 @@ async def _simulate(
     faults = asyncio.ensure_future(_inject(world, machines, rng, story.faults))
     await post_all(world, seed, story)
     operator = asyncio.ensure_future(_operate(world, seed, story, rng))
+    names = story.names if story.workers else ()
+    crews = {name: Crew(NAMESPACE, name, story.quiet) for name in names}
+    working = asyncio.ensure_future(work_all(world, crews, seed, story.workers))
     await _wait_for_ends(world, len(story.names))
-    await asyncio.gather(faults, operator)
+    await asyncio.gather(faults, operator, working)
     world.calm_down()
     await world.clock.sleep(_QUIET_S)
     experiments = await _wait_for_ends(world, len(story.names))
@@ -188,6 +197,7 @@ async def _simulate(
         machines=machines,
         outputs=outputs,
         experiments=experiments,
+        crews=crews,
     )
 
 
@@ -387,9 +397,10 @@ def experiment_object(name: str, seed: int, story: Story) -> dict[str, Any]:
             {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "11"}},
             {"name": "kind", "parameterType": "categorical", "feasibleSpace": {"list": ["a", "b"]}},
         ]
+    annotations = {"trialbus.io/trials-by": "workers"} if story.workers else {}
     return {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations},
         "spec": spec,
     }

@@ -50,7 +50,10 @@ class ExperimentReactor:
         """One round; returns the experiments that need another."""
         documents = await self._parts.store.get_many(EXPERIMENTS.name, uids)
         states = self._decode(documents, failed)
-        observed = await self._views.observe(list(states.values()), self._trials.settled(states))
+        now = self._parts.clock.now()
+        observed = await self._views.observe(
+            list(states.values()), self._trials.settled(states), now
+        )
         changed: dict[str, Experiment] = {}
         for uid, state in states.items():
             kept = self._parts.outbox.unsent(EXPERIMENTS.name, uid, state.outbox)
@@ -61,7 +64,7 @@ class ExperimentReactor:
                 self._parts.telemetry.log.debug("decided", uid=uid, reason=decision.reason)
         lost = await self._commit(documents, changed)
         current = {uid: changed.get(uid, state) for uid, state in states.items() if uid not in lost}
-        await self._trials.follow(list(current.values()), observed)
+        await self._trials.follow(list(current.values()), observed, self._parts.clock.now())
         for uid, state in changed.items():
             if uid not in lost:
                 self._offer(state)

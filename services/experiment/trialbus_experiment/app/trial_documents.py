@@ -1,16 +1,22 @@
 """Keeping trial documents in step with their experiment: they follow its commits, never lead."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from trialbus.contracts.collections import TRIALS
 from trialbus.contracts.documents import TRIAL
 from trialbus.kernel.experiment import Experiment, OpenState
 from trialbus.kernel.ids import trial_id
+from trialbus.kernel.limits import ASKED_TRIAL_DOCUMENT_S
+from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Outcome, Store, Write
 from trialbus.runtime.outbox import Outbox
 from trialbus_experiment.core.observed import Observed
 from trialbus_experiment.core.trials import closed_trial, opened_trial
+
+# The document as it is, None if there is none, and with its end.
+_Closing = tuple[Trial | None, Trial]
 
 
 class TrialDocuments:
@@ -31,15 +37,19 @@ class TrialDocuments:
         self._known.pop(uid, None)
         self._settled.pop(uid, None)
 
-    async def follow(self, states: Sequence[Experiment], observed: Mapping[str, Observed]) -> None:
+    async def follow(
+        self, states: Sequence[Experiment], observed: Mapping[str, Observed], now: float
+    ) -> None:
         """Insert the documents of opened trials, finish those of closed ones, in one group. A
-        trial that closed before a crash let its document be made is opened first."""
-        await self._open_forgotten(states, observed)
-        opening = [trial for state in states for trial in self._missing(state, observed)]
-        closing = self._closing(states, observed)
+        trial that closed before its document was made gets it whole."""
+        await self._learn_closing(states)
+        opening = [trial for state in states for trial in self._missing(state, observed, now)]
+        closing = await self._told(self._closing(states, observed))
         writes = [Write(base=None, document=TRIAL.encode(trial)) for trial in opening]
         writes += [
-            Write(base=TRIAL.encode(before), document=TRIAL.encode(after))
+            Write(
+                base=None if before is None else TRIAL.encode(before), document=TRIAL.encode(after)
+            )
             for before, after in closing
         ]
         if writes:
@@ -49,13 +59,19 @@ class TrialDocuments:
         for state in states:
             self._drop_finished(state)
 
-    def _missing(self, state: Experiment, observed: Mapping[str, Observed]) -> list[Trial]:
+    def _missing(
+        self, state: Experiment, observed: Mapping[str, Observed], now: float
+    ) -> list[Trial]:
+        """Workers may end a trial in milliseconds: the document of a young one can wait."""
         known = self._known.setdefault(state.id, {})
         answers = observed[state.id].answers
+        asked = state.spec.trials_by is TrialsBy.WORKERS
         missing = []
         for key, open_ in state.open.items():
             index = int(key)
             if index in known or open_.state is OpenState.PAUSED:
+                continue
+            if asked and now - open_.opened_at < ASKED_TRIAL_DOCUMENT_S:
                 continue
             missing.append(opened_trial(state, index, open_, answers[open_.request]))
         return missing
@@ -85,44 +101,45 @@ class TrialDocuments:
             if int(key) not in self._settled.setdefault(state.id, set())
         ]
 
-    async def _open_forgotten(
-        self, states: Sequence[Experiment], observed: Mapping[str, Observed]
-    ) -> None:
-        """Closing trials that this process does not know: read them, or make them."""
-        unknown = [
-            (state, index)
-            for state, index in self._due(states)
-            if index not in self._known.setdefault(state.id, {})
-        ]
-        await self._learn([trial_id(state.id, index) for state, index in unknown])
-        missing = [
-            opened_trial(
-                state,
-                index,
-                state.closing[str(index)],
-                observed[state.id].answers[state.closing[str(index)].request],
-            )
-            for state, index in unknown
-            if index not in self._known[state.id]
-        ]
-        if missing:
-            writes = [Write(base=None, document=TRIAL.encode(trial)) for trial in missing]
-            await self._note_opened(missing, await self._store.commit(TRIALS.name, writes))
+    async def _learn_closing(self, states: Sequence[Experiment]) -> None:
+        """Of closing trials that this process does not know."""
+        await self._learn(
+            [
+                trial_id(state.id, index)
+                for state, index in self._due(states)
+                if index not in self._known.setdefault(state.id, {})
+            ]
+        )
 
     def _closing(
         self, states: Sequence[Experiment], observed: Mapping[str, Observed]
-    ) -> list[tuple[Trial, Trial]]:
+    ) -> list[_Closing]:
         """Open and closed form of each trial whose end is not written yet."""
-        pairs = []
+        pairs: list[_Closing] = []
         for state, index in self._due(states):
+            seen = observed[state.id]
             trial = self._known[state.id].get(index)
             if trial is None:
-                continue  # not readable yet: it stays in `closing`, the next look comes to it
-            if trial.ended:
+                closing = state.closing[str(index)]
+                made = opened_trial(state, index, closing, seen.answers[closing.request])
+                pairs.append((None, self._closed(state, index, made, seen)))
+            elif trial.ended:
                 self._settled[state.id].add(index)
             else:
-                pairs.append((trial, self._closed(state, index, trial, observed[state.id])))
+                pairs.append((trial, self._closed(state, index, trial, seen)))
         return pairs
+
+    async def _told(self, pairs: Sequence[_Closing]) -> list[_Closing]:
+        """Documents that are written at once need no outbox if the bus has their events before:
+        until they are written the experiment's `closing` says what there is to tell."""
+        whole = [after for before, after in pairs if before is None]
+        events = [event for trial in whole for event in trial.outbox]
+        if not events or not await self._outbox.publish_now(events):
+            return list(pairs)
+        return [
+            (before, after if before is not None else replace(after, outbox=(), outbox_at=None))
+            for before, after in pairs
+        ]
 
     def _closed(self, state: Experiment, index: int, trial: Trial, seen: Observed) -> Trial:
         kept = self._outbox.unsent(TRIALS.name, trial.id, trial.outbox)
@@ -142,7 +159,7 @@ class TrialDocuments:
                 self._outbox.offer(TRIALS.name, trial.id, trial.outbox, urgent=False)
             else:
                 # Another replica was faster: read what it wrote at the next look.
-                self._known[trial.uid].pop(trial.index, None)
+                self._known.setdefault(trial.uid, {}).pop(trial.index, None)
 
     def _drop_finished(self, state: Experiment) -> None:
         known = self._known.get(state.id, {})

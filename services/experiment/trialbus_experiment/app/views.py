@@ -1,14 +1,17 @@
 """Read-only looks at what other services own, for one group of experiments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from trialbus.contracts.collections import ANSWERS, CHUNKS, RUNS
 from trialbus.contracts.documents import ANSWER, CHUNK, RUN
 from trialbus.kernel.experiment import Experiment, OpenState
 from trialbus.kernel.ids import answer_id, run_id
-from trialbus.kernel.run import Run
+from trialbus.kernel.limits import LAUNCH_DEADLINE_S
+from trialbus.kernel.run import ENDED_PHASES, Run
+from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.suggestion import Answer
+from trialbus.kernel.trial import MetricValues
 from trialbus.ports.store import Query, Store
 from trialbus_experiment.core.observed import Observed, SeenObservation
 
@@ -23,10 +26,10 @@ class Views:
         self._answers: dict[str, Answer] = {}
 
     async def observe(
-        self, states: Sequence[Experiment], settled: Mapping[str, frozenset[int]]
+        self, states: Sequence[Experiment], settled: Mapping[str, frozenset[int]], now: float
     ) -> dict[str, Observed]:
         """What each experiment's decision needs, in four grouped reads."""
-        runs = await self._runs(states)
+        runs = await self._runs(states, now)
         observations = await self._observations(
             [run for run in runs.values() if run.ended],
             {state.id: frozenset(state.spec.objective.metric_names) for state in states},
@@ -51,29 +54,36 @@ class Views:
         for key in [key for key, answer in self._answers.items() if answer.uid == uid]:
             del self._answers[key]
 
-    async def _runs(self, states: Sequence[Experiment]) -> dict[str, Run]:
-        ids = [run for state in states for run in _run_ids(state).values()]
-        if not ids:
-            return {}
-        documents = await self._store.get_many(RUNS.name, ids)
-        return {key: RUN.decode(document) for key, document in documents.items()}
+    async def _runs(self, states: Sequence[Experiment], now: float) -> dict[str, Run]:
+        """Of trials that workers have lately asked for only those that have ended: there may be
+        hundreds, and while they live nothing follows from them."""
+        whole: list[str] = []
+        ended: list[str] = []
+        for state in states:
+            for index, run in _run_ids(state).items():
+                trial = state.open.get(str(index))
+                asked = state.spec.trials_by is TrialsBy.WORKERS and trial is not None
+                young = trial is not None and now - trial.opened_at < LAUNCH_DEADLINE_S
+                (ended if asked and young else whole).append(run)
+        documents = await self._store.get_many(RUNS.name, whole) if whole else {}
+        found = list(documents.values())
+        if ended:
+            over = [phase.value for phase in ENDED_PHASES]
+            query = Query(among={"_id": ended, "phase": over})
+            found += await self._store.find(RUNS.name, query)
+        return {run.id: run for run in map(RUN.decode, found)}
 
     async def _observations(
         self, ended: Sequence[Run], names: Mapping[str, frozenset[str]]
     ) -> dict[str, SeenObservation]:
         """Of the metrics that an experiment names; a trial may have pushed many others."""
-        if not ended:
-            return {}
-        found = await self._store.find(
-            CHUNKS.name, Query(among={"final_run": [run.id for run in ended]})
-        )
+        told = {run.id: _seen(run.told, names[run.uid]) for run in ended if run.told is not None}
+        others = [run.id for run in ended if run.told is None]
+        if not others:
+            return told
+        found = await self._store.find(CHUNKS.name, Query(among={"final_run": others}))
         chunks = [CHUNK.decode(document) for document in found]
-        return {
-            chunk.run: SeenObservation(
-                metrics=tuple(it for it in chunk.metric_values if it.name in names[chunk.uid])
-            )
-            for chunk in chunks
-        }
+        return told | {chunk.run: _seen(chunk.metric_values, names[chunk.uid]) for chunk in chunks}
 
     async def _load_answers(self, states: Sequence[Experiment]) -> Mapping[str, Answer]:
         wanted = [answer_id(state.id, number) for state in states for number in _requests(state)]
@@ -90,6 +100,10 @@ class Views:
         for key, answer in list(self._answers.items()):
             if answer.uid in in_hand and key not in wanted:
                 del self._answers[key]
+
+
+def _seen(metrics: Iterable[MetricValues], names: frozenset[str]) -> SeenObservation:
+    return SeenObservation(metrics=tuple(it for it in metrics if it.name in names))
 
 
 def _run_ids(state: Experiment) -> dict[int, str]:

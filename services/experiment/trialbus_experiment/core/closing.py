@@ -47,6 +47,7 @@ def close(
         reason=ended.reason,
         message=ended.message,
         closed_at=draft.now,
+        opened_at=trial.opened_at,
     )
     draft.note(f"trial {index} {ended.phase.value}")
     if ended.value is not None and observation is not None and ended.phase in _COMPARED:

@@ -62,8 +62,9 @@ def _follow(draft: Draft, index: int, observed: Observed) -> None:
             close(draft, index, outcome, observation, observed.answers.get(trial.request))
         case Paused():
             _pause(draft, index, trial)
-        case Lost(message=message):
-            draft.open[index] = reopened(replace(trial, lost=trial.lost + 1), draft.now)
+        case Lost(message=message, counts=counts):
+            lost = trial.lost + 1 if counts else trial.lost
+            draft.open[index] = reopened(replace(trial, lost=lost), draft.now)
             draft.retried[index] = message
             draft.note(f"attempt {trial.attempt} of trial {index} was lost")
         case Waiting():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from trialbus.kernel.limits import (
     MAX_LOST_ATTEMPTS,
+    MAX_LOST_LEASES,
     MAX_MESSAGE_CHARS,
     OBSERVATION_DEADLINE_S,
 )
@@ -32,9 +33,10 @@ class Paused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """Its attempt left no result; it starts again as the next."""
+    """Its attempt left no result; it starts again as the next. counts: against what is borne."""
 
     message: str
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +141,8 @@ def _succeeded(
 def _refused(run: Run) -> Ended:
     """A condition says that it failed, or none says anything, which must not go on for ever."""
     message = "Trial has failed"
+    if run.leased and run.message:
+        message += f": {run.message}"
     if run.verdict is RunVerdict.UNDECIDED:
         message += (
             f": it ended ({_how(run)}), but neither successCondition nor failureCondition "
@@ -175,7 +179,9 @@ def _lost(run: Run, lost_before: int, stop_wanted: str) -> RunOutcome:
         return _killed(stop_wanted)
     if stop_wanted == StopReason.SUSPENDED.value:
         return Paused()
-    if lost_before < MAX_LOST_ATTEMPTS:
+    if run.stop_reason == StopReason.RELEASED.value:
+        return Lost(message=run.message, counts=False)
+    if lost_before < (MAX_LOST_LEASES if run.leased else MAX_LOST_ATTEMPTS):
         return Lost(message=run.message)
     return Ended(
         phase=TrialPhase.FAILED,

@@ -10,10 +10,11 @@ from trialbus.kernel.limits import (
     MAX_OUTBOX_EVENTS,
     SUGGESTION_DEADLINE_S,
 )
+from trialbus.kernel.spec import TrialsBy
 from trialbus_experiment.core.draft import Draft
 from trialbus_experiment.core.observed import Observed
 
-_STALLS = frozenset({"BusUnavailable", "LaunchStalled", "SuggestionStalled"})
+_STALLS = frozenset({"BusUnavailable", "LaunchStalled", "SuggestionStalled", "WorkersMissing"})
 # The condition that people look at in each phase, and what it says when nothing is waited for.
 _SHOWN_BY = {ExperimentPhase.CREATED: "Created", ExperimentPhase.RUNNING: "Running"}
 _USUAL = {
@@ -67,6 +68,11 @@ def _no_launcher(draft: Draft, observed: Observed) -> _Stall | None:
     ]
     if not waiting:
         return None
+    if draft.state.spec.trials_by is TrialsBy.WORKERS:
+        message = f"{len(waiting)} trials wait for a worker to ask for them"
+        return _Stall(
+            reason="WorkersMissing", message=f"{message} for over {LAUNCH_DEADLINE_S:g} s"
+        )
     message = f"{len(waiting)} trials wait for a launcher for over {LAUNCH_DEADLINE_S:g} s"
     return _Stall(reason="LaunchStalled", message=message)
 

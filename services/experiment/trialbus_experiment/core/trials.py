@@ -42,7 +42,7 @@ def opened_trial(
     """The document that a trial starts with: the same whoever makes it, however often."""
     name = trial_name(state.name, state.id, index)
     assignments = assignments_of(state.spec, answer, index)
-    at = open_.opened_at if isinstance(open_, OpenTrial) else open_.closed_at
+    at = _opened_at(open_)
     trial = Trial(
         id=trial_id(state.id, index),
         uid=state.id,
@@ -62,6 +62,12 @@ def opened_trial(
     )
     data = {"parameters": {item.name: item.value for item in assignments}}
     return _with_event(trial, "trial.created", at, message="Trial is created", data=data)
+
+
+def _opened_at(open_: OpenTrial | ClosingTrial) -> float:
+    if isinstance(open_, ClosingTrial) and open_.opened_at is None:
+        return open_.closed_at
+    return open_.opened_at or 0.0
 
 
 def closed_trial(

@@ -48,6 +48,7 @@ class PushRequests:
             namespace=to.namespace,
             experiment=to.experiment,
             attempt=said.attempt,
+            uid=said.uid,
         )
         points = [Point(metric=it.metric, value=it.value, at=it.at) for it in said.points]
         await self._pushes.push(addressed, points, push_id=said.id)

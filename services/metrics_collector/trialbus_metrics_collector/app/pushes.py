@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from trialbus.kernel.errors import NotNow, NotThere, Problem, Refused, TooLarge, Transient
+from trialbus.kernel.ids import RunKey, trial_index
 from trialbus.kernel.limits import (
     MAX_CHUNK_POINTS,
     MAX_CHUNK_TEXT_CHARS,
@@ -36,12 +37,24 @@ class Point:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addressed:
     """Whom a push is for. namespace and experiment: if given, the trial must be theirs. attempt:
-    which one; None: the newest."""
+    which one; None: the newest. uid: of the experiment, if the sender knows it.
+    """
 
     trial: str
     namespace: str | None = None
     experiment: str | None = None
     attempt: int | None = None
+    uid: str | None = None
+
+    @property
+    def run(self) -> RunKey | None:
+        """Known without a look, if uid, experiment and attempt are given. Raises NotThere."""
+        if self.uid is None or self.experiment is None or self.attempt is None:
+            return None
+        index = trial_index(self.experiment, self.uid, self.trial)
+        if index is None:
+            raise NotThere(f"{self.experiment} has no trial {self.trial!r}")
+        return RunKey(self.uid, index, self.attempt)
 
 
 class Pushes:
@@ -59,20 +72,22 @@ class Pushes:
     ) -> None:
         """push_id: a repeat under it has no effect, if it is for the same attempt."""
         _check(points)
-        trial = await self._find(addressed)
+        trial = addressed.run or await self._find(addressed)
+        run = trial if isinstance(trial, RunKey) else trial.run
         now = self._parts.clock.now()
         own = push_id or (self._parts.ids.new_id() if points else "")
         pieces = [
             Push(
-                key=f"{trial.run}#{own}/{number}",
+                key=f"{run}#{own}/{number}",
                 series=_series(piece, now),
             )
             for number, piece in enumerate(_pieces(points))
         ]
         try:
-            _fence(trial, addressed)
+            if isinstance(trial, NamedTrial):
+                _fence(trial, addressed)
             for piece in pieces:
-                await self._patiently(trial, piece)
+                await self._patiently(addressed.trial, run, piece)
         except NotNow:
             # A repeat may come after the run has ended: what is stored is stored.
             if not pieces or not await self._appending.has(pieces[-1].key):
@@ -88,12 +103,12 @@ class Pushes:
             raise NotThere(f"{'/'.join(map(str, wanted))} has no trial {trial.name!r}")
         return trial
 
-    async def _patiently(self, trial: NamedTrial, piece: Push) -> None:
+    async def _patiently(self, trial: str, run: RunKey, piece: Push) -> None:
         """A commit whose result is unknown is repeated: the key lets the push in once."""
         began = self._parts.clock.monotonic()
         while True:
             try:
-                return await self._appending.append(trial.name, trial.run, piece)
+                return await self._appending.append(trial, run, piece)
             except Transient:
                 if self._parts.clock.monotonic() - began > PUSH_DEADLINE_S:
                     raise

@@ -9,19 +9,20 @@ from trialbus.contracts.collections import EVIDENCE, EXPERIMENTS, RUNS, TRIALS
 from trialbus.contracts.documents import EXPERIMENT, RUN, TRIAL
 from trialbus.kernel.checkpoints import checkpoints_of
 from trialbus.kernel.errors import Poison, Refused
-from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import collector_run_id, run_id, trial_id
-from trialbus.kernel.limits import MAX_MESSAGE_CHARS, MAX_TOLD_ITEMS
+from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus.kernel.run import Run, RunPhase, StopReason
-from trialbus.kernel.spec import CollectorKind
+from trialbus.kernel.spec import CollectorKind, TrialsBy
 from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import Launcher, RunPlan, RunState
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_trial_launcher.app.following import Following
+from trialbus_trial_launcher.app.leasing.leasing import Leasing
 from trialbus_trial_launcher.app.plans import Place
+from trialbus_trial_launcher.app.run_notices import begun_notices
 from trialbus_trial_launcher.app.sources.choosing import source_of
 from trialbus_trial_launcher.app.sources.means import Means
 from trialbus_trial_launcher.app.starting import plans_of
@@ -49,12 +50,14 @@ class Launching:
         following: Following,
         place: Place,
         means: Means,
+        leasing: Leasing,
     ) -> None:
         self._parts = parts
         self._launcher = launcher
         self._following = following
         self._place = place
         self._means = means
+        self._leasing = leasing
         self._purging = Purging(parts.store, parts.clock, self._remove)
         # Runs of wanted attempts that this process found claimed: ended, or of other hosts.
         self._recorded: dict[str, dict[str, Run]] = {}
@@ -73,11 +76,14 @@ class Launching:
                 await self._purging.purge({state.id: state.completed_at})
         living = [state for state in states if state.phase is not ExperimentPhase.DELETED]
         verdicts = await self._verdicts(living)
-        taken = await self._begin(await self._act(living, verdicts))
+        asked = [state for state in living if state.spec.trials_by is TrialsBy.WORKERS]
+        await self._leasing.look(asked, verdicts)
+        ours = [state for state in living if state.spec.trials_by is TrialsBy.LAUNCHER]
+        taken = await self._begin(await self._act(ours, verdicts))
         if taken:
             # Another process, or this one in an earlier life, has begun them: see what they are.
             await self._learn(taken)
-            await self._act(living, verdicts)
+            await self._act(ours, verdicts)
         return failed
 
     async def _act(self, states: Sequence[Experiment], verdicts: frozenset[str]) -> list[Begin]:
@@ -155,7 +161,7 @@ class Launching:
         results = list(zip(claims, outcomes, strict=True))
         mine = [claim for claim, outcome in results if outcome is Outcome.DONE]
         await self._start(mine, plans)
-        await self._parts.outbox.publish_notices(_notices([run for _, run in mine]))
+        await self._parts.outbox.publish_notices(begun_notices([run for _, run in mine]))
         return [run.id for (_, run), outcome in results if outcome is not Outcome.DONE]
 
     async def _trials(self, begins: Sequence[Begin]) -> dict[str, Trial]:
@@ -238,6 +244,7 @@ class Launching:
             folder = checkpoints_of(self._place.checkpoint_root, uid)
             await self._launcher.forget_checkpoints(folder)
         await self._parts.store.delete(RUNS.name, query)
+        self._leasing.forget(uid)
         return True
 
     async def _collectors(self, run_ids: Sequence[str]) -> list[str]:
@@ -264,28 +271,3 @@ def _unstartable(run: Run, why: str) -> Run:
         exit_code=_CANNOT_EXECUTE,
         message=why[:MAX_MESSAGE_CHARS],
     )
-
-
-def _notices(runs: Sequence[Run]) -> list[Event]:
-    """One for each experiment whose runs began, and one for those that never will."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        type_ = "run.finished" if run.ended else "run.started"
-        groups.setdefault((run.uid, type_), []).append(run)
-    return [
-        Event(
-            id=f"{own[0].id}@1.{type_}",
-            type=type_,
-            uid=uid,
-            namespace=own[0].namespace,
-            experiment=own[0].experiment,
-            at=own[0].created_at,
-            data={
-                "count": len(own),
-                "runs": [
-                    {"trial": run.trial, "attempt": run.attempt} for run in own[:MAX_TOLD_ITEMS]
-                ],
-            },
-        )
-        for (uid, type_), own in groups.items()
-    ]

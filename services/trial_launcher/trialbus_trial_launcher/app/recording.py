@@ -1,17 +1,15 @@
 """Committing the ends of runs, in groups, and telling the experiments."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from trialbus.contracts.collections import RUNS
 from trialbus.contracts.documents import RUN
 from trialbus.kernel.errors import Transient
-from trialbus.kernel.events import Event
-from trialbus.kernel.limits import MAX_TOLD_ITEMS
-from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.run import Run
 from trialbus.ports.store import Outcome, Write
 from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.run_notices import ended_notices
 
 _RETRY_DELAY_S = 0.2
 
@@ -59,40 +57,9 @@ class Recording:
             self.committed(before.id)
         # A conflict means that the end is recorded already (an unknown result, tried again).
         self._parts.telemetry.conflicts.inc(len(group) - len(done))
-        await self._parts.outbox.publish_notices(list(_notices(after for _, after in group)))
+        await self._parts.outbox.publish_notices(ended_notices(after for _, after in group))
         return []
 
 
 def _ignore(_run_id: str) -> None:
     """Nobody wants to know."""
-
-
-def _notices(ended: Iterable[Run]) -> Iterable[Event]:
-    """One for each experiment and kind of end."""
-    groups: dict[tuple[str, RunPhase], list[Run]] = defaultdict(list)
-    for run in ended:
-        groups[run.uid, run.phase].append(run)
-    for (uid, phase), runs in groups.items():
-        first = runs[0]
-        type_ = "run.lost" if phase is RunPhase.LOST else "run.finished"
-        yield Event(
-            id=f"{first.id}@{first.version}.{type_}",
-            type=type_,
-            uid=uid,
-            namespace=first.namespace,
-            experiment=first.experiment,
-            at=max(run.finished_at or run.created_at for run in runs),
-            message=f"{len(runs)} ended",
-            data={"count": len(runs), "runs": [_told(run) for run in runs[:MAX_TOLD_ITEMS]]},
-        )
-
-
-def _told(run: Run) -> dict[str, object]:
-    told: dict[str, object] = {"trial": run.trial, "attempt": run.attempt}
-    if run.exit_code is not None:
-        told["exitCode"] = run.exit_code
-    if run.signal is not None:
-        told["signal"] = run.signal
-    if run.stop_reason:
-        told["stopReason"] = run.stop_reason
-    return told

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -24,6 +24,7 @@ class _Server:
         self._waiting: deque[Msg] = deque()
         self._news = asyncio.Event()
         self._leaving = False
+        self._later: set[asyncio.Task[None]] = set()
 
     def on_request(self, message: Msg) -> None:
         if len(self._waiting) >= limits.MAX_WAITING_REQUESTS:
@@ -42,9 +43,11 @@ class _Server:
             await self._answer([self._waiting.popleft() for _ in range(count)])
 
     def leave(self) -> None:
-        """Answer what has come, then end."""
+        """Answer what has come, then end. Who waits for a later answer asks somebody else."""
         self._leaving = True
         self._news.set()
+        for task in list(self._later):
+            task.cancel()
 
     async def _answer(self, group: Sequence[Msg]) -> None:
         requests = [
@@ -56,16 +59,33 @@ class _Server:
             log.warning("responder_failed", requests=len(group), error=repr(error))
             return
         for message, answer in answers:
-            if answer is None or not message.reply:
-                continue  # it is for others to answer, or its sender wants no answer
-            if not self._connection.may_answer(message.reply):
-                log.warning("reply_subject_refused", subject=message.subject, reply=message.reply)
-                continue
-            try:
-                await self._connection.publish(message.reply, answer)
-            except ConnectionLost as error:
-                log.info("answers_lost", requests=len(group), error=str(error))
-                return
+            if isinstance(answer, bytes):
+                await self._reply(message, answer)
+            elif answer is not None:
+                task = asyncio.ensure_future(self._reply_later(message, answer))
+                self._later.add(task)
+                task.add_done_callback(self._later.discard)
+
+    async def _reply_later(self, message: Msg, answer: Awaitable[bytes | None]) -> None:
+        try:
+            data = await answer
+        except Exception as error:  # noqa: BLE001 - the sender repeats, whatever it was
+            log.warning("responder_failed", requests=1, error=repr(error))
+            return
+        # None: it is for others to answer.
+        if data is not None:
+            await self._reply(message, data)
+
+    async def _reply(self, message: Msg, answer: bytes) -> None:
+        if not message.reply:
+            return  # its sender wants no answer
+        if not self._connection.may_answer(message.reply):
+            log.warning("reply_subject_refused", subject=message.subject, reply=message.reply)
+            return
+        try:
+            await self._connection.publish(message.reply, answer)
+        except ConnectionLost as error:
+            log.info("answer_lost", subject=message.subject, error=str(error))
 
 
 @asynccontextmanager

@@ -1,0 +1,1 @@
+"""Trials that workers ask for: given out under leases, and taken back."""

@@ -1,0 +1,124 @@
+"""Leases end: told, given back, taken back or lost. The run's own document says which was first."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from trialbus.contracts import subjects
+from trialbus.contracts.chunks import ChunkReply, ChunkReport, PushedPoint, PushReply, PushReport
+from trialbus.contracts.collections import CHUNKS, RUNS
+from trialbus.contracts.documents import RUN
+from trialbus.kernel.errors import Transient
+from trialbus.kernel.ids import chunk_id
+from trialbus.kernel.limits import REQUEST_TIMEOUT_S
+from trialbus.kernel.run import Run
+from trialbus.ports.bus import Request
+from trialbus.ports.store import Outcome, Query, Write
+from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.run_notices import ended_notices
+from trialbus_trial_launcher.core.leases import Place, lost, never_leased, stopped
+
+_EXPIRE_EVERY_S = 1.0
+_EXPIRED_AT_ONCE = 500
+# Of the metrics that come with a run's end: the same end twice is one push.
+_TOLD = "told"
+
+
+class Ending:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def runs(self, run_ids: Collection[str]) -> dict[str, Run]:
+        """As they are now. Raises Transient, as all here does."""
+        documents = await self._parts.store.get_many(RUNS.name, run_ids) if run_ids else {}
+        return {key: RUN.decode(document) for key, document in documents.items()}
+
+    async def reported(self, runs: Collection[Run]) -> frozenset[str]:
+        """Ids of those that have reported anything: they have a first chunk."""
+        firsts = {chunk_id(run.id, 0): run.id for run in runs}
+        found = await self._parts.store.get_many(CHUNKS.name, firsts, fields=("run",))
+        return frozenset(firsts[key] for key in found)
+
+    async def commit(self, changes: Sequence[tuple[Run, Run]]) -> frozenset[str]:
+        """Before and after; ids of the runs that are as wanted now. Who is absent lost a race."""
+        if not changes:
+            return frozenset()
+        writes = [
+            Write(base=RUN.encode(before), document=RUN.encode(after)) for before, after in changes
+        ]
+        outcomes = await self._parts.store.commit(RUNS.name, writes)
+        done = [
+            after
+            for (_, after), outcome in zip(changes, outcomes, strict=True)
+            if outcome is Outcome.DONE
+        ]
+        self._parts.telemetry.conflicts.inc(len(changes) - len(done))
+        await self._parts.outbox.publish_notices(ended_notices(run for run in done if run.ended))
+        return frozenset(run.id for run in done)
+
+    async def close_chain(self, run: Run, metrics: Mapping[str, float]) -> str | None:
+        """Of a run that has reported: store its last metrics and make its chain complete. Returns
+        why the collector refuses, if it does."""
+        points = tuple(PushedPoint(metric=name, value=value) for name, value in metrics.items())
+        if points:
+            refused = await self.push(run, PushReport(points=points, id=_TOLD))
+            if refused is not None:
+                return refused
+        report = ChunkReport(run=run.id, from_byte=0, to_byte=0, final=True)
+        subject = subjects.metric(run.namespace, run.experiment, run.trial)
+        request = Request(subject=subject, data=report.to_bytes())
+        answer = await self._parts.bus.request(request, timeout_s=REQUEST_TIMEOUT_S)
+        return ChunkReply.from_bytes(answer).refused
+
+    async def push(self, run: Run, report: PushReport) -> str | None:
+        """Why it is refused for ever; None: it is stored."""
+        named = report.model_copy(update={"uid": run.uid, "attempt": run.attempt})
+        subject = subjects.push(run.namespace, run.experiment, run.trial)
+        request = Request(subject=subject, data=named.to_bytes())
+        answer = await self._parts.bus.request(request, timeout_s=REQUEST_TIMEOUT_S)
+        reply = PushReply.from_bytes(answer)
+        if not reply.accepted and reply.refused is None:
+            raise Transient("the metrics may not be stored")
+        return reply.refused
+
+    async def stop(self, wanted: Mapping[str, tuple[Place, str]]) -> None:
+        """Take back what must not go on. wanted: run id -> its place, and why."""
+        if not wanted:
+            return
+        now = self._parts.clock.now()
+        there = await self.runs(list(wanted))
+        await self._never_give([it for run_id, it in wanted.items() if run_id not in there], now)
+        alive = [run for run in there.values() if not run.ended]
+        reported = await self.reported(alive)
+        for run in alive:
+            if run.id in reported:
+                # Refused: the experiment wants nothing more of it.
+                await self.close_chain(run, {})
+        await self.commit(
+            [
+                (run, stopped(run, wanted[run.id][1], now, reported=run.id in reported))
+                for run in alive
+            ]
+        )
+
+    async def _never_give(self, places: Sequence[tuple[Place, str]], now: float) -> None:
+        runs = [never_leased(place, reason, now) for place, reason in places]
+        if not runs:
+            return
+        writes = [Write(base=None, document=RUN.encode(run)) for run in runs]
+        outcomes = await self._parts.store.commit(RUNS.name, writes)
+        done = [run for run, outcome in zip(runs, outcomes, strict=True) if outcome is Outcome.DONE]
+        await self._parts.outbox.publish_notices(ended_notices(done))
+
+    async def expire(self) -> None:
+        """For ever: runs whose workers are silent are lost."""
+        while True:
+            await self._parts.clock.sleep(_EXPIRE_EVERY_S)
+            try:
+                await self._expire_due()
+            except Transient as error:
+                self._parts.telemetry.log.warning("leases wait for the store", error=str(error))
+
+    async def _expire_due(self) -> None:
+        now = self._parts.clock.now()
+        query = Query(below={"lease_until": now}, order="lease_until", limit=_EXPIRED_AT_ONCE)
+        found = await self._parts.store.find(RUNS.name, query)
+        await self.commit([(run, lost(run, now)) for run in map(RUN.decode, found)])

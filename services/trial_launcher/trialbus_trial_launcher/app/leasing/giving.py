@@ -1,0 +1,201 @@
+"""Giving trials out: who inserts the run has the trial."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trialbus.contracts.collections import ANSWERS, RUNS
+from trialbus.contracts.documents import ANSWER, RUN
+from trialbus.contracts.work import Ask, GivenTrial
+from trialbus.kernel.checkpoints import checkpoint_of
+from trialbus.kernel.ids import answer_id
+from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_PAYLOAD_BYTES
+from trialbus.kernel.run import Run
+from trialbus.kernel.space import typed
+from trialbus.kernel.suggestion import Answer
+from trialbus.ports.store import Outcome, Query, Write
+from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.leasing.work import Work
+from trialbus_trial_launcher.app.run_notices import begun_notices
+from trialbus_trial_launcher.core.leases import Place, leased
+
+_KEPT_ANSWERS = 1000
+# Of the answer's bytes: the rest is for what stands around the trials.
+_MOST_BYTES = MAX_PAYLOAD_BYTES * 3 // 4
+
+
+@dataclass(slots=True)
+class Asking:
+    """One ask of one experiment. again: it may be the repeat of one that was answered."""
+
+    work: Work
+    ask: Ask
+    again: bool = True
+    given: list[GivenTrial] = field(default_factory=list)
+    done: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.work.uid}/{self.ask.id}"
+
+
+class Giving:
+    """checkpoint_root: folder or URI that the checkpoints of all trials are below."""
+
+    def __init__(self, parts: Parts, checkpoint_root: str) -> None:
+        self._parts = parts
+        self._checkpoint_root = checkpoint_root
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        # Runs of open attempts that somebody has, or that are being given out just now.
+        self._claimed: dict[str, set[str]] = {}
+
+    def forget(self, uid: str) -> None:
+        self._claimed.pop(uid, None)
+
+    async def give(self, askings: Sequence[Asking]) -> None:
+        """Fills in what is given; less than asked: there is no more just now. Raises Transient."""
+        await self._repeat([asking for asking in askings if asking.again])
+        await self._learn([asking.work for asking in askings])
+        answers = await self._load_answers([it.work for it in askings if not it.done])
+        for _ in range(MAX_COMMIT_RETRIES):
+            claims = [
+                claim
+                for asking in askings
+                if not asking.done
+                for claim in self._claims(asking, answers)
+            ]
+            if not claims or await self._commit(claims):
+                return
+
+    async def _repeat(self, askings: Sequence[Asking]) -> None:
+        """Those that were answered before get what they got, as far as it is still theirs."""
+        if not askings:
+            return
+        found = await self._parts.store.find(
+            RUNS.name, Query(among={"ask": [asking.key for asking in askings]})
+        )
+        earlier: dict[str, list[Run]] = {}
+        for document in found:
+            run = RUN.decode(document)
+            earlier.setdefault(run.ask or "", []).append(run)
+        answered = [asking for asking in askings if asking.key in earlier]
+        answers = await self._load_answers([asking.work for asking in answered])
+        for asking in answered:
+            asking.done = True
+            asking.given = [
+                given
+                for run in sorted(earlier[asking.key], key=lambda run: run.index)
+                if not run.ended
+                and (given := self._given(asking, run.index, run.attempt, answers)) is not None
+            ]
+
+    async def _learn(self, works: Sequence[Work]) -> None:
+        """Which open attempts somebody has, of experiments that this process does not know yet."""
+        unknown = {work.uid: work for work in works if work.uid not in self._claimed}
+        ids = [place.run_id for work in unknown.values() for place in work.waiting()]
+        found = await self._parts.store.get_many(RUNS.name, ids, fields=("uid",)) if ids else {}
+        for uid in unknown:
+            self._claimed.setdefault(uid, set())
+        for run_id, document in found.items():
+            self._claimed.setdefault(document["uid"], set()).add(run_id)
+        for work in works:
+            self._claimed.setdefault(work.uid, set()).intersection_update(
+                place.run_id for place in work.waiting()
+            )
+
+    def _claims(
+        self, asking: Asking, answers: Mapping[str, Answer]
+    ) -> Iterator[tuple[Asking, GivenTrial, Run]]:
+        claimed = self._claimed.setdefault(asking.work.uid, set())
+        room = _MOST_BYTES - sum(len(it.model_dump_json()) for it in asking.given)
+        missing = asking.ask.count - len(asking.given)
+        for place in asking.work.waiting():
+            if missing == 0:
+                return
+            if place.run_id in claimed:
+                continue
+            given = self._given(asking, place.index, place.attempt, answers)
+            if given is None:
+                continue
+            room -= len(given.model_dump_json())
+            if room < 0 and asking.given:
+                return
+            missing -= 1
+            claimed.add(place.run_id)
+            yield asking, given, self._run(asking, place)
+
+    def _run(self, asking: Asking, place: Place) -> Run:
+        return leased(
+            place,
+            worker=asking.ask.worker,
+            ask=asking.key,
+            lease_s=asking.ask.lease,
+            now=self._parts.clock.now(),
+        )
+
+    async def _commit(self, claims: Sequence[tuple[Asking, GivenTrial, Run]]) -> bool:
+        """Whether all were ours. What another process has given out stays marked as claimed."""
+        writes = [Write(base=None, document=RUN.encode(run)) for *_, run in claims]
+        try:
+            outcomes = await self._parts.store.commit(RUNS.name, writes)
+        except BaseException:
+            # Nobody knows which are given out: look before the next.
+            for *_, run in claims:
+                self._claimed.pop(run.uid, None)
+            raise
+        begun = []
+        for (asking, given, run), outcome in zip(claims, outcomes, strict=True):
+            if outcome is Outcome.DONE:
+                asking.given.append(given)
+                begun.append(run)
+        await self._parts.outbox.publish_notices(begun_notices(begun))
+        return len(begun) == len(claims)
+
+    async def _load_answers(self, works: Sequence[Work]) -> Mapping[str, Answer]:
+        wanted = {
+            answer_id(work.uid, trial.request) for work in works for trial in work.open.values()
+        }
+        missing = [key for key in wanted if key not in self._answers]
+        if missing:
+            documents = await self._parts.store.get_many(ANSWERS.name, missing)
+            for key, document in documents.items():
+                self._answers[key] = ANSWER.decode(document)
+        answers = {key: self._answers[key] for key in wanted if key in self._answers}
+        while len(self._answers) > _KEPT_ANSWERS:
+            self._answers.popitem(last=False)
+        return answers
+
+    def _given(
+        self, asking: Asking, index: int, attempt: int, answers: Mapping[str, Answer]
+    ) -> GivenTrial | None:
+        """None: it is not open any more, or its point cannot be read."""
+        work = asking.work
+        open_ = work.open.get(index)
+        answer = None if open_ is None else answers.get(answer_id(work.uid, open_.request))
+        if answer is None or not 0 <= index - answer.first < len(answer.points):
+            return None
+        mark = answer.mark(index)
+        checkpoint = checkpoint_of(
+            self._checkpoint_root, work.uid, index, mark.parent, work.spec.algorithm
+        )
+        return GivenTrial(
+            trial=work.place(index, attempt).trial,
+            attempt=attempt,
+            index=index,
+            parameters=_parameters(work, answer.points[index - answer.first]),
+            lease=asking.ask.lease,
+            checkpoint=checkpoint.own,
+            parent=checkpoint.parent,
+            labels=dict(mark.labels),
+        )
+
+
+def _parameters(work: Work, point: Sequence[str]) -> dict[str, float | int | str]:
+    """Of an architecture search texts, as its algorithm gave them."""
+    spec = work.spec
+    if spec.nas is not None:
+        return dict(zip(spec.assignment_names, point, strict=True))
+    return {
+        parameter.name: typed(parameter, text)
+        for parameter, text in zip(spec.parameters, point, strict=True)
+    }

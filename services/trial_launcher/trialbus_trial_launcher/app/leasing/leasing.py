@@ -1,0 +1,195 @@
+"""The launcher's side of ask and tell: what workers say, answered in groups after the commit."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trialbus.contracts.envelope import Body, FieldProblem
+from trialbus.contracts.requests import refused_notice
+from trialbus.contracts.work import (
+    Ask,
+    Heartbeat,
+    HeldTrial,
+    Release,
+    Reports,
+    Tell,
+    WorkReply,
+)
+from trialbus.contracts.work import Work as Said
+from trialbus.contracts.work_events import WorkAsked, read_work
+from trialbus.kernel.errors import Poison, Problem, Refused
+from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.run import StopReason
+from trialbus.ports.bus import Answer, Request
+from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.leasing.ending import Ending
+from trialbus_trial_launcher.app.leasing.giving import Asking, Giving
+from trialbus_trial_launcher.app.leasing.reporting import Reporting
+from trialbus_trial_launcher.app.leasing.telling import Telling
+from trialbus_trial_launcher.app.leasing.waiting import Waiting
+from trialbus_trial_launcher.app.leasing.word import Word
+from trialbus_trial_launcher.app.leasing.work import Work, Works
+from trialbus_trial_launcher.core.actions import wanted_runs
+from trialbus_trial_launcher.core.leases import Place, place_of
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One request, and what becomes of it."""
+
+    request: Request
+    said: WorkAsked
+    work: Work
+    words: list[Word[Any]] = field(default_factory=list)
+    asking: Asking | None = None
+
+    @property
+    def may_wait(self) -> bool:
+        """Results are answered at once."""
+        return isinstance(self.said.body, Ask)
+
+    def reply(self) -> WorkReply:
+        given = self.asking.given if self.asking is not None else ()
+        work = self.asking.work if self.asking is not None else self.work
+        return WorkReply(
+            accepted=True,
+            phase=work.phase.value,
+            over=work.over,
+            answers=tuple(word.answer for word in self.words if word.answer is not None),
+            trials=tuple(given),
+        )
+
+
+class Leasing:
+    def __init__(self, parts: Parts, checkpoint_root: str) -> None:
+        self._parts = parts
+        self._works = Works(parts.store)
+        self._ending = Ending(parts)
+        self._giving = Giving(parts, checkpoint_root)
+        self._waiting = Waiting(parts, self._works, self._giving)
+        self._reporting = Reporting(parts, self._ending)
+        self._telling = Telling(parts, self._ending)
+
+    @property
+    def tasks(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        return (self._waiting.serve, self._ending.expire)
+
+    async def respond(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """One `WorkReply` for each, in order. Raises Transient: senders repeat."""
+        read = [await self._read(request) for request in requests]
+        turn = self._waiting.turn
+        names = {(it.namespace, it.name) for it in read if isinstance(it, WorkAsked)}
+        works = await self._works.find(names) if names else {}
+        asked = [
+            await self._placed(request, said, works)
+            for request, said in zip(requests, read, strict=True)
+        ]
+        await self._obey([it for it in asked if isinstance(it, _Asked)])
+        return [self._answer(it, turn) if isinstance(it, _Asked) else it.to_bytes() for it in asked]
+
+    async def look(self, states: Sequence[Experiment], verdicts: Collection[str]) -> None:
+        """Of experiments for workers: take back what must stop, give out what waits. verdicts: ids
+        of runs that a stopping rule wants stopped."""
+        wanted: dict[str, tuple[Place, str]] = {}
+        for state in states:
+            for run_id, index in wanted_runs(state).items():
+                stop = state.open[str(index)].stop
+                if not stop and run_id in verdicts:
+                    stop = StopReason.EARLY_STOPPED.value
+                if stop:
+                    wanted[run_id] = (place_of(state, index), stop)
+        await self._ending.stop(wanted)
+        self._waiting.news([state.id for state in states])
+
+    def forget(self, uid: str) -> None:
+        self._works.forget(uid)
+        self._giving.forget(uid)
+        self._waiting.forget(uid)
+
+    async def _read(self, request: Request) -> WorkAsked | WorkReply:
+        try:
+            return read_work(request)
+        except (Poison, Refused) as error:
+            problems = (
+                error.problems
+                if isinstance(error, Refused)
+                else (Problem(field="", message=str(error)),)
+            )
+            return await self._refused(request, problems)
+
+    async def _placed(
+        self,
+        request: Request,
+        said: WorkAsked | WorkReply,
+        works: Mapping[tuple[str, str], Work],
+    ) -> _Asked | WorkReply:
+        if isinstance(said, WorkReply):
+            return said
+        work = works.get((said.namespace, said.name))
+        if work is None:
+            message = f"there is no experiment {said.namespace}/{said.name}"
+            return await self._refused(request, [Problem(field="metadata.name", message=message)])
+        if not work.for_workers:
+            message = "its trials are run from its template (trialbus.io/trials-by: launcher)"
+            return await self._refused(request, [Problem(field="metadata", message=message)])
+        return _Asked(request=request, said=said, work=work)
+
+    async def _refused(self, request: Request, problems: Sequence[Problem]) -> WorkReply:
+        notice = refused_notice(request, problems, self._parts.clock.now())
+        if notice is not None:
+            await self._parts.outbox.publish_notices([notice])
+        found = tuple(FieldProblem(field=it.field, message=it.message) for it in problems)
+        return WorkReply(accepted=False, problems=found)
+
+    async def _obey(self, asked: Sequence[_Asked]) -> None:
+        """Reports before results, results before asks."""
+        words: dict[type[Body], list[Word[Any]]] = {}
+        for it in asked:
+            it.words = [Word(it.work, item) for item in _items(it.said.body)]
+            words.setdefault(type(it.said.body), []).extend(it.words)
+            if (ask := _ask_in(it.said.body)) is not None:
+                it.asking = Asking(it.work, ask)
+        for kind, handle in (
+            (Reports, self._reporting.report),
+            (Heartbeat, self._reporting.heartbeat),
+            (Tell, self._telling.tell),
+            (Release, self._telling.release),
+        ):
+            if own := words.get(kind):
+                await handle(own)
+        askings = [it.asking for it in asked if it.asking is not None]
+        if askings:
+            await self._giving.give([it for it in askings if not it.work.over])
+
+    def _answer(self, asked: _Asked, turn: int) -> Answer:
+        asking = asked.asking
+        is_answered = asking is None or asking.given or asking.done or asking.work.over
+        if asking is None or is_answered or not (asked.may_wait and asking.ask.wait):
+            return asked.reply().to_bytes()
+        return self._later(asked, self._waiting.wait(asking, turn))
+
+    async def _later(self, asked: _Asked, waited: Awaitable[Asking | None]) -> bytes | None:
+        asked.asking = await waited
+        return None if asked.asking is None else asked.reply().to_bytes()
+
+
+def _items(body: Said) -> Sequence[HeldTrial]:
+    match body:
+        case Reports(reports=items):
+            return items
+        case Tell(results=results):
+            return results
+        case Heartbeat(trials=trials) | Release(trials=trials):
+            return trials
+        case Ask():
+            return ()
+
+
+def _ask_in(body: Said) -> Ask | None:
+    match body:
+        case Ask():
+            return body
+        case Tell(ask=ask):
+            return ask
+        case _:
+            return None

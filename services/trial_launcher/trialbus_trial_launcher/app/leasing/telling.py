@@ -1,0 +1,100 @@
+"""Results and releases: of what ends a lease the first word counts."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from trialbus.contracts.work import HeldTrial, Result
+from trialbus.kernel.limits import MAX_COMMIT_RETRIES
+from trialbus.kernel.run import Run, RunVerdict, StopReason
+from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.leasing.ending import Ending
+from trialbus_trial_launcher.app.leasing.word import T, Word, refuse_not_held, unanswered
+from trialbus_trial_launcher.core.leases import released, single_values, told
+
+_SUCCEEDED = "succeeded"
+# By run id: what the runs become. Words that it refuses are left out.
+_Change = Callable[[Mapping[str, Word[T]], Mapping[str, Run]], Awaitable[Mapping[str, Run]]]
+# Whether a run has ended as the word says, so that it is a repeat.
+_Repeats = Callable[[Word[T], Run], bool]
+
+
+class Telling:
+    def __init__(self, parts: Parts, ending: Ending) -> None:
+        self._parts = parts
+        self._ending = ending
+
+    async def tell(self, words: Sequence[Word[Result]]) -> None:
+        """Raises Transient."""
+        await self._end(words, self._told, _told_before)
+
+    async def release(self, words: Sequence[Word[HeldTrial]]) -> None:
+        """Raises Transient."""
+        await self._end(words, self._released, _released_before)
+
+    async def _end(
+        self, words: Sequence[Word[T]], change: _Change[T], repeats: _Repeats[T]
+    ) -> None:
+        for _ in range(MAX_COMMIT_RETRIES):
+            runs = await self._ending.runs({word.run_id for word in unanswered(words)})
+            for word in unanswered(words):
+                run = runs.get(word.run_id)
+                if run is not None and run.ended and repeats(word, run):
+                    word.accept()
+            refuse_not_held(words, runs)
+            # The first of two words about one run; the other comes next.
+            due = {word.run_id: word for word in reversed(unanswered(words))}
+            if not due:
+                return
+            changed = await change(due, runs)
+            done = await self._ending.commit([(runs[key], it) for key, it in changed.items()])
+            for key in done:
+                due[key].accept()
+        for word in unanswered(words):
+            word.refuse(None)
+
+    async def _told(
+        self, due: Mapping[str, Word[Result]], runs: Mapping[str, Run]
+    ) -> Mapping[str, Run]:
+        """Metrics that came before make the run's chain the place of all."""
+        reported = await self._ending.reported([runs[key] for key in due])
+        now = self._parts.clock.now()
+        changed = {}
+        for key, word in due.items():
+            result, run = word.item, runs[key]
+            if (why := await self._unfinished(word, run, reported=key in reported)) is not None:
+                word.refuse(why)
+                continue
+            changed[key] = told(
+                run,
+                now,
+                succeeded=result.state == _SUCCEEDED,
+                message=result.message,
+                metrics=result.metrics,
+                reported=key in reported,
+            )
+        return changed
+
+    async def _unfinished(self, word: Word[Result], run: Run, *, reported: bool) -> str | None:
+        """Why its metrics are not all there; None: they are."""
+        result, objective = word.item, word.work.spec.objective.metric
+        if reported:
+            return await self._ending.close_chain(run, result.metrics)
+        if result.state == _SUCCEEDED and objective not in result.metrics:
+            given = ", ".join(map(repr, result.metrics)) or "nothing"
+            return f"a success needs a value of {objective!r}; there is {given}"
+        return None
+
+    async def _released(
+        self, due: Mapping[str, Word[HeldTrial]], runs: Mapping[str, Run]
+    ) -> Mapping[str, Run]:
+        now = self._parts.clock.now()
+        return {key: released(runs[key], now) for key in due}
+
+
+def _told_before(word: Word[Result], run: Run) -> bool:
+    succeeded = word.item.state == _SUCCEEDED
+    same_end = run.verdict is (RunVerdict.SUCCEEDED if succeeded else RunVerdict.FAILED)
+    return same_end and run.told in (None, single_values(word.item.metrics))
+
+
+def _released_before(_word: Word[HeldTrial], run: Run) -> bool:
+    return run.stop_reason == StopReason.RELEASED.value

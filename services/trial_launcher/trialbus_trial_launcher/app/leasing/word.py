@@ -1,0 +1,61 @@
+"""One thing that a worker says of one trial, and its answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from trialbus.contracts.work import Answered, HeldTrial
+from trialbus.kernel.run import Run, RunPhase
+from trialbus_trial_launcher.app.leasing.work import Work
+
+T = TypeVar("T", bound=HeldTrial)
+
+
+@dataclass(slots=True)
+class Word(Generic[T]):
+    """answer: None until it is known."""
+
+    work: Work
+    item: T
+    answer: Answered | None = None
+
+    @property
+    def run_id(self) -> str:
+        """ "" if the experiment has no such trial."""
+        return self.work.run_of(self.item.trial, self.item.attempt) or ""
+
+    def accept(self, *, stop: str = "") -> None:
+        self._answer(accepted=True, refused=None, stop=stop)
+
+    def refuse(self, why: str | None, *, stop: str = "") -> None:
+        """why None: nobody knows; it is to be repeated."""
+        self._answer(accepted=False, refused=why, stop=stop)
+
+    def _answer(self, *, accepted: bool, refused: str | None, stop: str) -> None:
+        item = self.item
+        self.answer = Answered(
+            trial=item.trial, attempt=item.attempt, accepted=accepted, refused=refused, stop=stop
+        )
+
+
+def unanswered(words: Sequence[Word[T]]) -> list[Word[T]]:
+    return [word for word in words if word.answer is None]
+
+
+def refuse_not_held(words: Sequence[Word[T]], runs: Mapping[str, Run]) -> None:
+    """runs: as they are now. Who has lost the trial is told why."""
+    for word in unanswered(words):
+        run = runs.get(word.run_id)
+        if run is None or not run.leased:
+            trial, attempt = word.item.trial, word.item.attempt
+            word.refuse(f"attempt {attempt} of {trial} was not given out")
+        elif run.ended:
+            word.refuse(_how_it_ended(run), stop=run.stop_reason or run.phase.value)
+
+
+def _how_it_ended(run: Run) -> str:
+    if run.phase is RunPhase.LOST:
+        return f"the lease is over: {run.message}"
+    if run.stop_reason:
+        return f"it was stopped: {run.stop_reason}"
+    return "its result was told before"

@@ -1,0 +1,113 @@
+"""What an experiment has for workers: its open attempts, as they are now."""
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from trialbus.contracts.collections import EXPERIMENTS
+from trialbus.contracts.documents import Document
+from trialbus.kernel.experiment import ExperimentPhase, OpenState, OpenTrial
+from trialbus.kernel.ids import trial_index, trial_name
+from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS
+from trialbus.kernel.spec import ExperimentSpec, TrialsBy
+from trialbus.ports.store import Query, Store
+from trialbus_trial_launcher.core.leases import Place
+
+_FIELDS = ("namespace", "name", "phase", "open")
+_OPEN = TypeAdapter(dict[int, OpenTrial])
+_SPEC = TypeAdapter(ExperimentSpec)
+# In these it gives out trials, now or later.
+_LIVING = frozenset({ExperimentPhase.CREATED, ExperimentPhase.RUNNING, ExperimentPhase.SUSPENDED})
+
+# Namespace and name.
+Named = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """open: by trial index."""
+
+    uid: str
+    namespace: str
+    name: str
+    phase: ExperimentPhase
+    spec: ExperimentSpec
+    open: Mapping[int, OpenTrial]
+
+    @property
+    def over(self) -> bool:
+        return self.phase not in _LIVING
+
+    @property
+    def for_workers(self) -> bool:
+        return self.spec.trials_by is TrialsBy.WORKERS
+
+    def place(self, index: int, attempt: int) -> Place:
+        return Place(
+            uid=self.uid,
+            namespace=self.namespace,
+            experiment=self.name,
+            trial=trial_name(self.name, self.uid, index),
+            index=index,
+            attempt=attempt,
+        )
+
+    def waiting(self) -> list[Place]:
+        """Attempts that are to run, the oldest trial first; whether somebody has them is told by
+        their runs."""
+        return [
+            self.place(index, trial.attempt)
+            for index, trial in sorted(self.open.items())
+            if trial.state is OpenState.ACTIVE and not trial.stop
+        ]
+
+    def run_of(self, trial: str, attempt: int) -> str | None:
+        """The run id of a trial by its name; None: it is none of this experiment's."""
+        index = trial_index(self.name, self.uid, trial)
+        return None if index is None else self.place(index, attempt).run_id
+
+
+class Works:
+    """Specs never change in what matters to workers, so they are kept."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._specs: OrderedDict[str, ExperimentSpec] = OrderedDict()
+
+    def forget(self, uid: str) -> None:
+        self._specs.pop(uid, None)
+
+    async def find(self, names: Collection[Named]) -> dict[Named, Work]:
+        """Of the living experiments with these names; what is not there is absent."""
+        alive = [f"{namespace}/{name}" for namespace, name in names]
+        found = await self._store.find(
+            EXPERIMENTS.name, Query(among={"alive_name": alive}, fields=_FIELDS)
+        )
+        return {(work.namespace, work.name): work for work in await self._works(found)}
+
+    async def of(self, uids: Collection[str]) -> dict[str, Work]:
+        documents = await self._store.get_many(EXPERIMENTS.name, uids, fields=_FIELDS)
+        return {work.uid: work for work in await self._works(documents.values())}
+
+    async def _works(self, documents: Collection[Document]) -> list[Work]:
+        unknown = [it["_id"] for it in documents if it["_id"] not in self._specs]
+        if unknown:
+            specs = await self._store.get_many(EXPERIMENTS.name, unknown, fields=("spec",))
+            for uid, document in specs.items():
+                self._specs[uid] = _SPEC.validate_python(document["spec"])
+        while len(self._specs) > MAX_KNOWN_EXPERIMENTS:
+            self._specs.popitem(last=False)
+        return [
+            Work(
+                uid=it["_id"],
+                namespace=it["namespace"],
+                name=it["name"],
+                phase=ExperimentPhase(it["phase"]),
+                spec=self._specs[it["_id"]],
+                open=_OPEN.validate_python(it["open"]),
+            )
+            for it in documents
+            if it["_id"] in self._specs
+        ]
