@@ -226,6 +226,7 @@ MAX_YAML_BYTES = 1024 * 1024
 MAX_YAML_DEPTH = 100
 # Of a JSON body over HTTP: a pod's affinity in a job's template in an event of a batch is 20 deep.
 MAX_JSON_DEPTH = 20
+# Of such a body: a batch of a hundred whole experiments has about as many.
 MAX_JSON_NODES = 20_000
 
 # The gateway's door -----------------------------------------------------------------------------
