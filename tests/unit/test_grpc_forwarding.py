@@ -22,17 +22,25 @@ from trialbus.adapters.grpc import (
 )
 from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.kernel.errors import NotThere, Problem, Refused, Transient
+from trialbus.testkit.gateway_world import parts_of
+from trialbus.testkit.memory_bus import MemoryBus
+from trialbus.testkit.memory_store import MemoryStore
 from trialbus.testkit.waits import until
 from trialbus_gateway.adapters import grpc_forwarding
-from trialbus_gateway.adapters.grpc_forwarding import serving_katib
+from trialbus_gateway.adapters.grpc_forwarding import serving_gateway
+from trialbus_gateway.app.working import Working
 
 Answer = Callable[[Any], Awaitable[Message]]
 
 
 @asynccontextmanager
 async def gateway(folder: Path, **given: str) -> AsyncIterator[grpc.aio.Channel]:
+    bus, store = MemoryBus().client("gateway"), MemoryStore().client("gateway")
+    working = Working(parts_of(bus, store, "gateway", folder))
     async with (
-        serving_katib(lambda: True, host="127.0.0.1", port=0, data_dir=folder, given=given) as port,
+        serving_gateway(
+            lambda: True, working, host="127.0.0.1", port=0, data_dir=folder, given=given
+        ) as port,
         open_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield channel

@@ -65,8 +65,9 @@ async def build(parts: Parts) -> Behaviour:
         forwarding: Any = import_module("trialbus_gateway.adapters.grpc_forwarding")
         async with (
             serving(app, host=settings.host, port=settings.http_port) as http_port,
-            forwarding.serving_katib(
+            forwarding.serving_gateway(
                 ready,
+                working,
                 host=settings.host,
                 port=settings.grpc_port,
                 data_dir=settings.data_dir,

@@ -111,8 +111,8 @@ def read_unnamed(verb: WorkVerb, data: bytes) -> Work:
     return _body(UNNAMED[verb], data)
 
 
-def read_unnamed_fields(verb: WorkVerb, fields: Any, *, within: str = "") -> Work:
-    """The same of JSON that has been read. Raises Refused."""
+def read_unnamed_fields(verb: WorkVerb, fields: Any, *, within: str) -> Work:
+    """The same of JSON that has been read. within: where it stood. Raises Refused."""
     try:
         return cast(Work, UNNAMED[verb].model_validate(fields))
     except ValidationError as error:

@@ -1,5 +1,5 @@
 """The gRPC port: every call of Katib's API goes, as the bytes that came, to the service that owns
-what it is about; the health service says who can work now."""
+what it is about; calls of workers are answered here; the health service says who can work now."""
 
 import asyncio
 import math
@@ -14,6 +14,8 @@ import grpc.aio
 from trialbus.adapters.grpc import CALL_ID, announced, full_name, open_channel, serving_grpc
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import GRPC_DEADLINE_S, GRPC_REACH_DEADLINE_S
+from trialbus_gateway.adapters.worker_calls import SERVICE, worker_calls
+from trialbus_gateway.app.working import Working
 
 # Who answers for what.
 OWNERS: Mapping[str, str] = {
@@ -164,8 +166,9 @@ def _with_id(given: _Metadata | None) -> _Metadata:
 
 
 @asynccontextmanager
-async def serving_katib(
+async def serving_gateway(
     ready: Callable[[], bool],
+    working: Working,
     *,
     host: str,
     port: int,
@@ -187,7 +190,9 @@ async def serving_katib(
 
     parts = {full_name(name): reaches(owner) for name, owner in owners.items()}
     parts[_PROBED_SUGGESTION] = parts[full_name("Suggestion")]
-    serving = serving_grpc([Forwarding(owners)], ready=ready, host=host, port=port, parts=parts)
+    parts[full_name(SERVICE)] = ready
+    handlers = [worker_calls(working), Forwarding(owners)]
+    serving = serving_grpc(handlers, ready=ready, host=host, port=port, parts=parts)
     try:
         async with serving as bound:
             yield bound

@@ -62,11 +62,12 @@ class Working:
         return await self._answer(asked, data if whole is body else _encoded(whole))
 
     async def say_fields(
-        self, namespace: str, name: str, verb: WorkVerb, fields: dict[str, Any]
+        self, namespace: str, name: str, verb: WorkVerb, fields: dict[str, Any], *, within: str
     ) -> WorkReply:
-        """fields: a body of `contracts.work`, as Python has it."""
+        """fields: a body of `contracts.work`, as Python has it. within: where it stands in what
+        was sent."""
         _check_names(namespace, name)
-        body = named(read_unnamed_fields(verb, fields), self._new_id)
+        body = named(read_unnamed_fields(verb, fields, within=within), self._new_id)
         return await self.take(WorkAsked(verb=verb, namespace=namespace, name=name, body=body))
 
     async def take(self, asked: WorkAsked) -> WorkReply:

@@ -1,4 +1,5 @@
-"""Katib's services from their descriptors: no generated service code, no second list of methods."""
+"""Katib's services and our own from their descriptors: no generated service code, no second list of
+methods."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
@@ -13,12 +14,15 @@ from google.protobuf.message_factory import GetMessageClass
 
 from trialbus.adapters.grpc.failures import failure_of
 from trialbus.contracts.katib.stubs import api_pb2
+from trialbus.contracts.stubs import workers_pb2
 from trialbus.kernel.errors import NotThere, Refused, TooLarge, Transient
 
 # Metadata of a call: who repeats it, because the answer was lost, gives it the same id.
 CALL_ID = "trialbus-call-id"
 _call_id: ContextVar[str | None] = ContextVar("call_id", default=None)
 
+_INTERFACES = (api_pb2.DESCRIPTOR, workers_pb2.DESCRIPTOR)
+# Katib's.
 PACKAGE = api_pb2.DESCRIPTOR.package
 # Errors that say what the caller is to do.
 _TOLD = (Refused, NotThere, TooLarge, Transient)
@@ -33,12 +37,17 @@ def call_id() -> str | None:
 
 
 def descriptor_of(service: str) -> ServiceDescriptor:
-    """Of `DBManager`, `Suggestion` or `EarlyStopping`. KeyError for another."""
-    return api_pb2.DESCRIPTOR.services_by_name[service]
+    """Of `DBManager`, `Suggestion`, `EarlyStopping` or `Workers`. KeyError for another."""
+    services = [
+        it.services_by_name[service] for it in _INTERFACES if service in it.services_by_name
+    ]
+    if not services:
+        raise KeyError(service)
+    return services[0]
 
 
 def full_name(service: str) -> str:
-    return f"{PACKAGE}.{service}"
+    return str(descriptor_of(service).full_name)
 
 
 def request_type(method: MethodDescriptor) -> type[Message]:
