@@ -1,0 +1,16 @@
+"""The asked trial around the code that runs: `with trial:` says so."""
+
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Protocol
+
+
+class Current(Protocol):
+    """What `report_metrics`, `should_stop` and `checkpoint_dir` need of it."""
+
+    @property
+    def checkpoint(self) -> Path | str | None: ...
+    def should_stop(self) -> bool: ...
+
+
+CURRENT: ContextVar[Current | None] = ContextVar("trialbus_trial", default=None)

@@ -1,0 +1,166 @@
+"""Commands and workers' words as requests over NATS. Questions need a gateway."""
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import nats
+import nats.errors
+from nats.aio.client import Client as Connection
+
+from trialbus.client.addresses import Address
+from trialbus.client.calls import Answer, Call
+from trialbus.client.failures import TrialbusError, Unavailable
+from trialbus.contracts import subjects
+from trialbus.contracts.work import NAME_FIELD
+
+T = TypeVar("T")
+CONNECT_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
+
+
+class NotOverNats(TrialbusError):
+    """Only commands and workers' words go over NATS: questions need the gateway's address."""
+
+
+class AsyncNats:
+    answers_questions = False
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def send(self, call: Call, timeout_s: float) -> Answer:
+        """Raises Unavailable, NotOverNats."""
+        word = call.bus
+        if word is None:
+            raise NotOverNats(f"{call.method} {call.path}: ask a gateway (http://...) for that")
+        subject = subjects.command(word.namespace, word.name, word.verb)
+        try:
+            connection = await self._connected()
+            headers = dict(word.headers) or None
+            answer = await connection.request(
+                subject, word.body, timeout=timeout_s, headers=headers
+            )
+        except nats.errors.NoRespondersError as error:
+            raise Unavailable(f"nobody answers on {subject}") from error
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            why = error or type(error).__name__
+            raise Unavailable(f"no answer over {self._address.url} ({why})") from error
+        return Answer(status=_status_of(answer.data), body=answer.data)
+
+    @asynccontextmanager
+    async def stream(
+        self, call: Call, silence_s: float | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Raises NotOverNats."""
+        del silence_s
+        raise NotOverNats(f"{call.path}: ask a gateway (http://...) for that")
+        yield
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(nats.errors.Error, OSError, TimeoutError):
+                await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT_S)
+
+    async def _connected(self) -> Connection:
+        async with self._connecting:
+            if self._connection is None or self._connection.is_closed:
+                self._connection = await nats.connect(
+                    self._address.url,
+                    name="trialbus-python",
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    allow_reconnect=False,
+                    error_cb=_silent,
+                    **_credentials(self._address.token),
+                )
+        return self._connection
+
+
+class SyncNats:
+    """The same, on a loop of its own in a thread beside."""
+
+    answers_questions = False
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._nats: AsyncNats | None = None
+        self._process = os.getpid()
+
+    def send(self, call: Call, timeout_s: float) -> Answer:
+        """Raises Unavailable, NotOverNats."""
+        return self._do(self._running().send(call, timeout_s))
+
+    @contextmanager
+    def stream(self, call: Call, silence_s: float | None = None) -> Iterator[Iterator[bytes]]:
+        """Raises NotOverNats."""
+        del silence_s
+        raise NotOverNats(f"{call.path}: ask a gateway (http://...) for that")
+        yield
+
+    def close(self) -> None:
+        with self._starting:
+            loop, thread, found = self._loop, self._thread, self._nats
+            self._loop = self._thread = self._nats = None
+        if loop is None or thread is None or found is None or self._process != os.getpid():
+            return
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(found.close(), loop).result(CLOSE_TIMEOUT_S * 2)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    def _running(self) -> AsyncNats:
+        with self._starting:
+            if self._nats is None or self._process != os.getpid():
+                # The thread and its connection stay in the process that made them.
+                self._process = os.getpid()
+                self._loop = asyncio.new_event_loop()
+                self._nats = AsyncNats(self._address)
+                target = self._loop.run_forever
+                self._thread = threading.Thread(target=target, name="trialbus-nats", daemon=True)
+                self._thread.start()
+            return self._nats
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+async def _silent(_error: Exception) -> None:
+    """Whoever waits for an answer is told."""
+
+
+def _credentials(token: str | None) -> dict[str, Any]:
+    """A token, or the path of a file with credentials."""
+    if token is None:
+        return {}
+    if token.endswith(".creds") and Path(token).is_file():
+        return {"user_credentials": token}
+    return {"token": token}
+
+
+def _status_of(data: bytes) -> int:
+    """As HTTP would say it, so that one reading of answers does for both."""
+    try:
+        reply = json.loads(data)
+    except ValueError:
+        return 502
+    if not isinstance(reply, dict):
+        return 502
+    if reply.get("accepted"):
+        return 200
+    if reply.get("stale"):
+        return 409
+    missing = [it for it in reply.get("problems") or () if it.get("field") == NAME_FIELD]
+    return 404 if missing and "phase" in reply else 422
