@@ -88,6 +88,10 @@ fmt: setup ## Format the code and repair what ruff can
 generate: setup ## Make the generated pages of docs/ and proto/ anew
 	$(BIN)/python docs/generate.py
 
+.PHONY: release-events
+release-events: setup ## Keep the contracts of events as they are now as released
+	$(BIN)/python docs/generate.py --release-events
+
 # dev.lock is made first and constrains the others, so that one .venv can serve all three.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header

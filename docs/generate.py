@@ -24,7 +24,9 @@ from prometheus_client import Counter, Gauge, Histogram
 from pydantic_core import PydanticUndefined
 
 from making.algorithm_pages import algorithms_page, pages_of_descriptions
+from making.asyncapi import asyncapi
 from making.event_pages import EVENTS, contract, events_page
+from making.event_releases import release_events
 from making.page_parts import Row, between_marks, sentence, table
 from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
 from trialbus.contracts.katib.schemas import KINDS
@@ -40,6 +42,7 @@ from trialbus.runtime.settings import Settings
 from trialbus.runtime.telemetry import Telemetry
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
 from trialbus_experiment.core.states import TRANSITIONS
+from trialbus_gateway.app.webhook_documents import Delivery, Webhook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REFERENCE = REPOSITORY / "docs/reference"
@@ -55,6 +58,8 @@ DOCUMENTS: Mapping[str, type] = {
     "runs": Run,
     "chunks": Chunk,
     "evidence": RunEvidence,
+    "webhooks": Webhook,
+    "deliveries": Delivery,
 }
 Texts = Mapping[str, Any]
 
@@ -185,6 +190,14 @@ class _PlainDumper(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
+def asyncapi_document() -> dict[Path, str]:
+    note = NOTE.replace("<!--", "#").replace(" -->", "")
+    text = yaml.dump(
+        asyncapi(), Dumper=_PlainDumper, sort_keys=False, width=100, allow_unicode=True
+    )
+    return {REFERENCE / "asyncapi.yaml": note + text}
+
+
 def definitions() -> dict[Path, str]:
     """The custom resource definitions of Katib's kinds, which a cluster takes as they are."""
     note = NOTE.replace("<!--", "#").replace(" -->", "")
@@ -236,13 +249,24 @@ def generated() -> dict[Path, str]:
         head = f"{NOTE}# {title}\n\n{texts['introductions'][name]}\n"
         files[REFERENCE / f"{name}.md"] = head + body
     files[LIFE_CYCLE] = between_marks(LIFE_CYCLE.read_text(), life_cycle_diagram())
-    return files | pages_of_descriptions() | definitions() | stubs()
+    return files | pages_of_descriptions() | definitions() | asyncapi_document() | stubs()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, say what is old")
-    check = parser.parse_args().check
+    parser.add_argument(
+        "--release-events",
+        action="store_true",
+        help="keep the contracts of events as they are now as the next release of them",
+    )
+    arguments = parser.parse_args()
+    check = arguments.check
+    if arguments.release_events:
+        folder = release_events()
+        told = "nothing changed" if folder is None else str(folder.relative_to(REPOSITORY))
+        sys.stdout.write(f"released: {told}\n")
+        return 0
     old = [p for p, text in generated().items() if not p.exists() or p.read_text() != text]
     for path in old:
         sys.stdout.write(f"{'old' if check else 'written'}: {path.relative_to(REPOSITORY)}\n")
