@@ -22,11 +22,13 @@ from trialbus.adapters.grpc import (
 )
 from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.kernel.errors import NotThere, Problem, Refused, Transient
+from trialbus.runtime.clock import SystemClock
 from trialbus.testkit.gateway_world import parts_of
 from trialbus.testkit.memory_bus import MemoryBus
 from trialbus.testkit.memory_store import MemoryStore
 from trialbus.testkit.waits import until
 from trialbus_gateway.adapters import grpc_forwarding
+from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.grpc_forwarding import serving_gateway
 from trialbus_gateway.app.working import Working
 
@@ -39,7 +41,13 @@ async def gateway(folder: Path, **given: str) -> AsyncIterator[grpc.aio.Channel]
     working = Working(parts_of(bus, store, "gateway", folder))
     async with (
         serving_gateway(
-            lambda: True, working, host="127.0.0.1", port=0, data_dir=folder, given=given
+            lambda: True,
+            working,
+            Door(SystemClock()),
+            host="127.0.0.1",
+            port=0,
+            data_dir=folder,
+            given=given,
         ) as port,
         open_channel(f"127.0.0.1:{port}") as channel,
     ):

@@ -68,6 +68,7 @@ async def build(parts: Parts) -> Behaviour:
             forwarding.serving_gateway(
                 ready,
                 working,
+                door,
                 host=settings.host,
                 port=settings.grpc_port,
                 data_dir=settings.data_dir,

@@ -14,6 +14,7 @@ import grpc.aio
 from trialbus.adapters.grpc import CALL_ID, announced, full_name, open_channel, serving_grpc
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import GRPC_DEADLINE_S, GRPC_REACH_DEADLINE_S
+from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.worker_calls import SERVICE, worker_calls
 from trialbus_gateway.app.working import Working
 
@@ -169,6 +170,7 @@ def _with_id(given: _Metadata | None) -> _Metadata:
 async def serving_gateway(
     ready: Callable[[], bool],
     working: Working,
+    door: Door,
     *,
     host: str,
     port: int,
@@ -191,7 +193,7 @@ async def serving_gateway(
     parts = {full_name(name): reaches(owner) for name, owner in owners.items()}
     parts[_PROBED_SUGGESTION] = parts[full_name("Suggestion")]
     parts[full_name(SERVICE)] = ready
-    handlers = [worker_calls(working), Forwarding(owners)]
+    handlers = [worker_calls(working, door), Forwarding(owners)]
     serving = serving_grpc(handlers, ready=ready, host=host, port=port, parts=parts)
     try:
         async with serving as bound:

@@ -6,15 +6,22 @@ from typing import Any
 
 import grpc
 
-from trialbus.adapters.grpc import handlers_of
+from trialbus.adapters.grpc import call_metadata, handlers_of
 from trialbus.contracts.command_events import DEFAULT_NAMESPACE
 from trialbus.contracts.stubs import workers_pb2 as messages
 from trialbus.contracts.work import Answered, GivenTrial, WorkReply, WorkVerb
-from trialbus.kernel.errors import Problem, Refused
-from trialbus_gateway.app.failures import Unreadable
+from trialbus_gateway.adapters.access.door import Door
+from trialbus_gateway.app import reach
+from trialbus_gateway.app.failures import Forbidden, TooMany, Unauthenticated, Unreadable
 from trialbus_gateway.app.working import Working
 
 SERVICE = "Workers"
+_TOLD = {
+    Unreadable: grpc.StatusCode.INVALID_ARGUMENT,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+    TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
 _STATES = {
     messages.STATE_UNSPECIFIED: "succeeded",
     messages.STATE_SUCCEEDED: "succeeded",
@@ -26,7 +33,8 @@ Fields = dict[str, Any]
 _Read = Callable[[Any], Fields]
 
 
-def worker_calls(working: Working) -> grpc.GenericRpcHandler:
+def worker_calls(working: Working, door: Door) -> grpc.GenericRpcHandler:
+    """Who calls is known by a bearer token in the metadata `authorization`."""
     reads: dict[WorkVerb, _Read] = {
         WorkVerb.ASK: lambda request: _ask(request.ask),
         WorkVerb.REPORT: lambda request: {"reports": [_report(it) for it in request.reports]},
@@ -34,24 +42,26 @@ def worker_calls(working: Working) -> grpc.GenericRpcHandler:
         WorkVerb.TELL: _tell,
         WorkVerb.RELEASE: lambda request: {"trials": [_held(it) for it in request.trials]},
     }
-    responds = {verb.capitalize(): _saying(working, verb, read) for verb, read in reads.items()}
-    return handlers_of(SERVICE, responds)
+    responds = {
+        verb.capitalize(): _saying(working, door, verb, read) for verb, read in reads.items()
+    }
+    return handlers_of(SERVICE, responds, _TOLD)
 
 
 def _saying(
-    working: Working, verb: WorkVerb, read: _Read
+    working: Working, door: Door, verb: WorkVerb, read: _Read
 ) -> Callable[[Any], Awaitable[messages.WorkReply]]:
     within = "ask" if verb is WorkVerb.ASK else ""
 
     async def say(request: Any) -> messages.WorkReply:
         namespace = request.namespace or DEFAULT_NAMESPACE
         fields = read(request)
-        try:
+        identity = await door.identify(call_metadata("authorization"))
+        door.admit(identity)
+        with reach.acting_as(identity):
             reply = await working.say_fields(
                 namespace, request.experiment, verb, fields, within=within
             )
-        except Unreadable as error:
-            raise Refused([Problem(field="experiment", message=str(error))]) from error
         return _reply(reply)
 
     return say

@@ -7,7 +7,14 @@ Load it on first use, never before a process is forked: gRPC does not survive a 
 from trialbus.adapters.grpc.addresses import announced, announcing
 from trialbus.adapters.grpc.calls import CallFailed, call, open_channel
 from trialbus.adapters.grpc.failures import Failure, failure_of
-from trialbus.adapters.grpc.handlers import CALL_ID, PACKAGE, call_id, full_name, handlers_of
+from trialbus.adapters.grpc.handlers import (
+    CALL_ID,
+    PACKAGE,
+    call_id,
+    call_metadata,
+    full_name,
+    handlers_of,
+)
 from trialbus.adapters.grpc.server import serve_announced, serving_grpc
 
 __all__ = [
@@ -19,6 +26,7 @@ __all__ = [
     "announcing",
     "call",
     "call_id",
+    "call_metadata",
     "failure_of",
     "full_name",
     "handlers_of",

@@ -26,7 +26,7 @@ def failure_of(error: Exception) -> Failure:
     details = f"the service failed: {type(error).__name__}" if code is _UNEXPECTED else str(error)
     if code is grpc.StatusCode.UNAVAILABLE:
         details = f"a server is away, try again: {details}"
-    return Failure(code=code, details=_fit(details))
+    return Failure(code=code, details=fit(details))
 
 
 _UNEXPECTED = grpc.StatusCode.INTERNAL
@@ -48,7 +48,7 @@ def _code_of(error: Exception) -> grpc.StatusCode:
             return _UNEXPECTED
 
 
-def _fit(text: str) -> str:
+def fit(text: str) -> str:
     """The whole text, or as much of its beginning as a header holds."""
     if len(quote(text)) <= _MAX_ENCODED_BYTES:
         return text
