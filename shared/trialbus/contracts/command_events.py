@@ -64,11 +64,12 @@ def _command(verb: str, event: CloudEvent) -> Command:
         revision=NOT_THERE if verb == CREATE else None,
         keep_history=bool(data.get("keepHistory", False)) if verb == Verb.DELETE else False,
         edit=data if verb == Verb.EDIT else None,
+        portion=data if verb == Verb.IMPORT else None,
     )
 
 
 def _data_problems(verb: str, data: Any) -> Iterator[Problem]:
-    needed = verb in (CREATE, Verb.APPLY, Verb.EDIT)
+    needed = verb in (CREATE, Verb.APPLY, Verb.EDIT, Verb.IMPORT)
     if data is None and not needed:
         return
     if not isinstance(data, dict):

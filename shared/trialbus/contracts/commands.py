@@ -21,6 +21,7 @@ class Verb(StrEnum):
     STOP = "stop"
     DELETE = "delete"
     EDIT = "edit"
+    IMPORT = "import"
 
 
 class Command(Body):
@@ -31,7 +32,7 @@ class Command(Body):
     managed_fields: Kubernetes' managedFields, to be kept with an exact object.
     dry_run: judge it completely and write nothing. keep_history: of a `delete`. edit: of an `edit`,
     budgets by their names in the object (`maxTrialCount`; `goal` of the objective) -> new values;
-    None: none, as if it had not been given."""
+    None: none, as if it had not been given. portion: of an `import`, see `imports`."""
 
     id: str
     object: dict[str, Any] | None = None
@@ -43,3 +44,4 @@ class Command(Body):
     dry_run: bool = False
     keep_history: bool = False
     edit: dict[str, Any] | None = None
+    portion: dict[str, Any] | None = None

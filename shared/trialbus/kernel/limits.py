@@ -125,6 +125,8 @@ OUTBOX_IDLE_S = 1.0
 MAX_COMMIT_RETRIES = 8
 # Ids of commands that an experiment has taken: a repeat may come this many commands late.
 MAX_REMEMBERED_COMMANDS = 16
+# Of one `import` command, which is one message: 512 bytes each, more with many parameters.
+MAX_IMPORTED_TRIALS = 500
 
 # Workers -------------------------------------------------------------------------------------
 # Of an asked trial; every word of its worker renews it.

@@ -139,10 +139,12 @@ class AtGoal(StrEnum):
 
 
 class TrialsBy(StrEnum):
-    """Who runs the trials: the launcher, from the template, or workers that ask for them."""
+    """Who runs the trials: the launcher, from the template, or workers that ask for them. IMPORT:
+    nobody, they ended elsewhere and are told."""
 
     LAUNCHER = "launcher"
     WORKERS = "workers"
+    IMPORT = "import"
 
 
 class CountedResource(StrEnum):

@@ -20,6 +20,7 @@ from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
+from trialbus_experiment.app.importing import Importing, counted
 from trialbus_experiment.app.requests import Asked, is_of_worker, read_request
 from trialbus_experiment.core.commands import Applied, create, delete, edit, stop, suspend
 from trialbus_experiment.core.metadata import (
@@ -49,6 +50,7 @@ class Commanding:
         self._parts = parts
         self._catalogue = catalogue
         self._templates = template_folder(parts.settings)
+        self._importing = Importing(parts.store)
 
     async def respond(self, requests: Sequence[Request]) -> Sequence[bytes | None]:
         """One `CommandReply` for each, in order; None for words of workers."""
@@ -94,6 +96,8 @@ class Commanding:
             document = await self._living(asked)
             if (earlier := await self._earlier(asked, document)) is not None:
                 return earlier
+            if asked.verb is Verb.IMPORT and document is not None:
+                await self._importing.write_trials(asked.command, document)
             write = self._decide(asked, document)
             if isinstance(write, CommandReply):
                 return write
@@ -159,6 +163,8 @@ class Commanding:
                 return stop(state, now).state
             case Verb.EDIT:
                 return self._edited(asked, state, now)
+            case Verb.IMPORT:
+                return counted(asked.command, state, now)
 
     def _edited(self, asked: Asked, state: Experiment, now: float) -> Experiment:
         """The object that is there, with other budgets."""

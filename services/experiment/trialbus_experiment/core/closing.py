@@ -1,18 +1,20 @@
 """Taking a trial out of `open`: counting it, numbering it, comparing it with the best."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from trialbus.kernel.experiment import BestTrial, ClosingTrial, OpenState, OpenTrial
 from trialbus.kernel.ids import trial_name
 from trialbus.kernel.suggestion import Answer
-from trialbus.kernel.trial import TrialPhase
+from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
 from trialbus_experiment.core.draft import Draft
 from trialbus_experiment.core.observed import SeenObservation
 from trialbus_experiment.core.outcomes import Ended
 from trialbus_experiment.core.trials import assignments_of
 
-_COUNTED_AS = {
+COUNTED_AS = {
     TrialPhase.SUCCEEDED: "succeeded",
     TrialPhase.FAILED: "failed",
     TrialPhase.KILLED: "killed",
@@ -20,7 +22,7 @@ _COUNTED_AS = {
     TrialPhase.METRICS_UNAVAILABLE: "metrics_unavailable",
 }
 # Trials whose objective may be the best: those that ended as somebody decided.
-_COMPARED = frozenset({TrialPhase.SUCCEEDED, TrialPhase.EARLY_STOPPED})
+COMPARED = frozenset({TrialPhase.SUCCEEDED, TrialPhase.EARLY_STOPPED})
 
 
 def close(
@@ -33,7 +35,7 @@ def close(
     """Count the trial in the very commit that takes it out of `open` (law 5)."""
     trial = draft.open.pop(index)
     finished = draft.state.finished + 1
-    counted = _COUNTED_AS[ended.phase]
+    counted = COUNTED_AS[ended.phase]
     counts = draft.state.counts
     draft.set(
         finished=finished,
@@ -50,8 +52,10 @@ def close(
         opened_at=trial.opened_at,
     )
     draft.note(f"trial {index} {ended.phase.value}")
-    if ended.value is not None and observation is not None and ended.phase in _COMPARED:
-        _compare(draft, index, ended.value, observation, answer)
+    if ended.value is not None and observation is not None and ended.phase in COMPARED:
+        spec = draft.state.spec
+        told = partial(assignments_of, spec, answer, index)
+        compare(draft, index, ended.value, observation.metrics, told)
 
 
 def close_paused(draft: Draft) -> None:
@@ -66,12 +70,12 @@ def close_paused(draft: Draft) -> None:
             close(draft, index, ended, None, None)
 
 
-def _compare(
+def compare(
     draft: Draft,
     index: int,
     value: float | str,
-    observation: SeenObservation,
-    answer: Answer | None,
+    metrics: tuple[MetricValues, ...],
+    assignments: Callable[[], tuple[Assignment, ...]],
 ) -> None:
     """Keep the best trial; the first of equals stays. Of texts the latest is the best, as in
     Katib."""
@@ -87,8 +91,8 @@ def _compare(
             name=trial_name(state.name, state.id, index),
             value=number,
             text=text,
-            assignments=assignments_of(state.spec, answer, index),
-            observation=observation.metrics,
+            assignments=assignments(),
+            observation=metrics,
         )
     )
 

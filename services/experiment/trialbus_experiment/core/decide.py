@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from trialbus.kernel.experiment import Experiment, ExperimentPhase, OpenState, OpenTrial
 from trialbus.kernel.limits import MAX_TOLD_ITEMS
+from trialbus.kernel.spec import TrialsBy
 from trialbus_experiment.core.closing import close, reopened
 from trialbus_experiment.core.draft import Decision, Draft
 from trialbus_experiment.core.ending import end_if_complete, judge_budget, stop_open_trials
@@ -29,10 +30,11 @@ def decide(state: Experiment, observed: Observed, now: float) -> Decision:
     for index in list(draft.open):
         _follow(draft, index, observed)
     _tell_retries(draft)
-    judge_time(draft, observed)
-    judge_budget(draft)
-    open_trials(draft)
-    ask_for_points(draft)
+    if state.spec.trials_by is not TrialsBy.IMPORT:
+        judge_time(draft, observed)
+        judge_budget(draft)
+        open_trials(draft)
+        ask_for_points(draft)
     stop_open_trials(draft)
     end_if_complete(draft)
     show_stalls(draft, observed)

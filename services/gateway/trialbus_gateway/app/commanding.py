@@ -146,6 +146,7 @@ class Commanding:
         only: Conditions = Conditions(),
         keep_history: bool = False,
         edit: dict[str, Any] | None = None,
+        portion: dict[str, Any] | None = None,
     ) -> Accepted:
         """Any command without an object, to the experiment that has the name now. Raises NotThere
         if there is none, and it did not take this command before it was deleted."""
@@ -163,6 +164,7 @@ class Commanding:
             dry_run=only.dry_run,
             keep_history=keep_history,
             edit=edit,
+            portion=portion,
         )
         if state is None and command_id is None:
             raise NotThere(f"there is no experiment {namespace}/{name}")

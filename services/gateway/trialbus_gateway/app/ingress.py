@@ -114,6 +114,7 @@ class Ingress:
             only=only,
             keep_history=command.keep_history,
             edit=command.edit,
+            portion=command.portion,
         )
 
     async def result(self, taken: Taken, timeout_s: float) -> dict[str, Any] | None:
