@@ -11,7 +11,7 @@ from trialbus_gateway.app.failures import TooMany, Unauthenticated
 from trialbus_gateway.core.identities import ANYBODY, Identity
 
 _MAX_TOKEN_CHARS = 16 * 1024
-# Of one address, wrong tokens: more are not even looked at.
+# Wrong tokens of one address: for more it is told to wait, right ones pass as ever.
 _WRONG_PER_S, _WRONG_AT_ONCE = 20.0, 100.0
 
 
@@ -29,7 +29,7 @@ class Door:
     """ways: asked in their order. Without any, everybody is `ANYBODY`, without limits.
 
     rate: requests a second of one identity, with bursts of twice as many. streams: answers that go
-    on, of one identity, at the same time.
+    on, of one identity, at the same time. wrong_at_once: wrong tokens of one address.
     """
 
     def __init__(
@@ -39,11 +39,12 @@ class Door:
         *,
         rate: float = 0.0,
         streams: int = 0,
+        wrong_at_once: float = _WRONG_AT_ONCE,
     ) -> None:
         self._clock = clock
         self._ways = tuple(ways)
         self._asked = Buckets(rate=rate, burst=2 * rate) if rate else None
-        self._wrong = Buckets(rate=_WRONG_PER_S, burst=_WRONG_AT_ONCE)
+        self._wrong = Buckets(rate=_WRONG_PER_S, burst=wrong_at_once)
         self._most_streams = streams
         self._streams: Counter[str] = Counter()
 

@@ -265,6 +265,8 @@ def failure_of(error: Exception, target: Target) -> StatusFailure:
         case Unreadable():
             return bad_request(str(error))
         case Forbidden():
+            if not target.resource:
+                return StatusFailure(403, "Forbidden", f"Forbidden: {error}")
             return forbidden(target, str(error))
         case Unauthenticated() | TooMany() | TooSlow():
             return _kept_out(error)
