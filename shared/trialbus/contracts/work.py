@@ -91,11 +91,13 @@ class Report(HeldTrial):
 
 class Result(HeldTrial):
     """How the trial ended. metrics: last values, of a success the objective among them. message:
-    why it failed."""
+    why it failed. reported: whether this attempt reported anything before; its worker knows, else
+    it is looked up."""
 
     state: Literal["succeeded", "failed"] = "succeeded"
     metrics: dict[MetricName, Value] = Field(default_factory=dict)
     message: Annotated[str, Field(max_length=limits.MAX_MESSAGE_CHARS)] = ""
+    reported: bool | None = None
 
 
 class Reports(Body):

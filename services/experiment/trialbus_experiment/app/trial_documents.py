@@ -42,7 +42,7 @@ class TrialDocuments:
     ) -> None:
         """Insert the documents of opened trials, finish those of closed ones, in one group. A
         trial that closed before its document was made gets it whole."""
-        await self._learn_closing(states)
+        await self._learn_closing(states, now)
         opening = [trial for state in states for trial in self._missing(state, observed, now)]
         closing = await self._told(self._closing(states, observed))
         writes = [Write(base=None, document=TRIAL.encode(trial)) for trial in opening]
@@ -55,7 +55,7 @@ class TrialDocuments:
         if writes:
             outcomes = await self._store.commit(TRIALS.name, writes)
             await self._note_opened(opening, outcomes[: len(opening)])
-            self._note_closed([after for _, after in closing], outcomes[len(opening) :])
+            await self._note_closed([after for _, after in closing], outcomes[len(opening) :])
         for state in states:
             self._drop_finished(state)
 
@@ -101,15 +101,19 @@ class TrialDocuments:
             if int(key) not in self._settled.setdefault(state.id, set())
         ]
 
-    async def _learn_closing(self, states: Sequence[Experiment]) -> None:
-        """Of closing trials that this process does not know."""
-        await self._learn(
-            [
-                trial_id(state.id, index)
-                for state, index in self._due(states)
-                if index not in self._known.setdefault(state.id, {})
-            ]
-        )
+    async def _learn_closing(self, states: Sequence[Experiment], now: float) -> None:
+        """Of closing trials that this process does not know, and that may have a document. If a
+        young one has one all the same, its insertion says so, and the next look comes with it."""
+        unknown = []
+        for state, index in self._due(states):
+            if index in self._known.setdefault(state.id, {}):
+                continue
+            closing = state.closing[str(index)]
+            asked = state.spec.trials_by is TrialsBy.WORKERS and closing.opened_at is not None
+            young = asked and now - (closing.opened_at or 0.0) < ASKED_TRIAL_DOCUMENT_S
+            if not (young and closing.attempt == 1):
+                unknown.append(trial_id(state.id, index))
+        await self._learn(unknown)
 
     def _closing(
         self, states: Sequence[Experiment], observed: Mapping[str, Observed]
@@ -152,14 +156,17 @@ class TrialDocuments:
             state.spec,
         )
 
-    def _note_closed(self, closed: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
+    async def _note_closed(self, closed: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
+        there = []
         for trial, outcome in zip(closed, outcomes, strict=True):
             if outcome is Outcome.DONE:
                 self._settled[trial.uid].add(trial.index)
                 self._outbox.offer(TRIALS.name, trial.id, trial.outbox, urgent=False)
             else:
-                # Another replica was faster: read what it wrote at the next look.
+                # Another replica was faster: what it wrote is looked at next.
                 self._known.setdefault(trial.uid, {}).pop(trial.index, None)
+                there.append(trial.id)
+        await self._learn(there)
 
     def _drop_finished(self, state: Experiment) -> None:
         known = self._known.get(state.id, {})

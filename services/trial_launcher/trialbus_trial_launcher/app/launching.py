@@ -63,7 +63,11 @@ class Launching:
         self._recorded: dict[str, dict[str, Run]] = {}
 
     async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
-        documents = await self._parts.store.get_many(EXPERIMENTS.name, uids)
+        # Of those for workers a few fields say all: they may change hundreds of times a second.
+        asked = [uid for uid in uids if self._leasing.knows(uid)]
+        gone = await self._leasing.look(asked)
+        others = [uid for uid in uids if uid in gone or uid not in asked]
+        documents = await self._parts.store.get_many(EXPERIMENTS.name, others) if others else {}
         failed: dict[str, Exception] = {}
         states: list[Experiment] = []
         for uid, document in documents.items():
@@ -76,8 +80,8 @@ class Launching:
                 await self._purging.purge({state.id: state.completed_at})
         living = [state for state in states if state.phase is not ExperimentPhase.DELETED]
         verdicts = await self._verdicts(living)
-        asked = [state for state in living if state.spec.trials_by is TrialsBy.WORKERS]
-        await self._leasing.look(asked, verdicts)
+        new = [state.id for state in living if state.spec.trials_by is TrialsBy.WORKERS]
+        await self._leasing.look(new)
         ours = [state for state in living if state.spec.trials_by is TrialsBy.LAUNCHER]
         taken = await self._begin(await self._act(ours, verdicts))
         if taken:

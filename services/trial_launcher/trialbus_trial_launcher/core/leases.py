@@ -7,8 +7,7 @@ quarter, so that not every word is a write; so a lease is lost a quarter after t
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from trialbus.kernel.experiment import Experiment
-from trialbus.kernel.ids import run_id, trial_name
+from trialbus.kernel.ids import run_id
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus.kernel.run import Run, RunPhase, RunVerdict, StopReason
 from trialbus.kernel.trial import MetricValues
@@ -124,18 +123,6 @@ def single_values(metrics: Mapping[str, float]) -> tuple[MetricValues, ...]:
     return tuple(
         MetricValues(name=name, min=value, max=value, latest=value)
         for name, value in metrics.items()
-    )
-
-
-def place_of(state: Experiment, index: int) -> Place:
-    """Of the attempt that the experiment has open."""
-    return Place(
-        uid=state.id,
-        namespace=state.namespace,
-        experiment=state.name,
-        trial=trial_name(state.name, state.id, index),
-        index=index,
-        attempt=state.open[str(index)].attempt,
     )
 
 

@@ -13,7 +13,7 @@ from trialbus.kernel.run import Run
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
-from trialbus_trial_launcher.app.run_notices import ended_notices
+from trialbus_trial_launcher.app.run_notices import begun_notices, ended_notices
 from trialbus_trial_launcher.core.leases import Place, lost, never_leased, stopped
 
 _EXPIRE_EVERY_S = 1.0
@@ -34,24 +34,31 @@ class Ending:
     async def reported(self, runs: Collection[Run]) -> frozenset[str]:
         """Ids of those that have reported anything: they have a first chunk."""
         firsts = {chunk_id(run.id, 0): run.id for run in runs}
+        if not firsts:
+            return frozenset()
         found = await self._parts.store.get_many(CHUNKS.name, firsts, fields=("run",))
         return frozenset(firsts[key] for key in found)
 
-    async def commit(self, changes: Sequence[tuple[Run, Run]]) -> frozenset[str]:
-        """Before and after; ids of the runs that are as wanted now. Who is absent lost a race."""
-        if not changes:
+    async def commit(
+        self, changes: Sequence[tuple[Run, Run]], claims: Sequence[Run] = ()
+    ) -> frozenset[str]:
+        """Change runs (before, after) and make new ones, in one group; ids of those that are as
+        wanted now. Who is absent lost a race."""
+        if not changes and not claims:
             return frozenset()
         writes = [
             Write(base=RUN.encode(before), document=RUN.encode(after)) for before, after in changes
         ]
+        writes += [Write(base=None, document=RUN.encode(run)) for run in claims]
         outcomes = await self._parts.store.commit(RUNS.name, writes)
+        wanted = [*(after for _, after in changes), *claims]
         done = [
-            after
-            for (_, after), outcome in zip(changes, outcomes, strict=True)
-            if outcome is Outcome.DONE
+            run for run, outcome in zip(wanted, outcomes, strict=True) if outcome is Outcome.DONE
         ]
-        self._parts.telemetry.conflicts.inc(len(changes) - len(done))
-        await self._parts.outbox.publish_notices(ended_notices(run for run in done if run.ended))
+        self._parts.telemetry.conflicts.inc(len(wanted) - len(done))
+        ended = ended_notices(run for run in done if run.ended)
+        begun = begun_notices([run for run in done if run.version == 1])
+        await self._parts.outbox.publish_notices([*ended, *begun])
         return frozenset(run.id for run in done)
 
     async def close_chain(self, run: Run, metrics: Mapping[str, float]) -> str | None:
@@ -101,12 +108,7 @@ class Ending:
 
     async def _never_give(self, places: Sequence[tuple[Place, str]], now: float) -> None:
         runs = [never_leased(place, reason, now) for place, reason in places]
-        if not runs:
-            return
-        writes = [Write(base=None, document=RUN.encode(run)) for run in runs]
-        outcomes = await self._parts.store.commit(RUNS.name, writes)
-        done = [run for run, outcome in zip(runs, outcomes, strict=True) if outcome is Outcome.DONE]
-        await self._parts.outbox.publish_notices(ended_notices(done))
+        await self.commit((), runs)
 
     async def expire(self) -> None:
         """For ever: runs whose workers are silent are lost."""

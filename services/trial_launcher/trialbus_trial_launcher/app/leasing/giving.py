@@ -1,7 +1,7 @@
 """Giving trials out: who inserts the run has the trial."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trialbus.contracts.collections import ANSWERS, RUNS
@@ -13,10 +13,10 @@ from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_PAYLOAD_BYTES
 from trialbus.kernel.run import Run
 from trialbus.kernel.space import typed
 from trialbus.kernel.suggestion import Answer
-from trialbus.ports.store import Outcome, Query, Write
+from trialbus.ports.store import Query
 from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.leasing.ending import Ending
 from trialbus_trial_launcher.app.leasing.work import Work
-from trialbus_trial_launcher.app.run_notices import begun_notices
 from trialbus_trial_launcher.core.leases import Place, leased
 
 _KEPT_ANSWERS = 1000
@@ -35,15 +35,57 @@ class Asking:
     done: bool = False
 
     @property
+    def is_full(self) -> bool:
+        """There is nothing more to give."""
+        return self.done or len(self.given) >= self.ask.count
+
+    @property
     def key(self) -> str:
         return f"{self.work.uid}/{self.ask.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A trial for an ask. run: who inserts it has the trial."""
+
+    asking: Asking
+    given: GivenTrial
+    run: Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What is about to be given out. claimed: by experiment, what is marked as somebody's."""
+
+    claims: Sequence[Claim] = ()
+    claimed: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> list[Run]:
+        return [claim.run for claim in self.claims]
+
+    def settle(self, done: Collection[str]) -> None:
+        """Those that are ours. What another process has given out stays marked as claimed."""
+        for claim in self.claims:
+            if claim.run.id in done:
+                claim.asking.given.append(claim.given)
+
+    def fail(self) -> None:
+        """Nobody knows which are given out: look before the next."""
+        for claim in self.claims:
+            self.claimed.pop(claim.run.uid, None)
+
+
+async def no_claims() -> Claims:
+    return Claims()
 
 
 class Giving:
     """checkpoint_root: folder or URI that the checkpoints of all trials are below."""
 
-    def __init__(self, parts: Parts, checkpoint_root: str) -> None:
+    def __init__(self, parts: Parts, ending: Ending, checkpoint_root: str) -> None:
         self._parts = parts
+        self._ending = ending
         self._checkpoint_root = checkpoint_root
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         # Runs of open attempts that somebody has, or that are being given out just now.
@@ -58,14 +100,20 @@ class Giving:
         await self._learn([asking.work for asking in askings])
         answers = await self._load_answers([it.work for it in askings if not it.done])
         for _ in range(MAX_COMMIT_RETRIES):
-            claims = [
-                claim
-                for asking in askings
-                if not asking.done
-                for claim in self._claims(asking, answers)
-            ]
-            if not claims or await self._commit(claims):
+            claims = self._claims(askings, answers)
+            try:
+                done = await self._ending.commit((), claims.runs)
+            except BaseException:
+                claims.fail()
+                raise
+            claims.settle(done)
+            if len(done) == len(claims.runs):
                 return
+
+    async def claims(self, askings: Sequence[Asking]) -> "Claims":
+        """What to give out with another commit, of asks that are no repeats. Raises Transient."""
+        await self._learn([asking.work for asking in askings])
+        return self._claims(askings, await self._load_answers([it.work for it in askings]))
 
     async def _repeat(self, askings: Sequence[Asking]) -> None:
         """Those that were answered before get what they got, as far as it is still theirs."""
@@ -103,9 +151,16 @@ class Giving:
                 place.run_id for place in work.waiting()
             )
 
-    def _claims(
-        self, asking: Asking, answers: Mapping[str, Answer]
-    ) -> Iterator[tuple[Asking, GivenTrial, Run]]:
+    def _claims(self, askings: Sequence[Asking], answers: Mapping[str, Answer]) -> "Claims":
+        claims = [
+            claim
+            for asking in askings
+            if not asking.done
+            for claim in self._claims_of(asking, answers)
+        ]
+        return Claims(claims=claims, claimed=self._claimed)
+
+    def _claims_of(self, asking: Asking, answers: Mapping[str, Answer]) -> Iterator[Claim]:
         claimed = self._claimed.setdefault(asking.work.uid, set())
         room = _MOST_BYTES - sum(len(it.model_dump_json()) for it in asking.given)
         missing = asking.ask.count - len(asking.given)
@@ -122,7 +177,7 @@ class Giving:
                 return
             missing -= 1
             claimed.add(place.run_id)
-            yield asking, given, self._run(asking, place)
+            yield Claim(asking=asking, given=given, run=self._run(asking, place))
 
     def _run(self, asking: Asking, place: Place) -> Run:
         return leased(
@@ -132,24 +187,6 @@ class Giving:
             lease_s=asking.ask.lease,
             now=self._parts.clock.now(),
         )
-
-    async def _commit(self, claims: Sequence[tuple[Asking, GivenTrial, Run]]) -> bool:
-        """Whether all were ours. What another process has given out stays marked as claimed."""
-        writes = [Write(base=None, document=RUN.encode(run)) for *_, run in claims]
-        try:
-            outcomes = await self._parts.store.commit(RUNS.name, writes)
-        except BaseException:
-            # Nobody knows which are given out: look before the next.
-            for *_, run in claims:
-                self._claimed.pop(run.uid, None)
-            raise
-        begun = []
-        for (asking, given, run), outcome in zip(claims, outcomes, strict=True):
-            if outcome is Outcome.DONE:
-                asking.given.append(given)
-                begun.append(run)
-        await self._parts.outbox.publish_notices(begun_notices(begun))
-        return len(begun) == len(claims)
 
     async def _load_answers(self, works: Sequence[Work]) -> Mapping[str, Answer]:
         wanted = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from trialbus.contracts.envelope import Body, FieldProblem
@@ -18,19 +19,18 @@ from trialbus.contracts.work import (
 from trialbus.contracts.work import Work as Said
 from trialbus.contracts.work_events import WorkAsked, read_work
 from trialbus.kernel.errors import Poison, Problem, Refused
-from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.experiment import ExperimentPhase
 from trialbus.kernel.run import StopReason
 from trialbus.ports.bus import Answer, Request
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.ending import Ending
-from trialbus_trial_launcher.app.leasing.giving import Asking, Giving
+from trialbus_trial_launcher.app.leasing.giving import Asking, Claims, Giving
 from trialbus_trial_launcher.app.leasing.reporting import Reporting
 from trialbus_trial_launcher.app.leasing.telling import Telling
 from trialbus_trial_launcher.app.leasing.waiting import Waiting
 from trialbus_trial_launcher.app.leasing.word import Word
 from trialbus_trial_launcher.app.leasing.work import Work, Works
-from trialbus_trial_launcher.core.actions import wanted_runs
-from trialbus_trial_launcher.core.leases import Place, place_of
+from trialbus_trial_launcher.core.leases import Place
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class Leasing:
         self._parts = parts
         self._works = Works(parts.store)
         self._ending = Ending(parts)
-        self._giving = Giving(parts, checkpoint_root)
+        self._giving = Giving(parts, self._ending, checkpoint_root)
         self._waiting = Waiting(parts, self._works, self._giving)
         self._reporting = Reporting(parts, self._ending)
         self._telling = Telling(parts, self._ending)
@@ -87,19 +87,29 @@ class Leasing:
         await self._obey([it for it in asked if isinstance(it, _Asked)])
         return [self._answer(it, turn) if isinstance(it, _Asked) else it.to_bytes() for it in asked]
 
-    async def look(self, states: Sequence[Experiment], verdicts: Collection[str]) -> None:
-        """Of experiments for workers: take back what must stop, give out what waits. verdicts: ids
-        of runs that a stopping rule wants stopped."""
+    def knows(self, uid: str) -> bool:
+        """Whether it is known to be an experiment for workers."""
+        return self._works.knows(uid)
+
+    async def look(self, uids: Collection[str]) -> frozenset[str]:
+        """Of experiments for workers: take back what must stop, give out what waits. Returns those
+        that are deleted. Raises Transient."""
+        if not uids:
+            return frozenset()
+        found = await self._works.of(uids)
+        works = [work for work in found.values() if work.phase is not ExperimentPhase.DELETED]
+        verdicts = await self._reporting.verdicts(
+            [place.run_id for work in works if work.spec.early_stopping for place in work.waiting()]
+        )
         wanted: dict[str, tuple[Place, str]] = {}
-        for state in states:
-            for run_id, index in wanted_runs(state).items():
-                stop = state.open[str(index)].stop
-                if not stop and run_id in verdicts:
-                    stop = StopReason.EARLY_STOPPED.value
-                if stop:
-                    wanted[run_id] = (place_of(state, index), stop)
+        for work in works:
+            for place, stop in work.attempts():
+                early = StopReason.EARLY_STOPPED.value if place.run_id in verdicts else ""
+                if stop or early:
+                    wanted[place.run_id] = (place, stop or early)
         await self._ending.stop(wanted)
-        self._waiting.news([state.id for state in states])
+        self._waiting.news(list(uids))
+        return frozenset(uids) - {work.uid for work in works}
 
     def forget(self, uid: str) -> None:
         self._works.forget(uid)
@@ -147,19 +157,32 @@ class Leasing:
         for it in asked:
             it.words = [Word(it.work, item) for item in _items(it.said.body)]
             words.setdefault(type(it.said.body), []).extend(it.words)
-            if (ask := _ask_in(it.said.body)) is not None:
+            ask = _ask_in(it.said.body)
+            if ask is not None and not it.work.over:
                 it.asking = Asking(it.work, ask)
-        for kind, handle in (
-            (Reports, self._reporting.report),
-            (Heartbeat, self._reporting.heartbeat),
-            (Tell, self._telling.tell),
-            (Release, self._telling.release),
-        ):
-            if own := words.get(kind):
-                await handle(own)
-        askings = [it.asking for it in asked if it.asking is not None]
-        if askings:
-            await self._giving.give([it for it in askings if not it.work.over])
+        if own := words.get(Reports):
+            await self._reporting.report(own)
+        if own := words.get(Heartbeat):
+            await self._reporting.heartbeat(own)
+        if own := words.get(Release):
+            await self._telling.release(own)
+        if own := words.get(Tell):
+            await self._telling.tell(own, partial(self._first_claims, asked))
+        hungry = [it.asking for it in asked if it.asking is not None and not it.asking.is_full]
+        if hungry:
+            await self._giving.give(hungry)
+
+    async def _first_claims(self, asked: Sequence[_Asked]) -> Claims:
+        """A request whose results are new was never answered, so its ask is new too, and both are
+        one commit."""
+        fresh = [
+            it.asking
+            for it in asked
+            if it.asking is not None and all(word.answer is None for word in it.words)
+        ]
+        for asking in fresh:
+            asking.again = False
+        return await self._giving.claims(fresh) if fresh else Claims()
 
     def _answer(self, asked: _Asked, turn: int) -> Answer:
         asking = asked.asking

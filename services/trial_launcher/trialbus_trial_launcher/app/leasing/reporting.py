@@ -1,7 +1,7 @@
 """Reports and heartbeats: metrics are stored, leases renewed; the answer says whether to stop."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 
 from trialbus.contracts.chunks import PushedPoint, PushReport
@@ -77,13 +77,20 @@ class Reporting:
                 stops[word.run_id] = trial.stop
             elif word.work.spec.early_stopping is not None:
                 judged.append(word.run_id)
-        if judged:
-            store = self._parts.store
-            found = await store.get_many(EVIDENCE.name, judged, fields=("verdict",))
-            for key, document in found.items():
-                if document.get("verdict") is not None and document["verdict"]["stop"]:
-                    stops[key] = StopReason.EARLY_STOPPED.value
-        return stops
+        early = dict.fromkeys(await self.verdicts(judged), StopReason.EARLY_STOPPED.value)
+        return stops | early
+
+    async def verdicts(self, run_ids: Collection[str]) -> frozenset[str]:
+        """Of these runs those that a stopping rule wants stopped."""
+        if not run_ids:
+            return frozenset()
+        store = self._parts.store
+        found = await store.get_many(EVIDENCE.name, run_ids, fields=("verdict",))
+        return frozenset(
+            key
+            for key, document in found.items()
+            if document.get("verdict") is not None and document["verdict"]["stop"]
+        )
 
 
 def _push_of(report: Report) -> PushReport:

@@ -7,6 +7,7 @@ from trialbus.kernel.limits import MAX_COMMIT_RETRIES
 from trialbus.kernel.run import Run, RunVerdict, StopReason
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.ending import Ending
+from trialbus_trial_launcher.app.leasing.giving import Claims, no_claims
 from trialbus_trial_launcher.app.leasing.word import T, Word, refuse_not_held, unanswered
 from trialbus_trial_launcher.core.leases import released, single_values, told
 
@@ -22,16 +23,22 @@ class Telling:
         self._parts = parts
         self._ending = ending
 
-    async def tell(self, words: Sequence[Word[Result]]) -> None:
-        """Raises Transient."""
-        await self._end(words, self._told, _told_before)
+    async def tell(
+        self, words: Sequence[Word[Result]], claims: Callable[[], Awaitable[Claims]] = no_claims
+    ) -> None:
+        """claims: what is to be given out in the same commit. Raises Transient."""
+        await self._end(words, self._told, _told_before, claims)
 
     async def release(self, words: Sequence[Word[HeldTrial]]) -> None:
         """Raises Transient."""
-        await self._end(words, self._released, _released_before)
+        await self._end(words, self._released, _released_before, no_claims)
 
     async def _end(
-        self, words: Sequence[Word[T]], change: _Change[T], repeats: _Repeats[T]
+        self,
+        words: Sequence[Word[T]],
+        change: _Change[T],
+        repeats: _Repeats[T],
+        claims: Callable[[], Awaitable[Claims]],
     ) -> None:
         for _ in range(MAX_COMMIT_RETRIES):
             runs = await self._ending.runs({word.run_id for word in unanswered(words)})
@@ -45,8 +52,16 @@ class Telling:
             if not due:
                 return
             changed = await change(due, runs)
-            done = await self._ending.commit([(runs[key], it) for key, it in changed.items()])
-            for key in done:
+            with_them, claims = await claims(), no_claims
+            try:
+                done = await self._ending.commit(
+                    [(runs[key], it) for key, it in changed.items()], with_them.runs
+                )
+            except BaseException:
+                with_them.fail()
+                raise
+            with_them.settle(done)
+            for key in done & due.keys():
                 due[key].accept()
         for word in unanswered(words):
             word.refuse(None)
@@ -55,7 +70,9 @@ class Telling:
         self, due: Mapping[str, Word[Result]], runs: Mapping[str, Run]
     ) -> Mapping[str, Run]:
         """Metrics that came before make the run's chain the place of all."""
-        reported = await self._ending.reported([runs[key] for key in due])
+        unsure = [key for key, word in due.items() if word.item.reported is None]
+        reported = await self._ending.reported([runs[key] for key in unsure])
+        reported |= {key for key, word in due.items() if word.item.reported}
         now = self._parts.clock.now()
         changed = {}
         for key, word in due.items():

@@ -54,14 +54,18 @@ class Work:
             attempt=attempt,
         )
 
-    def waiting(self) -> list[Place]:
-        """Attempts that are to run, the oldest trial first; whether somebody has them is told by
-        their runs."""
+    def attempts(self) -> list[tuple[Place, str]]:
+        """Those that are open, the oldest trial first, with why they must stop, "" if they need
+        not."""
         return [
-            self.place(index, trial.attempt)
+            (self.place(index, trial.attempt), trial.stop)
             for index, trial in sorted(self.open.items())
-            if trial.state is OpenState.ACTIVE and not trial.stop
+            if trial.state is OpenState.ACTIVE
         ]
+
+    def waiting(self) -> list[Place]:
+        """Attempts that are to run; whether somebody has them is told by their runs."""
+        return [place for place, stop in self.attempts() if not stop]
 
     def run_of(self, trial: str, attempt: int) -> str | None:
         """The run id of a trial by its name; None: it is none of this experiment's."""
@@ -75,6 +79,11 @@ class Works:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._specs: OrderedDict[str, ExperimentSpec] = OrderedDict()
+
+    def knows(self, uid: str) -> bool:
+        """Whether it is known to be for workers."""
+        spec = self._specs.get(uid)
+        return spec is not None and spec.trials_by is TrialsBy.WORKERS
 
     def forget(self, uid: str) -> None:
         self._specs.pop(uid, None)
