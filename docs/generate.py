@@ -47,8 +47,13 @@ from trialbus_gateway.app.webhook_documents import Delivery, Webhook
 REPOSITORY = Path(__file__).resolve().parents[1]
 REFERENCE = REPOSITORY / "docs/reference"
 DEFINITIONS = REPOSITORY / "deploy/crds"
-KATIB_PROTO = REPOSITORY / "proto/katib/api.proto"
-STUBS = REPOSITORY / "shared/trialbus/contracts/katib/stubs"
+PROTO = REPOSITORY / "proto"
+CONTRACTS = REPOSITORY / "shared/trialbus/contracts"
+# Where imports of a file begin, the file below it, and where its messages are kept.
+INTERFACES = (
+    (PROTO / "katib", "api.proto", CONTRACTS / "katib/stubs"),
+    (PROTO, "trialbus/v1/workers.proto", CONTRACTS / "stubs"),
+)
 LIFE_CYCLE = REPOSITORY / "docs/explanation/experiment-life-cycle.md"
 NOTE = "<!-- Made by docs/generate.py; `make generate` makes it again. -->\n"
 DOCUMENTS: Mapping[str, type] = {
@@ -210,21 +215,22 @@ def definitions() -> dict[Path, str]:
     }
 
 
-def stubs() -> dict[Path, str]:
-    """What protoc makes of Katib's gRPC interface: messages and their types, no services."""
+def stubs(root: Path, name: str, target: Path) -> dict[Path, str]:
+    """What protoc makes of a gRPC interface: messages and their types, no services."""
     with tempfile.TemporaryDirectory() as folder:
         code = protoc.main(
             [
                 "protoc",
-                f"--proto_path={KATIB_PROTO.parent}",
+                f"--proto_path={root}",
                 f"--python_out={folder}",
                 f"--pyi_out={folder}",
-                KATIB_PROTO.name,
+                name,
             ]
         )
         if code:
-            raise ValueError(f"protoc refuses {KATIB_PROTO}: exit code {code}")
-        return {STUBS / made.name: made.read_text() for made in Path(folder).iterdir()}
+            raise ValueError(f"protoc refuses {root / name}: exit code {code}")
+        made = (Path(folder) / name).parent.glob("*_pb2.py*")
+        return {target / file.name: file.read_text() for file in made}
 
 
 def generated() -> dict[Path, str]:
@@ -249,7 +255,9 @@ def generated() -> dict[Path, str]:
         head = f"{NOTE}# {title}\n\n{texts['introductions'][name]}\n"
         files[REFERENCE / f"{name}.md"] = head + body
     files[LIFE_CYCLE] = between_marks(LIFE_CYCLE.read_text(), life_cycle_diagram())
-    return files | pages_of_descriptions() | definitions() | asyncapi_document() | stubs()
+    for interface in INTERFACES:
+        files |= stubs(*interface)
+    return files | pages_of_descriptions() | definitions() | asyncapi_document()
 
 
 def main() -> int:
