@@ -108,13 +108,13 @@ def read_work_event(event: CloudEvent) -> WorkAsked:
 
 def read_unnamed(verb: WorkVerb, data: bytes) -> Work:
     """A body in which an ask may leave out its id, see `named`. Raises Poison, Refused."""
-    return _body(UNNAMED[verb], data)
+    return _plain(_body(UNNAMED[verb], data))
 
 
 def read_unnamed_fields(verb: WorkVerb, fields: Any, *, within: str) -> Work:
     """The same of JSON that has been read. within: where it stood. Raises Refused."""
     try:
-        return cast(Work, UNNAMED[verb].model_validate(fields))
+        return _plain(cast(Work, UNNAMED[verb].model_validate(fields)))
     except ValidationError as error:
         raise Refused(wrong_fields(error, within=within)) from error
 
@@ -137,6 +137,17 @@ def named(body: Work, make_id: Callable[[str], str]) -> Work:
                 for index, it in enumerate(body.reports)
             )
             return body.model_copy(update={"reports": reports})
+        case _:
+            return body
+
+
+def _plain(body: Work) -> Work:
+    """Of exactly the types in `BODIES`."""
+    match body:
+        case UnnamedAsk():
+            return Ask.model_construct(**dict(body))
+        case UnnamedTell(results=results, ask=ask):
+            return Tell.model_construct(results=results, ask=None if ask is None else _plain(ask))
         case _:
             return body
 
