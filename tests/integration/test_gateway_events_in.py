@@ -200,6 +200,33 @@ async def test_who_waits_for_what_is_deleted_meanwhile_is_told_at_once(world: Wo
     assert (answer.status_code, answer.json()["finished"]) == (202, False)
 
 
+async def test_who_waits_for_a_batch_gets_all_results(world: World) -> None:
+    batch = [event("create", name, data=katib(name)) for name in ("one", "two")]
+    batch.append(event("stop", "x", subject="lab/nobody"))
+    waiting = asyncio.create_task(post(world, batch, BATCH, "?wait=30"))
+    await until(lambda: len(world.store.documents(EXPERIMENTS.name)) == 2, "both are created")
+    for state in await world.experiments():
+        assert not waiting.done()
+        await world.change(state, phase=ExperimentPhase.FAILED)
+    answer = await waiting
+    told = answer.json()["events"]
+    assert answer.status_code == 207
+    assert [it["status"] for it in told] == [200, 200, 404]
+    assert [it["result"]["name"] for it in told[:2]] == ["one", "two"]
+    assert [it["result"]["phase"] for it in told[:2]] == ["Failed", "Failed"]
+    assert (await post(world, batch[:2], BATCH, "?wait=1")).status_code == 200
+
+
+async def test_a_batch_that_has_waited_long_enough_says_what_has_ended(world: World) -> None:
+    batch = [event("create", name, data=katib(name)) for name in ("one", "two")]
+    assert (await post(world, batch, BATCH)).status_code == 202
+    state = next(it for it in await world.experiments() if it.name == "one")
+    await world.change(state, phase=ExperimentPhase.SUCCEEDED)
+    answer = await post(world, batch, BATCH, "?wait=1")
+    told = answer.json()["events"]
+    assert (answer.status_code, [it["finished"] for it in told]) == (202, [True, False])
+
+
 async def test_who_has_waited_long_enough_is_told_so(world: World) -> None:
     answer = await post(world, event("create", data=katib()), query="?wait=1")
     assert (answer.status_code, answer.json()["finished"]) == (202, False)

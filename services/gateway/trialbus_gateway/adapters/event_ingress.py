@@ -1,5 +1,6 @@
 """`POST /v1/events`: CloudEvents in, over HTTP's three modes."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from trialbus_gateway.adapters.failures import CAUGHT, failure_of
 from trialbus_gateway.adapters.rest.event_posting import POST
 from trialbus_gateway.adapters.rest.operations import DescribedRoute, described
 from trialbus_gateway.app.failures import Unreadable
-from trialbus_gateway.app.ingress import Ingress, Worked
+from trialbus_gateway.app.ingress import Ingress, Taken, Worked
 
 PATH = "/v1/events"
 _JSON = "application/json"
@@ -39,7 +40,7 @@ class EventIngress:
         content_type = request.headers.get("content-type", "")
         body = await limited(request)
         if is_batch(content_type):
-            return await self._batch(strict_json(body))
+            return await self._batch(strict_json(body), wait_s)
         if is_structured(content_type) or _holds_event(request, content_type):
             event = from_structured(strict_json(body))
         elif "ce-specversion" in request.headers:
@@ -56,32 +57,53 @@ class EventIngress:
             return JsonAnswer(taken.as_json())
         if not wait_s:
             return JsonAnswer(taken.as_json(), status_code=202)
-        result = await self._ingress.result(taken, wait_s)
-        content = {**taken.as_json(), "finished": result is not None, "result": result}
-        return JsonAnswer(content, status_code=202 if result is None else 200)
+        told = await self._awaited(taken, wait_s)
+        return JsonAnswer(told, status_code=200 if told["finished"] else 202)
 
-    async def _batch(self, events: Any) -> Response:
-        """One after the other, each with its own answer: a wrong one does not keep out the rest."""
+    async def _awaited(self, taken: Taken, wait_s: float) -> dict[str, Any]:
+        result = await self._ingress.result(taken, wait_s)
+        return {**taken.as_json(), "finished": result is not None, "result": result}
+
+    async def _batch(self, events: Any, wait_s: float) -> Response:
+        """One after the other, each with its own answer: a wrong one does not keep out the rest.
+        Then all experiments are waited for together, no longer than for one."""
         if not isinstance(events, list):
             raise Unreadable("a batch is a JSON array of CloudEvents")
         if len(events) > MAX_BATCH_EVENTS:
             raise Refused([Problem(field="", message=f"more than {MAX_BATCH_EVENTS} events")])
-        answers = [await self._of_batch(event) for event in events]
-        return JsonAnswer({"events": answers}, status_code=_status_of(answers))
+        taken = [await self._taken_of_batch(event) for event in events]
+        answers = await asyncio.gather(*(self._told_of_batch(it, wait_s) for it in taken))
+        return JsonAnswer({"events": answers}, status_code=_status_of(answers, wait_s))
 
-    async def _of_batch(self, event: Any) -> dict[str, Any]:
+    async def _taken_of_batch(self, event: Any) -> Taken | Worked | dict[str, Any]:
+        """An answer that is complete where it was refused."""
         try:
-            taken = await self._ingress.take(from_structured(event))
+            return await self._ingress.take(from_structured(event))
         except CAUGHT as error:
             status, message, problems = failure_of(error)
             named = event.get("id") if isinstance(event, dict) else None
             shown = [{"field": it.field, "message": it.message} for it in problems]
             return {"id": named, "status": status, "message": message, "problems": shown}
-        return {**taken.as_json(), "status": 200 if isinstance(taken, Worked) else 202}
+
+    async def _told_of_batch(
+        self, taken: Taken | Worked | dict[str, Any], wait_s: float
+    ) -> dict[str, Any]:
+        if isinstance(taken, dict):
+            return taken
+        if isinstance(taken, Worked):
+            return {**taken.as_json(), "status": 200}
+        if not wait_s:
+            return {**taken.as_json(), "status": 202}
+        told = await self._awaited(taken, wait_s)
+        return {**told, "status": 200 if told["finished"] else 202}
 
 
-def _status_of(answers: Sequence[dict[str, Any]]) -> int:
-    return 202 if all(answer["status"] < 300 for answer in answers) else 207
+def _status_of(answers: Sequence[dict[str, Any]], wait_s: float) -> int:
+    """200: all that was waited for has ended."""
+    statuses = {answer["status"] for answer in answers}
+    if any(status >= 300 for status in statuses):
+        return 207
+    return 200 if wait_s and statuses == {200} else 202
 
 
 def _holds_event(request: Request, content_type: str) -> bool:

@@ -82,6 +82,12 @@ class OfBatchTaken(TakenShape):
     status: int
 
 
+class OfBatchAwaited(AwaitedShape):
+    """One event of a batch with `wait`; `status` is 200 if its experiment has ended."""
+
+    status: int
+
+
 class OfBatchWorked(WorkedShape):
     """A worker's word of a batch, with its answer."""
 
@@ -100,7 +106,7 @@ class OfBatchFailed(Shape):
 class BatchShape(Shape):
     """What became of each event, in their order."""
 
-    events: list[OfBatchTaken | OfBatchWorked | OfBatchFailed]
+    events: list[OfBatchTaken | OfBatchAwaited | OfBatchWorked | OfBatchFailed]
 
 
 _SUSPEND = {
@@ -117,7 +123,8 @@ POST = Operation(
     summary="Commands as CloudEvents: structured, binary, or a batch",
     about="Binary mode has the attributes as headers `ce-*` and the data as its body. The same "
     "event again (`source` and `id`) gets the same answer and has no second effect. "
-    f"A batch has at most {MAX_BATCH_EVENTS} events.",
+    f"A batch has at most {MAX_BATCH_EVENTS} events; with `wait` all of its experiments are waited "
+    "for, together no longer than for one.",
     parameters=(WAIT,),
     body=Body(
         about="The event or events; plain JSON is taken as a structured event.",
@@ -126,7 +133,7 @@ POST = Operation(
     answers={
         200: Answer(
             about="With `wait`: the experiment has ended. Of a worker's word: its answer.",
-            shape=AwaitedShape | WorkedShape,
+            shape=AwaitedShape | WorkedShape | BatchShape,
         ),
         202: Answer(
             about="It is committed; with `wait`, its experiment has not ended yet.",
