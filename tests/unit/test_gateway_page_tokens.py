@@ -1,6 +1,7 @@
 """Page tokens of the gateway: what a token says comes back, and nothing else is taken."""
 
 import base64
+import math
 
 import pytest
 
@@ -14,6 +15,9 @@ from trialbus_gateway.core.pages import Place, decode_place, encode_place
         Place(created_at=1732212345.678, uid=UID),
         Place(created_at=0.1 + 0.2, uid=UID, index=0),
         Place(created_at=1.0, uid=UID, index=9999),
+        Place(created_at=1.0, uid=UID, index=3, sort="value", section=0, key=0.1 + 0.2),
+        Place(created_at=1.0, uid=UID, index=3, sort="-value", section=0, key=-math.inf),
+        Place(created_at=1.0, uid=UID, index=3, sort="finished", section=1),
     ],
 )
 def test_a_page_token_brings_back_its_place(place: Place) -> None:
@@ -39,6 +43,10 @@ def token_of(text: str) -> str:
         token_of('[1.0, "u", -1]'),
         token_of('[1.0, "u", 99999999999999999999]'),
         token_of("[" * 150),
+        token_of('[1.0, "u", null, "value", 0, 1.0]'),
+        token_of('[1.0, "u", 1, "value", 0, NaN]'),
+        token_of('[1.0, "u", 1, "value", 99, 1.0]'),
+        token_of('[1.0, "u", 1, "", 0, 1.0]'),
     ],
 )
 def test_what_is_no_page_token_is_refused(token: str) -> None:

@@ -40,6 +40,9 @@ TRIALS = CollectionSpec(
     indexes=(
         Index(fields=("uid", "index"), unique=True),
         Index(fields=("uid", "finished")),
+        # Lists that people sort and filter.
+        Index(fields=("uid", "value", "index")),
+        Index(fields=("uid", "phase", "index")),
         Index(fields=("name",)),
         _UNSENT,
     ),

@@ -101,6 +101,7 @@ def metrics_answer(found: TrialMetrics) -> Json:
                 "steps": series.steps,
                 "values": series.values,
                 "times": series.times,
+                "count": series.count,
             }
             for series in found.metrics
         ],

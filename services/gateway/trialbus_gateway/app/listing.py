@@ -1,23 +1,25 @@
-"""Pages of experiments and trials: complete and without doubles, whatever comes and goes."""
+"""Pages of experiments: complete and without doubles, whatever comes and goes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from trialbus.contracts.collections import EXPERIMENTS, TRIALS
-from trialbus.contracts.documents import EXPERIMENT, TRIAL, Document
+from trialbus.contracts.collections import EXPERIMENTS
+from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.limits import MAX_PAGE_ITEMS
-from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Query, Store
 from trialbus_gateway.app.failures import Unreadable
+from trialbus_gateway.app.readable import read
 from trialbus_gateway.core.pages import Place, decode_place, encode_place
 
 T = TypeVar("T")
 
 DEFAULT_PAGE_ITEMS = 100
-# Experiments looked into for one page of trials: a page may be short, never slow.
-_EXPERIMENTS_FOR_TRIALS = 50
+# Comes after all that names hold.
+_BEHIND = "~"
+# Experiments looked at for one page when labels choose among them: it may be short, never slow.
+_MOST_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,104 +51,96 @@ class PageRequest:
         return cls(limit=int(limit), after=place)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentSelection:
+    """All must hold. phases: one of them; empty: any. fits: whether labels do, None: all do; the
+    store cannot tell, so a page is short where few do."""
+
+    namespace: str | None = None
+    phases: frozenset[str] = frozenset()
+    name_prefix: str = ""
+    fits: Callable[[Mapping[str, str]], bool] | None = None
+    oldest_first: bool = False
+
+    def query(self, **bounds: Any) -> Query:
+        """bounds: of `created_at`, by the fields of a query."""
+        bounds.setdefault("above", {})
+        bounds.setdefault("below", {})
+        bounds["above"] = {"alive_name": "", **bounds["above"]}
+        equals = dict(bounds.pop("equals", {}))
+        if self.namespace is not None:
+            equals["namespace"] = self.namespace
+        at_least = {}
+        if self.name_prefix:
+            at_least = {"name": self.name_prefix}
+            bounds["below"] = {"name": self.name_prefix + _BEHIND, **bounds["below"]}
+        among = {"phase": sorted(self.phases)} if self.phases else {}
+        return Query(equals=equals, at_least=at_least, among=among, **bounds)
+
+
 class Listing:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def experiments(self, namespace: str | None, page: PageRequest) -> Page[Experiment]:
-        """The living ones, newest first."""
-        found = await self._newest(namespace, page.after, page.limit + 1)
-        states = [EXPERIMENT.decode(document) for document in found[: page.limit]]
-        following = None
-        if len(found) > page.limit:
-            following = encode_place(_place(found[page.limit - 1]))
-        return Page(items=states, next=following)
+    async def experiments(self, wanted: ExperimentSelection, page: PageRequest) -> Page[Experiment]:
+        """The living ones."""
+        states: list[Experiment] = []
+        after, looked_at = page.after, 0
+        while True:
+            found = await self.in_order(wanted, after, page.limit + 1)
+            for document in found[: page.limit]:
+                state = read(EXPERIMENT, document)
+                if state is not None and _fits(wanted, state):
+                    states.append(state)
+                after = place_of_document(document)
+                if len(states) == page.limit:
+                    break
+            looked_at += page.limit
+            if len(found) <= page.limit and (not found or after == place_of_document(found[-1])):
+                return Page(items=states, next=None)
+            if len(states) == page.limit or looked_at >= _MOST_LOOKED_AT:
+                return Page(items=states, next=encode_place(after))
 
-    async def trials_of(self, state: Experiment, page: PageRequest) -> Page[Trial]:
-        """In the order of opening."""
-        if page.after.uid not in ("", state.id):
-            raise Unreadable("after: a token of another experiment; begin with the first page")
-        trials = await self._trials(state.id, page.after.index, page.limit + 1)
-        following = None
-        if len(trials) > page.limit:
-            following = _after_trial(_place_of(state), trials[: page.limit])
-        return Page(items=trials[: page.limit], next=following)
-
-    async def trials(self, namespace: str | None, page: PageRequest) -> Page[Trial]:
-        """Experiment by experiment, the newest first; each in the order of opening."""
-        place, trials = page.after, list[Trial]()
-        if place.uid and place.index is not None:
-            trials = await self._trials(place.uid, place.index, page.limit)
-            if len(trials) == page.limit:
-                return Page(items=trials, next=_after_trial(place, trials))
-        owners = await self._newest(namespace, place, _EXPERIMENTS_FOR_TRIALS + 1)
-        for owner in owners[:_EXPERIMENTS_FOR_TRIALS]:
-            place = _place(owner)
-            more = await self._trials(place.uid, None, page.limit - len(trials))
-            trials += more
-            if len(trials) == page.limit:
-                return Page(items=trials, next=_after_trial(place, more))
-        following = encode_place(place) if len(owners) > _EXPERIMENTS_FOR_TRIALS else None
-        return Page(items=trials, next=following)
-
-    async def _trials(self, uid: str, after: int | None, limit: int) -> list[Trial]:
-        query = Query(
-            equals={"uid": uid},
-            above={"index": -1 if after is None else after},
-            order="index",
-            limit=limit,
-        )
-        return [TRIAL.decode(document) for document in await self._store.find(TRIALS.name, query)]
-
-    async def _newest(self, namespace: str | None, after: Place, limit: int) -> list[Document]:
+    async def in_order(
+        self, wanted: ExperimentSelection, after: Place, limit: int
+    ) -> list[Document]:
         """Ordered by time and, where many have the same, by id: the store orders by one field, so
         those of one time are put in order here, and a page never ends amid unread ones."""
-        found = []
+        found: list[Document] = []
         if after.created_at is not None:
-            same = await self._created_at(namespace, after.created_at)
-            found = [document for document in same if str(document["_id"]) < after.uid]
+            same = await self._created_at(wanted, after.created_at)
+            found = [it for it in same if (it["_id"] > after.uid) is wanted.oldest_first
+                     and it["_id"] != after.uid]  # fmt: skip
         if len(found) >= limit:
             return found[:limit]
         bound = {} if after.created_at is None else {"created_at": after.created_at}
-        wanted = limit - len(found)
-        older = await self._store.find(
-            EXPERIMENTS.name,
-            Query(
-                equals=_within(namespace),
-                above={"alive_name": ""},
-                below=bound,
-                order="-created_at",
-                limit=wanted,
-            ),
-        )
-        if len(older) == wanted:
-            last = float(older[-1]["created_at"])
-            older = [document for document in older if document["created_at"] > last]
-            older += await self._created_at(namespace, last)
-        older.sort(key=lambda it: (it["created_at"], it["_id"]), reverse=True)
-        return [*found, *older][:limit]
+        side, order = ("above", "created_at") if wanted.oldest_first else ("below", "-created_at")
+        room = limit - len(found)
+        query = wanted.query(**{side: bound}, order=order, limit=room)
+        further = await self._store.find(EXPERIMENTS.name, query)
+        if len(further) == room:
+            last = float(further[-1]["created_at"])
+            further = [document for document in further if document["created_at"] != last]
+            further += await self._created_at(wanted, last)
+        further.sort(key=_creation, reverse=not wanted.oldest_first)
+        return [*found, *further][:limit]
 
-    async def _created_at(self, namespace: str | None, at: float) -> list[Document]:
-        """All of one time, by descending id."""
-        found = await self._store.find(
-            EXPERIMENTS.name,
-            Query(equals={"created_at": at, **_within(namespace)}, above={"alive_name": ""}),
-        )
-        return sorted(found, key=lambda document: str(document["_id"]), reverse=True)
+    async def _created_at(self, wanted: ExperimentSelection, at: float) -> list[Document]:
+        """All of one time, by id."""
+        query = wanted.query(equals={"created_at": at})
+        found = await self._store.find(EXPERIMENTS.name, query)
+        return sorted(found, key=_creation, reverse=not wanted.oldest_first)
 
 
-def _within(namespace: str | None) -> dict[str, str]:
-    return {} if namespace is None else {"namespace": namespace}
-
-
-def _place(document: Document) -> Place:
+def place_of_document(document: Document) -> Place:
     return Place(created_at=float(document["created_at"]), uid=str(document["_id"]))
 
 
-def _place_of(state: Experiment) -> Place:
-    return Place(created_at=state.created_at, uid=state.id)
+def _creation(document: Document) -> tuple[float, str]:
+    return float(document["created_at"]), str(document["_id"])
 
 
-def _after_trial(place: Place, trials: Sequence[Trial]) -> str:
-    index = trials[-1].index
-    return encode_place(Place(created_at=place.created_at, uid=place.uid, index=index))
+def _fits(wanted: ExperimentSelection, state: Experiment) -> bool:
+    if wanted.fits is None:
+        return True
+    return wanted.fits(state.source.get("metadata", {}).get("labels") or {})

@@ -18,13 +18,13 @@ from trialbus_gateway.app.answers import (
     trial_story_answer,
 )
 from trialbus_gateway.app.documents import Documents, check_name
-from trialbus_gateway.app.failures import Unreadable
 from trialbus_gateway.app.following import CloudEvent, Following
-from trialbus_gateway.app.listing import Listing, PageRequest
+from trialbus_gateway.app.listing import ExperimentSelection, Listing, PageRequest
 from trialbus_gateway.app.logs import Logs
-from trialbus_gateway.app.metrics import Metrics
+from trialbus_gateway.app.metrics import EVERY_POINT, Metrics, MetricsWanted
 from trialbus_gateway.app.objects import Objects
 from trialbus_gateway.app.telling import Telling
+from trialbus_gateway.app.trial_questions import TrialQuestions
 from trialbus_gateway.core.progress import count_trials, process_of
 
 Json = dict[str, Any]
@@ -47,12 +47,14 @@ class Questions:
         self._logs = Logs(parts)
         self._metrics = Metrics(parts)
         self._telling = Telling(parts.store, parts.clock)
+        self.trials = TrialQuestions(parts)
 
     async def experiment(self, namespace: str, name: str) -> Json:
         return await self._objects.experiment(await self._documents.living(namespace, name))
 
-    async def experiments(self, namespace: str | None, page: PageRequest) -> Json:
-        found = await self._listing.experiments(_namespace(namespace), page)
+    async def experiments(self, wanted: ExperimentSelection, page: PageRequest) -> Json:
+        _namespace(wanted.namespace)
+        found = await self._listing.experiments(wanted, page)
         return {"items": await self._objects.experiments(found.items), "next": found.next}
 
     async def archived(self, namespace: str | None) -> Json:
@@ -64,32 +66,12 @@ class Questions:
         return await self._objects.suggestion(await self._documents.living(namespace, name))
 
     async def suggestions(self, namespace: str | None, page: PageRequest) -> Json:
-        found = await self._listing.experiments(_namespace(namespace), page)
+        wanted = ExperimentSelection(namespace=_namespace(namespace))
+        found = await self._listing.experiments(wanted, page)
         return {"items": self._objects.suggestions(found.items), "next": found.next}
 
     async def trial(self, name: str) -> Json:
         return await self._objects.trial(await self._documents.trial(name), history=True)
-
-    async def trials(
-        self,
-        namespace: str | None,
-        experiment: str | None,
-        page: PageRequest,
-        *,
-        uid: str | None = None,
-    ) -> Json:
-        """uid: of their experiment, which may be archived."""
-        if uid is not None:
-            found = await self._listing.trials_of(await self._documents.readable(uid), page)
-        elif experiment is None:
-            found = await self._listing.trials(_namespace(namespace), page)
-        elif namespace is None:
-            raise Unreadable("namespace: is needed beside experiment")
-        else:
-            state = await self._documents.living(namespace, experiment)
-            found = await self._listing.trials_of(state, page)
-        shown = await self._objects.trials(found.items, history=uid is not None)
-        return {"items": shown, "next": found.next}
 
     async def progress(self, namespace: str, name: str) -> Json:
         """Two or three reads, because displays ask often."""
@@ -121,8 +103,8 @@ class Questions:
         trial = await self._documents.trial(name)
         return trial_story_answer(await self._telling.trial(trial))
 
-    async def metrics(self, name: str) -> Json:
-        return metrics_answer(await self._metrics.of(await self._documents.trial(name)))
+    async def metrics(self, name: str, wanted: MetricsWanted = EVERY_POINT) -> Json:
+        return metrics_answer(await self._metrics.of(await self._documents.trial(name), wanted))
 
     async def log(self, name: str, *, follow: bool, tail: int | None) -> AsyncGenerator[str, None]:
         """Raises NotThere, Unreadable; the pieces come from what is returned."""

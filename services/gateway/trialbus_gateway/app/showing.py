@@ -16,6 +16,7 @@ from trialbus_gateway.app.editing import Editing
 from trialbus_gateway.app.listing import Listing
 from trialbus_gateway.app.logs import Logs
 from trialbus_gateway.app.telling import Telling
+from trialbus_gateway.app.trial_listing import TrialListing
 
 # What comes right after "/" in ASCII: the first name that can follow all of a namespace's.
 _BEHIND = "0"
@@ -30,6 +31,7 @@ class Showing:
         self.attempts = Attempts(parts.store)
         self.documents = Documents(parts.store)
         self.listing = Listing(parts.store)
+        self.trial_listing = TrialListing(parts.store)
         self.logs = Logs(parts)
         self.telling = Telling(parts.store, parts.clock)
         self._store = parts.store

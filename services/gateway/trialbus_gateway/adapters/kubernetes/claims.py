@@ -17,7 +17,7 @@ from trialbus_gateway.adapters.kubernetes.core_answers import CoreAnswers, CoreK
 from trialbus_gateway.adapters.kubernetes.core_columns import CLAIM_COLUMNS
 from trialbus_gateway.adapters.kubernetes.status_objects import method_not_allowed, not_found
 from trialbus_gateway.app.failures import NotThere, Unreadable
-from trialbus_gateway.app.listing import PageRequest
+from trialbus_gateway.app.listing import ExperimentSelection, PageRequest
 from trialbus_gateway.app.showing import Showing
 
 CLAIMS = CoreKind(
@@ -51,9 +51,10 @@ class Claims:
         wanted = Wanted.of(request, CLAIMS)
         namespace, after = request.path_params.get("namespace"), None
         found = []
+        within = ExperimentSelection(namespace=namespace)
         while True:
             page_request = PageRequest.parse(str(MAX_PAGE_ITEMS), after)
-            page = await self._showing.listing.experiments(namespace, page_request)
+            page = await self._showing.listing.experiments(within, page_request)
             found += [_claim(state) for state in page.items if _has_one(state)]
             after = page.next
             if after is None:

@@ -20,7 +20,7 @@ from trialbus_gateway.adapters.kubernetes.core_watching import (
 from trialbus_gateway.adapters.kubernetes.event_objects import Involved, events_of
 from trialbus_gateway.adapters.kubernetes.status_objects import method_not_allowed, not_found
 from trialbus_gateway.app.failures import NotThere, Unreadable
-from trialbus_gateway.app.listing import PageRequest
+from trialbus_gateway.app.listing import ExperimentSelection, PageRequest
 from trialbus_gateway.app.showing import Showing
 from trialbus_gateway.core.stories import Story
 
@@ -169,13 +169,14 @@ class CoreEvents:
         return self._events(_involved(kind, namespace, name, uid), told.story)
 
     async def _of_newest(self, namespace: str | None) -> list[Object]:
-        states = (await self._showing.listing.experiments(namespace, _page(_EXPERIMENTS))).items
+        wanted = ExperimentSelection(namespace=namespace)
+        page = await self._showing.listing.experiments(wanted, _page(_EXPERIMENTS))
         found: list[Object] = []
-        for state in states:
+        for state in page.items:
             involved = _involved("Experiment", state.namespace, state.name, state.id)
             found += self._events(involved, await self._showing.telling.experiment(state))
         left = _TRIALS
-        for state in states:
+        for state in page.items:
             trials = await self._showing.newest_trials(state.id, left) if left else []
             left -= len(trials)
             stories = await self._showing.telling.trials(trials, {state.id: state})

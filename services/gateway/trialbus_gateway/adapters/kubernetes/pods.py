@@ -180,9 +180,9 @@ class Pods:
                 return Page(items=fitting, next=None)
             if experiment is not None and namespace is not None:
                 state = await self._showing.documents.living(namespace, experiment)
-                found = await self._showing.listing.trials_of(state, page)
+                found = await self._showing.trial_listing.trials_of(state, page)
             else:
-                found = await self._showing.listing.trials(namespace, page)
+                found = await self._showing.trial_listing.trials(namespace, page)
         except NotThere:
             return Page(items=[], next=None)
         return Page(items=await self._attempts.of(found.items), next=found.next)

@@ -4,7 +4,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from trialbus.contracts.katib.models import Experiment
+from trialbus.kernel.experiment import GONE_PHASES, ExperimentPhase
+from trialbus.kernel.limits import MAX_EXPERIMENT_NAME_CHARS
 from trialbus_gateway.adapters.answers_json import JsonAnswer
+from trialbus_gateway.adapters.kubernetes.selectors import Selection, parse_labels
 from trialbus_gateway.adapters.rest.known_parameters import (
     EXAMPLE_NAMESPACE,
     EXPERIMENT,
@@ -22,17 +25,42 @@ from trialbus_gateway.adapters.rest.operations import (
     Operation,
     described,
 )
-from trialbus_gateway.adapters.rest.parameters import Flag, Text
+from trialbus_gateway.adapters.rest.parameters import Choice, Choices, Flag, Text
 from trialbus_gateway.adapters.rest.shapes import ExperimentPage, Explanation, Progress
 from trialbus_gateway.adapters.streams import event_stream
+from trialbus_gateway.app.listing import ExperimentSelection
 from trialbus_gateway.app.questions import Questions
 
 _MAX_EVENT_ID_CHARS = 1024
+_MAX_SELECTOR_CHARS = 1024
 
 _DELETED = Flag(
     name="deleted",
     about="Instead the 500 last deleted whose history was kept, without further pages; each has "
     "`metadata.deletionTimestamp`.",
+)
+_STATE = Choices(
+    name="state",
+    about="Only in one of these states: given several times, or in one with commas.",
+    among=tuple(phase.value for phase in ExperimentPhase if phase not in GONE_PHASES),
+)
+_LABELS = Text(
+    name="labelSelector",
+    about="Only with such labels, in Kubernetes' words: `team=vision,tier in (a, b),!old`. A page "
+    "may be short where few have them.",
+    most_chars=_MAX_SELECTOR_CHARS,
+)
+_PREFIX = Text(
+    name="namePrefix",
+    about="Only those whose names begin so.",
+    most_chars=MAX_EXPERIMENT_NAME_CHARS,
+    pattern="^[-a-z0-9]*$",
+)
+_SORT = Choice(
+    name="sort",
+    about="By creation: the newest first, or the oldest (`created`).",
+    among=("-created", "created"),
+    default="-created",
 )
 # What a browser sends when its stream broke off.
 _LAST_EVENT = Text(
@@ -46,13 +74,18 @@ LIST = Operation(
     id="listExperiments",
     tag="experiments",
     summary="Experiments, the newest first",
-    parameters=(WITHIN, _DELETED, *PAGE),
+    parameters=(WITHIN, _STATE, _LABELS, _PREFIX, _SORT, _DELETED, *PAGE),
     answers={200: Answer(about="A page.", shape=ExperimentPage)},
     examples=[
         Example(
             name="newest",
             about="The ten newest of a namespace",
             query={"namespace": EXAMPLE_NAMESPACE, "limit": 10},
+        ),
+        Example(
+            name="failedOfTeam",
+            about="A team's failed ones, the oldest first",
+            query={"state": ["Failed"], "labelSelector": "team=vision", "sort": "created"},
         ),
         Example(name="deleted", about="Deleted ones", query={"deleted": True}),
     ],
@@ -114,10 +147,10 @@ class ExperimentReading:
         ]
 
     async def _list(self, request: Request) -> Response:
-        namespace = WITHIN.text(request)
+        wanted = _selection_of(request)
         if _DELETED.of(request):
-            return JsonAnswer(await self._questions.archived(namespace))
-        return JsonAnswer(await self._questions.experiments(namespace, page_of(request)))
+            return JsonAnswer(await self._questions.archived(wanted.namespace))
+        return JsonAnswer(await self._questions.experiments(wanted, page_of(request)))
 
     async def _get(self, request: Request) -> Response:
         return JsonAnswer(await self._questions.experiment(*experiment_of(request)))
@@ -132,3 +165,15 @@ class ExperimentReading:
 
     async def _explain(self, request: Request) -> Response:
         return JsonAnswer(await self._questions.explain_experiment(*experiment_of(request)))
+
+
+def _selection_of(request: Request) -> ExperimentSelection:
+    """Raises Unreadable."""
+    selector = _LABELS.of(request)
+    return ExperimentSelection(
+        namespace=WITHIN.text(request),
+        phases=_STATE.of(request),
+        name_prefix=_PREFIX.of(request) or "",
+        fits=Selection(labels=parse_labels(selector)).fits if selector else None,
+        oldest_first=_SORT.of(request) == "created",
+    )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from trialbus.contracts.katib.models import Experiment, Suggestion, Trial
+from trialbus_gateway.app.trial_selection import STATES
 
 Json = Any
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -23,6 +24,9 @@ Next = Annotated[
     str | None,
     Field(description="Given back as `after` for the page that follows; null: there is none."),
 ]
+
+
+TrialStateName = Annotated[str, Field(json_schema_extra={"enum": list(STATES)})]
 
 
 class Shape(BaseModel):
@@ -72,6 +76,38 @@ class TrialPage(Shape):
     next: Next
 
 
+class TrialRow(Shape):
+    """A trial as a row of a table."""
+
+    trial: str
+    namespace: str
+    experiment: str
+    index: int
+    """In the order of opening, from 0."""
+    attempt: int
+    """The newest one, from 1."""
+    state: TrialStateName
+    value: Value | None
+    """The objective, by its strategy; null: it was not observed."""
+    metrics: dict[str, Value]
+    """Of each metric the value that counts."""
+    parameters: dict[str, str]
+    labels: dict[str, str]
+    """What its algorithm marked it with: rung, generation, parent."""
+    finished: int | None
+    """In the order of ending, from 1."""
+    start_time: Moment | None
+    completion_time: Moment | None
+    duration_seconds: float | None
+
+
+class TrialTable(Shape):
+    """One page of rows."""
+
+    items: list[TrialRow]
+    next: Next
+
+
 class SuggestionPage(Shape):
     """One page of Katib's Suggestion objects, without their assignments."""
 
@@ -107,6 +143,16 @@ class CheckpointShape(Shape):
     copy_of: str | None
 
 
+class Spent(Shape):
+    """What of its budgets is used; null: there is no such budget."""
+
+    seconds: float
+    max_seconds: float | None
+    resource_seconds: float
+    max_resource_seconds: float | None
+    resource: str
+
+
 class Best(Shape):
     """The best trial so far, with what its attempt ran."""
 
@@ -133,6 +179,7 @@ class Progress(Shape):
     parallel: int
     max: int | None
     goal: float | None
+    spent: Spent
     objective: Named
     trials: TrialCountsShape
     best: Best | None
@@ -192,6 +239,8 @@ class SeriesShape(Shape):
     values: list[Value]
     times: list[float]
     """Seconds since the epoch."""
+    count: int
+    """Points within the wanted steps, of which these may be a few."""
 
 
 class TrialMetricsShape(Shape):
@@ -202,6 +251,22 @@ class TrialMetricsShape(Shape):
     metrics: list[SeriesShape]
     truncated: bool
     """There are more points than were looked at."""
+
+
+class TrialCurves(TrialMetricsShape):
+    """A trial with its metrics."""
+
+    index: int
+    state: TrialStateName
+    value: Value | None
+    parameters: dict[str, str]
+
+
+class CurvesPage(Shape):
+    """Metrics of many trials."""
+
+    items: list[TrialCurves]
+    next: Next
 
 
 class AcceptedShape(Shape):
