@@ -69,6 +69,7 @@ async def build(parts: Parts) -> Behaviour:
                 ready,
                 working,
                 door,
+                find_trial=questions.trial,
                 host=settings.host,
                 port=settings.grpc_port,
                 data_dir=settings.data_dir,

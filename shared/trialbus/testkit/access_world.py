@@ -34,6 +34,8 @@ from trialbus_gateway.adapters.access.oidc import Oidc, OidcSettings
 from trialbus_gateway.adapters.access.static_tokens import StaticTokens
 from trialbus_gateway.adapters.access.token_review import TokenReviews
 from trialbus_gateway.adapters.access.trial_bearers import TrialBearers
+from trialbus_gateway.app.documents import Documents
+from trialbus_gateway.app.guarded_ports import guarded
 
 ISSUER, AUDIENCE = "https://login.example", "trialbus"
 OURS, THEIRS = "team-a", "team-b"
@@ -98,7 +100,7 @@ class Issuer:
         return jwt.encode(self.claims(**changes), self.stranger, "RS256", headers=told)
 
     def unsigned(self) -> str:
-        return jwt.encode(self.claims(), None, "none", headers={"kid": "r1"})
+        return jwt.encode(self.claims(), "", "none", headers={"kid": "r1"})
 
     def with_the_public_key(self) -> str:
         """HS256 with the RSA key's public half as the secret: what everybody could make."""
@@ -140,6 +142,10 @@ class AccessWorld:
         client.headers.pop("authorization", None)
         answer = await client.request(method, path, headers=headers, **more)
         return answer.status_code, answer.text
+
+    async def find_trial(self, name: str) -> object:
+        """As the caller sees it."""
+        return await Documents(guarded(self.world.parts).store).trial(name)
 
     def trial_token(self, *, key: bytes = TRIAL_KEY, **changes: Any) -> str:
         state, trial = self.ours

@@ -253,9 +253,11 @@ def open_trial(attempt: int = 1) -> OpenTrial:
     return OpenTrial(attempt=attempt, state=OpenState.ACTIVE, request=1, opened_at=1.0)
 
 
-async def running_trial(world: World, attempt: int = 1, **run: Any) -> tuple[Experiment, Trial]:
+async def running_trial(
+    world: World, attempt: int = 1, *, namespace: str = "lab", **run: Any
+) -> tuple[Experiment, Trial]:
     """An experiment with one open trial whose newest attempt has a run."""
-    state = await world.apply()
+    state = await world.apply(namespace=namespace)
     state = await world.change(state, open={"0": open_trial(attempt)}, next_index=1)
     trial = trial_of(state, 0)
     await world.put(TRIAL.encode(trial), into=TRIALS.name)

@@ -12,9 +12,12 @@ import grpc
 import grpc.aio
 
 from trialbus.adapters.grpc import CALL_ID, announced, full_name, open_channel, serving_grpc
+from trialbus.adapters.grpc.failures import fit
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import GRPC_DEADLINE_S, GRPC_REACH_DEADLINE_S
 from trialbus_gateway.adapters.access.door import Door
+from trialbus_gateway.adapters.access.katib_calls import REFUSALS, KatibCalls
+from trialbus_gateway.adapters.access.route_guard import FindTrial
 from trialbus_gateway.adapters.worker_calls import SERVICE, worker_calls
 from trialbus_gateway.app.working import Working
 
@@ -100,8 +103,9 @@ async def _stands(channel: grpc.aio.Channel) -> bool:
 class Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Knows the services, not their methods: an owner answers for what it does not have."""
 
-    def __init__(self, owners: Mapping[str, Owner]) -> None:
+    def __init__(self, owners: Mapping[str, Owner], calls: KatibCalls) -> None:
         self._owners = {full_name(name): owner for name, owner in owners.items()}
+        self._calls = calls
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -112,6 +116,11 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]
             return None
 
         async def forward(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            shown = _texts(context.invocation_metadata(), "authorization")
+            try:
+                await self._calls.check(method, request, shown, context.peer())
+            except tuple(REFUSALS) as error:
+                await context.abort(REFUSALS[type(error)], fit(str(error)))
             return await _forward(owner, method, request, context)
 
         return grpc.unary_unary_rpc_method_handler(forward)
@@ -161,6 +170,10 @@ def _is_lost(error: grpc.aio.AioRpcError) -> bool:
     return away and "try again" not in (error.details() or "")
 
 
+def _texts(given: _Metadata | None, name: str) -> list[str]:
+    return [text for key, text in given or () if key == name and isinstance(text, str)]
+
+
 def _with_id(given: _Metadata | None) -> _Metadata:
     own = [(key, value) for key, value in given or () if key == CALL_ID]
     return tuple(own) or ((CALL_ID, str(uuid.uuid4())),)
@@ -172,13 +185,14 @@ async def serving_gateway(
     working: Working,
     door: Door,
     *,
+    find_trial: FindTrial | None = None,
     host: str,
     port: int,
     data_dir: Path,
     given: Mapping[str, str],
 ) -> AsyncIterator[int]:
     """Serves while the context is open; gives the port (a free one for port 0). given: addresses
-    of services from the settings.
+    of services from the settings. find_trial: for a door that asks who calls.
 
     Raises OSError when the address cannot be had.
     """
@@ -193,7 +207,7 @@ async def serving_gateway(
     parts = {full_name(name): reaches(owner) for name, owner in owners.items()}
     parts[_PROBED_SUGGESTION] = parts[full_name("Suggestion")]
     parts[full_name(SERVICE)] = ready
-    handlers = [worker_calls(working, door), Forwarding(owners)]
+    handlers = [worker_calls(working, door), Forwarding(owners, KatibCalls(door, find_trial))]
     serving = serving_grpc(handlers, ready=ready, host=host, port=port, parts=parts)
     try:
         async with serving as bound:
