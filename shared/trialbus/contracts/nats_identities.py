@@ -99,6 +99,8 @@ _EXCHANGES = (
     ),
     _Exchange(patterns=(subjects.logs(),), server=TRIAL_LAUNCHER, services=(GATEWAY,)),
 )
+# What a service says besides the events that it is the producer of.
+_ALSO_SAYS = {TRIAL_LAUNCHER: ("command.refused",)}
 # Hears every command: words of workers too, which it leaves to the launcher.
 _HEARS_ALL_COMMANDS = EXPERIMENT
 
@@ -178,11 +180,8 @@ def reply_patterns(server: str) -> tuple[str, ...]:
 
 def _of_service(name: str) -> Permissions:
     asked = [it for exchange in _EXCHANGES if name in exchange.services for it in exchange.patterns]
-    said = [
-        subjects.events(event_type=event_type.name)
-        for event_type in EVENT_TYPES.values()
-        if event_type.producer == name
-    ]
+    produced = [it.name for it in EVENT_TYPES.values() if it.producer == name]
+    said = [subjects.events(event_type=it) for it in (*produced, *_ALSO_SAYS.get(name, ()))]
     publish = [
         *said,
         *asked,

@@ -4,16 +4,10 @@ from dataclasses import dataclass
 
 from trialbus.contracts import subjects
 from trialbus.kernel import limits
-from trialbus.kernel.events import EVENT_TYPES, Kind, heard_by
+from trialbus.kernel.events import EVENT_TYPES, PUBLIC_TYPES, heard_by
 
 # Where the gateway takes what it posts to webhooks.
 WEBHOOK_QUEUE = "webhook"
-# What tells people of experiments and trials; the rest wakes services.
-PUBLIC_TYPES = tuple(
-    name
-    for name, it in EVENT_TYPES.items()
-    if name.startswith(("experiment.", "trial.")) and it.kind is Kind.RECORD
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

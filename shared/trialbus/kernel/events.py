@@ -113,6 +113,13 @@ _TYPES = (
 
 EVENT_TYPES: Mapping[str, EventType] = {event_type.name: event_type for event_type in _TYPES}
 
+# What tells people of experiments and trials; the rest wakes services.
+PUBLIC_TYPES = tuple(
+    name
+    for name, it in EVENT_TYPES.items()
+    if name.startswith(("experiment.", "trial.")) and it.kind is Kind.RECORD
+)
+
 
 def heard_by(service: str) -> tuple[str, ...]:
     """The event types that wake `service`."""

@@ -3,11 +3,18 @@
 import ssl
 
 from trialbus.adapters.nats_bus import ConnectionOptions, NatsBus
+from trialbus.adapters.nats_bus.bus import CONNECT_WAIT_S
 from trialbus.contracts.nats_identities import Identity, inbox_prefix, reply_patterns
 from trialbus.runtime.settings import Settings
 
 
-async def open_bus(identity: Identity, settings: Settings, *, makes: bool = False) -> NatsBus:
+async def open_bus(
+    identity: Identity,
+    settings: Settings,
+    *,
+    makes: bool = False,
+    wait_s: float = CONNECT_WAIT_S,
+) -> NatsBus:
     """See `NatsBus.open`. Without credentials it makes the streams that it misses; with them only
     who `makes` them does. Raises OSError for certificates that cannot be read."""
     secured = bool(settings.nats_seed_file)
@@ -19,7 +26,7 @@ async def open_bus(identity: Identity, settings: Settings, *, makes: bool = Fals
         answers_to=reply_patterns(identity.name) if secured else None,
         tls=_tls(settings),
     )
-    return await NatsBus.open(options, provisions=makes or not secured)
+    return await NatsBus.open(options, wait_s=wait_s, provisions=makes or not secured)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

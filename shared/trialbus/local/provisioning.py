@@ -15,7 +15,8 @@ RETRY_PAUSE_S = 0.2
 async def provision(settings: Settings, *, within_s: float) -> None:
     """As the identity of the seed file, or of nobody. Idempotent; what is there is brought up to
     date. Raises Transient when it takes longer, NotPermitted when the identity may not."""
-    bus = await open_bus(Identity(name=PROVISIONER, role=Role.PROVISIONER), settings, makes=True)
+    identity = Identity(name=PROVISIONER, role=Role.PROVISIONER)
+    bus = await open_bus(identity, settings, makes=True, wait_s=0)
     try:
         making = asyncio.ensure_future(_make(bus))
         denied = asyncio.ensure_future(bus.denied())

@@ -9,9 +9,9 @@ from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.documents import EXPERIMENT
 from trialbus.contracts.envelope import decode_event, encode_event
 from trialbus.contracts.messages import Message
-from trialbus.contracts.queues import PUBLIC_TYPES, WEBHOOK_QUEUE
+from trialbus.contracts.queues import WEBHOOK_QUEUE
 from trialbus.kernel.errors import Poison, Transient
-from trialbus.kernel.events import Event
+from trialbus.kernel.events import PUBLIC_TYPES, Event
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.limits import FETCH_MESSAGES, MAX_DELIVERIES, PARTITIONS
 from trialbus.ports.bus import Delivery as Handed

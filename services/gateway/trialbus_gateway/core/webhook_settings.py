@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from trialbus.contracts.queues import PUBLIC_TYPES
 from trialbus.kernel.errors import Problem, Refused
+from trialbus.kernel.events import PUBLIC_TYPES
 from trialbus.kernel.ids import is_name
 
 # Of these nothing is lost with the stream: the documents say them.
