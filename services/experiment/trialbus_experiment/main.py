@@ -13,7 +13,12 @@ async def build(parts: Parts) -> Behaviour:
     reactor = ExperimentReactor(parts)
     commanding = Commanding(parts, catalogue_of(parts.settings))
     return Behaviour(
-        reactor=Reactor(listens=heard_by("experiment"), react=reactor.react, sweep=reactor.sweep),
+        reactor=Reactor(
+            listens=heard_by("experiment"),
+            react=reactor.react,
+            sweep=reactor.sweep,
+            rest_s=reactor.rest_s,
+        ),
         served=(
             Served(subject=subjects.commands(), queue="experiment", respond=commanding.respond),
         ),

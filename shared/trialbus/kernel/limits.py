@@ -143,6 +143,8 @@ MAX_WORK_ITEMS = 256
 MAX_ASK_WAIT_S = 30.0
 # Lost leases say more of workers (preempted, restarted) than of the trial: more than of runs.
 MAX_LOST_LEASES = 20
+# Ends of asked trials that come so soon after a look wait for the next, so that they are one commit.
+ASKED_REST_S = 0.01
 # The document of an asked trial is written when it ends, or after this long.
 ASKED_TRIAL_DOCUMENT_S = 1.0
 

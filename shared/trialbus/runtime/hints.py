@@ -1,7 +1,7 @@
 """Hints: from the bus and from the sweep, grouped by experiment, handled, and only then acked."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from trialbus.contracts.envelope import decode_event
 from trialbus.kernel.errors import Poison, Transient
@@ -23,6 +23,7 @@ class HintLoop:
         self._parts = parts
         self._pending: dict[str, list[Delivery]] = {}
         self._in_hand: set[str] = set()
+        self._resting: set[str] = set()
         self._wake = asyncio.Event()
         self._draining = False
         self._tasks = asyncio.TaskGroup()
@@ -113,13 +114,27 @@ class HintLoop:
             try:
                 beside = await self._handle(group)
             finally:
-                self._in_hand.difference_update(group.keys() - beside)
-                self._wake.set()
+                self._let_go(group.keys() - beside)
+
+    def _let_go(self, uids: Iterable[str]) -> None:
+        """They may be taken again, those that rest a little later."""
+        for uid in uids:
+            self._in_hand.discard(uid)
+            rest_s = 0.0 if self._draining else self._reactor.rest_s(uid)
+            if rest_s > 0:
+                self._resting.add(uid)
+                asyncio.get_running_loop().call_later(rest_s, self._rested, uid)
+        self._wake.set()
+
+    def _rested(self, uid: str) -> None:
+        self._resting.discard(uid)
+        self._wake.set()
 
     def _take_group(self) -> dict[str, list[Delivery]]:
         if self._draining:
             return {}
-        free = [uid for uid in self._pending if uid not in self._in_hand]
+        busy = self._in_hand | self._resting
+        free = [uid for uid in self._pending if uid not in busy]
         group = {uid: self._pending.pop(uid) for uid in free[: self._reactor.max_group_keys]}
         self._in_hand.update(group)
         return group
@@ -150,8 +165,7 @@ class HintLoop:
                 error = raised
             await self._answer_all(uid, deliveries, error)
         finally:
-            self._in_hand.discard(uid)
-            self._wake.set()
+            self._let_go([uid])
 
     async def _answer_all(
         self, uid: str, deliveries: Sequence[Delivery], error: Exception | None

@@ -54,16 +54,23 @@ class Parts:
     serves_grpc: bool = False
 
 
+def _at_once(_uid: str) -> float:
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reactor:
     """Level-triggered handling of hints. max_groups: how many groups (of different
-    experiments) may be in hand at once; one is best where groups make commits cheap."""
+    experiments) may be in hand at once; one is best where groups make commits cheap. rest_s: how
+    long an experiment that was looked at may wait for the next look, so that what comes meanwhile
+    is looked at together."""
 
     listens: tuple[str, ...]
     react: React
     sweep: Sweep
     max_groups: int = 1
     max_group_keys: int = 256
+    rest_s: Callable[[str], float] = _at_once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

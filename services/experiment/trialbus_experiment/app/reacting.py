@@ -10,9 +10,11 @@ from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.limits import (
+    ASKED_REST_S,
     DELETED_RETENTION_S,
     MAX_COMMIT_RETRIES,
 )
+from trialbus.kernel.spec import TrialsBy
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
@@ -33,6 +35,8 @@ class ExperimentReactor:
         self._views = Views(parts.store)
         self._trials = TrialDocuments(parts.store, parts.outbox)
         self._purging = Purging(parts.store, parts.clock, self._remove_trials)
+        # Living experiments whose trials workers ask for.
+        self._asked: set[str] = set()
 
     async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
         """Advance each experiment as far as what is seen allows."""
@@ -58,6 +62,7 @@ class ExperimentReactor:
         for uid, state in states.items():
             kept = self._parts.outbox.unsent(EXPERIMENTS.name, uid, state.outbox)
             lean = replace(state, outbox=kept, outbox_at=state.outbox_at if kept else None)
+            self._note_kind(state)
             decision = decide(lean, observed[uid], self._parts.clock.now())
             if decision.state is not lean:
                 changed[uid] = decision.state
@@ -83,6 +88,12 @@ class ExperimentReactor:
             except ValidationError as error:
                 failed[uid] = Poison(f"unreadable experiment document: {error}")
         return states
+
+    def _note_kind(self, state: Experiment) -> None:
+        if state.spec.trials_by is TrialsBy.WORKERS and not state.ended:
+            self._asked.add(state.id)
+        else:
+            self._asked.discard(state.id)
 
     async def _commit(
         self, documents: Mapping[str, Document], changed: Mapping[str, Experiment]
@@ -117,6 +128,10 @@ class ExperimentReactor:
     async def _remove_trials(self, uid: str) -> bool:
         await self._parts.store.delete(TRIALS.name, Query(equals={"uid": uid}))
         return True
+
+    def rest_s(self, uid: str) -> float:
+        """Workers end trials in milliseconds; many ends are one commit."""
+        return ASKED_REST_S if uid in self._asked else 0.0
 
     async def sweep(self) -> Sequence[str]:
         """Every experiment that is not at rest, and deleted ones of which trials may be left;

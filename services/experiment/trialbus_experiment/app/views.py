@@ -62,8 +62,9 @@ class Views:
         for state in states:
             for index, run in _run_ids(state).items():
                 trial = state.open.get(str(index))
-                asked = state.spec.trials_by is TrialsBy.WORKERS and trial is not None
-                young = trial is not None and now - trial.opened_at < LAUNCH_DEADLINE_S
+                asked = state.spec.trials_by is TrialsBy.WORKERS
+                # A closing one has ended.
+                young = trial is None or now - trial.opened_at < LAUNCH_DEADLINE_S
                 (ended if asked and young else whole).append(run)
         documents = await self._store.get_many(RUNS.name, whole) if whole else {}
         found = list(documents.values())
