@@ -1,19 +1,23 @@
 """Composition root of the trial launcher."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import RUNS
+from trialbus.contracts.trial_tokens import TrialGrant, trial_token
 from trialbus.contracts.work import WorkVerb
 from trialbus.kernel.events import heard_by
 from trialbus.ports.launcher import Launcher
 from trialbus.runtime.checkpoints import checkpoint_root
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
+from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter, local_images
-from trialbus_trial_launcher.adapters.gateway_address import gateway_grpc
+from trialbus.runtime.trial_keys import trial_keys
+from trialbus_trial_launcher.adapters.gateway_address import gateway_grpc, gateway_http
 from trialbus_trial_launcher.adapters.local_process import (
     FreePorts,
     LocalProcessLauncher,
@@ -39,6 +43,8 @@ async def build(parts: Parts) -> Behaviour:
         get=scraper.get,
         free_port=FreePorts().take,
         grpc_address=partial(gateway_grpc, parts.settings.data_dir),
+        http_address=partial(gateway_http, parts.settings.data_dir),
+        token=_tokens(parts.settings),
     )
     composed = compose(parts, launcher, host=_host_of(folder), boot=boot_id(), means=means)
 
@@ -105,6 +111,14 @@ def compose(
         ),
         close=close,
     )
+
+
+def _tokens(settings: Settings) -> Callable[[TrialGrant], str | None]:
+    """Raises TrialKeysMissing."""
+    if not settings.authenticates:
+        return lambda _: None
+    [key, *_] = trial_keys(settings)
+    return lambda grant: trial_token(grant, key)
 
 
 def _runs_folder(parts: Parts) -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from trialbus.contracts.trial_tokens import TrialGrant
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import collector_run_id
@@ -16,6 +17,8 @@ from trialbus_trial_launcher.app.sources.scraping import PORT_FILE, PORT_VARIABL
 
 # Where the gateway takes what Katib's collectors and `report_metrics` say.
 GRPC_VARIABLE = "TRIALBUS_GRPC_ADDRESS"
+# What `import trialbus` reads in a trial.
+URL_VARIABLE, TOKEN_VARIABLE = "TRIALBUS_URL", "TRIALBUS_TOKEN"
 _POD_FIELD = "spec.trialTemplate.trialSpec.spec.template.spec.containers[0]"
 _CONTAINER_FIELD = "spec.metricsCollectorSpec.collector.customCollector"
 
@@ -31,17 +34,35 @@ def plans_of(
         variables[PORT_VARIABLE] = files[PORT_FILE] = str(port)
     plan = plan_of(state, trial, attempt, place, variables=variables)
     plan = replace(plan, files={**plan.files, **files})
-    if kind is not CollectorKind.CUSTOM:
-        return (plan,)
-    return (plan, _collector_plan(state, trial, attempt, place, plan.run_id, variables))
+    plans = [plan]
+    if kind is CollectorKind.CUSTOM:
+        plans.append(_collector_plan(state, trial, attempt, place, plan.run_id, variables))
+    # No variable that a template can put into the words of a command, where others could read it.
+    secrets = _secrets(state, trial, attempt, means)
+    return tuple(replace(each, env={**each.env, **secrets}) for each in plans)
+
+
+def _secrets(state: Experiment, trial: Trial, attempt: int, means: Means) -> dict[str, str]:
+    grant = TrialGrant(
+        namespace=state.namespace,
+        experiment=state.name,
+        uid=state.id,
+        trial=trial.name,
+        index=trial.index,
+        attempt=attempt,
+    )
+    token = means.token(grant)
+    return {} if token is None else {TOKEN_VARIABLE: token}
 
 
 def _reporting(means: Means) -> dict[str, str]:
-    address = means.grpc_address()
+    url, address = means.http_address(), means.grpc_address()
+    told = {} if url is None else {URL_VARIABLE: url}
     if address is None:
-        return {}
+        return told
     host, _, port = address.rpartition(":")
     return {
+        **told,
         GRPC_VARIABLE: address,
         # As a service of Katib's is told on Kubernetes.
         "KATIB_DB_MANAGER_SERVICE_IP": host,
