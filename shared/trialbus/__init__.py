@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from trialbus.client.records import Observed as Observed
     from trialbus.client.records import Series as Series
     from trialbus.client.records import Trial as Trial
+    from trialbus.client.results import Result as Result
+    from trialbus.client.results import TunedTrial as TunedTrial
+    from trialbus.client.space import choice as choice
+    from trialbus.client.space import integer as integer
+    from trialbus.client.space import log as log
+    from trialbus.client.space import uniform as uniform
+    from trialbus.client.tuning import tune as tune
     from trialbus.contracts.progress import Progress as Progress
 
 # Name -> the module that has it.
@@ -46,6 +53,13 @@ _PLACES = {
     "NothingTold": "trialbus.client.failures",
     "Observed": "trialbus.client.records",
     "Progress": "trialbus.contracts.progress",
+    "Result": "trialbus.client.results",
+    "TunedTrial": "trialbus.client.results",
+    "choice": "trialbus.client.space",
+    "integer": "trialbus.client.space",
+    "log": "trialbus.client.space",
+    "tune": "trialbus.client.tuning",
+    "uniform": "trialbus.client.space",
     "Refused": "trialbus.client.failures",
     "Series": "trialbus.client.records",
     "ServerFailed": "trialbus.client.failures",

@@ -41,9 +41,13 @@ class AsyncAskedTrial(TrialFacts):
         self, value: float | Mapping[str, float] | None = None, /, **values: float
     ) -> None:
         """It succeeded: `tell(loss=0.1)`, or `tell(0.1)` for the objective alone; with nothing,
-        what was reported last counts. Raises NothingTold without a value of the objective,
-        LeaseLost, Refused."""
+        what was reported last counts. Of a trial that the experiment itself has stopped nothing is
+        wanted any more, so nothing is sent. Raises NothingTold without a value of
+        the objective, LeaseLost, Refused."""
         self._held.check()
+        if self._held.ended:
+            self._held.done = True
+            return
         objective = await self._desk.objective()
         found = read_result(value, values, self._held.last, objective)
         await self._desk.tell(self._held, self._held.success(found))
@@ -55,7 +59,7 @@ class AsyncAskedTrial(TrialFacts):
 
     async def release(self) -> None:
         """Give it back undone: somebody gets it as its next attempt."""
-        if not self._held.done and self._held.lost is None:
+        if not self._held.is_over:
             await self._desk.release(self._held)
 
     async def __aenter__(self) -> Self:
@@ -71,7 +75,7 @@ class AsyncAskedTrial(TrialFacts):
         if self._outside is not None:
             CURRENT.reset(self._outside)
             self._outside = None
-        if self._held.done or self._held.lost is not None:
+        if self._held.is_over:
             return
         if error is None:
             await self.leave()
@@ -145,5 +149,5 @@ async def trials_of(desk: AsyncGroupDesk) -> AsyncIterator[AsyncAskedTrial]:
 
 
 async def _leave(trial: AsyncAskedTrial) -> None:
-    if not trial._held.done and trial._held.lost is None:
+    if not trial._held.is_over:
         await trial.leave()

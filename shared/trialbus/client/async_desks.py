@@ -74,13 +74,13 @@ class AsyncLeases:
         times = [at for flush in tuple(self._batches) if (at := await flush()) is not None]
         now = time.monotonic()
         for place, held in list(self._held.items()):
-            for key in [key for key, it in held.items() if it.done or it.lost is not None]:
+            for key in [key for key, it in held.items() if it.is_over]:
                 del held[key]
             alive = tuple(held.values())
             due = [it for it in alive if it.beat_at <= now]
             if due:
                 await self._beat(place, due)
-            times += [it.beat_at for it in alive if it.lost is None]
+            times += [it.beat_at for it in alive if not it.is_over]
         return min(times, default=None)
 
     async def _serve(self) -> None:
@@ -127,15 +127,19 @@ class AsyncDesk:
 
     async def report(self, held: Held, report: Report) -> None:
         """Raises LeaseLost."""
-        [answered] = await self.run(words.report(self.place, [report], self.patience))
-        held.heard(answered)
-        if held.lost is not None:
+        if held.ended:
+            return
+        await self.run(words.report_one(self.place, held, report, self.patience))
+        if held.is_over:
             self.leases.drop(self.place, held)
         held.check()
         held.reported(report)
 
     async def tell(self, held: Held, result: Result) -> None:
         """Raises LeaseLost, Refused."""
+        if held.ended:
+            held.done = True
+            return
         answers, _ = await self.run(words.tell(self.place, [result], None, self.patience))
         conclude(held, answers[0], WorkVerb.TELL)
         self.leases.drop(self.place, held)
@@ -165,6 +169,9 @@ class AsyncGroupDesk(AsyncDesk):
         leases.join(self.flush)
 
     async def tell(self, held: Held, result: Result) -> None:
+        if held.ended:
+            held.done = True
+            return
         self.batch.add(held, result)
         self.leases.drop(self.place, held)
         if (at := self.batch.tell_at) is not None:

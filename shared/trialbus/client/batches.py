@@ -63,7 +63,7 @@ class Batch:
         """The next trial to work on; those that were lost meanwhile are passed over."""
         while self._queue:
             held = self._queue.popleft()
-            if held.lost is None:
+            if not held.is_over:
                 return held
         return None
 

@@ -117,7 +117,7 @@ def _refused(answer: Answer, message: str) -> Refused:
         for it in said.get("problems") or ()
         if isinstance(it, dict)
     ]
-    return Refused(str(said.get("message") or message) if problems else message, problems)
+    return Refused(str(said.get("message") or "refused") if problems else message, problems)
 
 
 # Asked again: too much at once, or a server behind the gateway is away.

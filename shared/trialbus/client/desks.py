@@ -68,7 +68,7 @@ class Leases:
             batches = tuple(self._batches)
             held: dict[Workplace, tuple[Held, ...]] = {}
             for place, those in self._held.items():
-                for key in [key for key, it in those.items() if it.done or it.lost is not None]:
+                for key in [key for key, it in those.items() if it.is_over]:
                     del those[key]
                 held[place] = tuple(those.values())
         times = [at for flush in batches if (at := flush()) is not None]
@@ -77,7 +77,7 @@ class Leases:
             due = [it for it in alive if it.beat_at <= now]
             if due:
                 self._beat(place, due)
-            times += [it.beat_at for it in alive if it.lost is None]
+            times += [it.beat_at for it in alive if not it.is_over]
         return min(times, default=None)
 
     def _beat(self, place: Workplace, due: Sequence[Held]) -> None:
@@ -108,15 +108,19 @@ class Desk:
 
     def report(self, held: Held, report: Report) -> None:
         """Raises LeaseLost."""
-        [answered] = self.run(words.report(self.place, [report], self.patience))
-        held.heard(answered)
-        if held.lost is not None:
+        if held.ended:
+            return
+        self.run(words.report_one(self.place, held, report, self.patience))
+        if held.is_over:
             self.leases.drop(self.place, held)
         held.check()
         held.reported(report)
 
     def tell(self, held: Held, result: Result) -> None:
         """Raises LeaseLost, Refused."""
+        if held.ended:
+            held.done = True
+            return
         answers, _ = self.run(words.tell(self.place, [result], None, self.patience))
         conclude(held, answers[0], WorkVerb.TELL)
         self.leases.drop(self.place, held)
@@ -137,7 +141,8 @@ def conclude(held: Held, answered: Answered, verb: WorkVerb) -> None:
     if not answered.stop:
         raise Refused(f"{verb.value} of {held.given.trial} is refused: {reason}")
     held.heard(answered)
-    raise LeaseLost(held.given.trial, reason)
+    if held.lost is not None:
+        raise LeaseLost(held.given.trial, reason)
 
 
 class GroupDesk(Desk):
@@ -159,6 +164,9 @@ class GroupDesk(Desk):
         leases.join(self.flush)
 
     def tell(self, held: Held, result: Result) -> None:
+        if held.ended:
+            held.done = True
+            return
         with self._exchanging:
             self.batch.add(held, result)
         self.leases.drop(self.place, held)

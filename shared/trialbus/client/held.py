@@ -12,27 +12,37 @@ from trialbus.client.failures import LeaseLost, NothingTold
 from trialbus.contracts.work import Answered, GivenTrial, HeldTrial, Report, Result
 from trialbus.kernel.checkpoints import is_uri
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS
+from trialbus.kernel.run import StopReason
 
 # Three words may get lost before a lease does.
 BEATS_PER_LEASE = 3
+# Why the experiment itself ends a trial: its worker has lost nothing, it may just stop.
+_STOPPED = frozenset(StopReason) - {StopReason.RELEASED}
 
 
 class Held:
     """last: newest value of each metric that was reported. stop: why the worker should stop, ""
-    if it should not. lost: why what it says is not taken any more. done: its end is told, or it
-    was given back."""
+    if it should not. ended: the experiment has stopped it, so nothing that its worker says is of
+    interest. lost: why what it says is not taken any more. done: its end is told, or it was given
+    back."""
 
     def __init__(self, given: GivenTrial, now: Callable[[], float] = time.monotonic) -> None:
         self.given = given
         self.key = HeldTrial(trial=given.trial, attempt=given.attempt)
         self.last: dict[str, float] = {}
         self.stop = ""
+        self.ended = False
         self.lost: str | None = None
         self.done = False
         self._now = now
         self._renewed_at = now()
         self._reports = itertools.count()
         self._word = uuid.uuid4().hex[:12]
+
+    @property
+    def is_over(self) -> bool:
+        """Its lease needs no renewal any more."""
+        return self.done or self.ended or self.lost is not None
 
     @property
     def beat_at(self) -> float:
@@ -74,7 +84,11 @@ class Held:
         """What the other side says of it renews it, or ends it."""
         self._renewed_at = self._now()
         self.stop = answered.stop or self.stop
-        if not answered.accepted and answered.refused is not None:
+        if answered.accepted or answered.refused is None:
+            return
+        if answered.stop in _STOPPED:
+            self.ended = True
+        else:
             self.lost = answered.refused
 
     def postpone(self) -> None:

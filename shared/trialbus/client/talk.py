@@ -4,7 +4,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,9 @@ class Talk:
         event = self._command_event("create", namespace, name, placed, id)
         if working_dir is not None:
             event["workingdir"] = str(working_dir)
-        return _as_applied((yield from self.post_event(event, None)))
+        applied = _as_applied((yield from self.post_event(event, None)))
+        # Over NATS it is only told whether there was anything to do: that is to create it.
+        return replace(applied, created=applied.created or applied.changed)
 
     def edit(
         self, name: str, changes: Mapping[str, Json], namespace: str | None, id: str | None

@@ -127,7 +127,7 @@ def tell(
         given = Given(trials=(*given.trials, *new), over=reply.over, phase=reply.phase)
 
     answers = yield from _settled(place, WorkVerb.TELL, results, build, patience, hear)
-    return answers, given
+    return (yield from _with_reasons(place, answers, patience)), given
 
 
 def report(place: Workplace, reports: Sequence[Report], patience: Patience) -> Flow[list[Answered]]:
@@ -135,6 +135,13 @@ def report(place: Workplace, reports: Sequence[Report], patience: Patience) -> F
         return Reports(reports=tuple(part))
 
     return (yield from _settled(place, WorkVerb.REPORT, reports, build, patience))
+
+
+def report_one(place: Workplace, held: Held, said: Report, patience: Patience) -> Flow[None]:
+    """Held hears what became of it."""
+    answers = yield from report(place, [said], patience)
+    [answered] = yield from _with_reasons(place, answers, patience)
+    held.heard(answered)
 
 
 def release(place: Workplace, trials: Sequence[Held], patience: Patience) -> Flow[list[Answered]]:
@@ -152,7 +159,25 @@ def beat(place: Workplace, trials: Sequence[Held], patience: Patience) -> Flow[N
         body = Heartbeat(trials=tuple(held.key for held in part))
         reply = yield from say(place, WorkVerb.HEARTBEAT, body, patience)
         for held, answered in zip(part, reply.answers, strict=False):
-            held.heard(answered)
+            if not held.is_over:
+                held.heard(answered)
+
+
+def _with_reasons(
+    place: Workplace, answers: Sequence[Answered], patience: Patience
+) -> Flow[list[Answered]]:
+    """A word that comes while its run is being ended is refused by whoever stores metrics, who
+    does not know why the run ends: whoever leases it does."""
+    found = list(answers)
+    bare = [i for i, it in enumerate(found) if it.refused is not None and not it.stop]
+    if not bare:
+        return found
+    keys = tuple(HeldTrial(trial=found[i].trial, attempt=found[i].attempt) for i in bare)
+    reply = yield from say(place, WorkVerb.HEARTBEAT, Heartbeat(trials=keys), patience)
+    for i, answered in zip(bare, reply.answers, strict=False):
+        if answered.refused is not None and answered.stop:
+            found[i] = answered
+    return found
 
 
 def _settled(
