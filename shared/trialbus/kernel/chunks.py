@@ -9,7 +9,9 @@ the run's observation.
 
 from dataclasses import dataclass
 
+from trialbus.kernel.ids import chunk_id
 from trialbus.kernel.measurements import Summary
+from trialbus.kernel.run import Run
 from trialbus.kernel.trial import MetricValues
 
 
@@ -69,3 +71,27 @@ class Chunk:
             )
             for item in self.summaries
         )
+
+
+def told_chunk(run: Run) -> Chunk | None:
+    """What a worker told with its trial's end and nothing before it, as the chunk that it would
+    be; None: there is no such thing. It is kept with the run alone."""
+    if not run.told or run.finished_at is None:
+        return None
+    series = tuple(
+        Series(metric=it.name, first_step=1, values=(it.latest,), times=(run.finished_at,))
+        for it in run.told
+    )
+    return Chunk(
+        id=chunk_id(run.id, 0),
+        uid=run.uid,
+        run=run.id,
+        version=1,
+        from_byte=0,
+        to_byte=0,
+        series=series,
+        summaries=(),
+        final=True,
+        final_run=run.id,
+        stored_at=run.finished_at,
+    )

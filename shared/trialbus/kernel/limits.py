@@ -143,7 +143,7 @@ MAX_WORK_ITEMS = 256
 MAX_ASK_WAIT_S = 30.0
 # Lost leases say more of workers (preempted, restarted) than of the trial: more than of runs.
 MAX_LOST_LEASES = 20
-# Ends of asked trials that come so soon after a look wait for the next, so that they are one commit.
+# Ends of asked trials that come so soon after a look wait for the next: one commit for many.
 ASKED_REST_S = 0.01
 # The document of an asked trial is written when it ends, or after this long.
 ASKED_TRIAL_DOCUMENT_S = 1.0
@@ -236,6 +236,9 @@ MAX_JSON_NODES = 20_000
 # The gateway's door -----------------------------------------------------------------------------
 # Of one identity: a worker that asks and tells a thousand times a second is let through.
 REQUESTS_PER_SECOND = 4000.0
+# From a connection, or the end of a request, to the end of the next one's head.
+HTTP_HEAD_DEADLINE_S = 20.0
+MAX_HTTP_HEAD_BYTES = 64 * 1024
 # Streams and watches of one identity: each holds a connection.
 STREAMS_PER_IDENTITY = 256
 

@@ -81,6 +81,8 @@ class Logs:
             trial = await self._documents.trial(trial.name)
             run = await self._documents.run(trial)
         kept = "" if of_collector else (run.log_tail if run else "") or trial.log_tail
+        if run is not None and run.leased:
+            kept = f"what worker {run.worker!r} prints is kept by it\n"
         if run is None:
             yield Piece(text=last_lines(kept, tail))
             return
@@ -149,6 +151,8 @@ class Logs:
                 await clock.sleep(_PAUSE_S)
 
     async def _ask(self, run: Run, from_byte: int) -> LogReply:
+        if run.leased:
+            return LogReply(known=False)  # its worker has it
         asked = LogRequest(run=run.id, from_byte=from_byte, max_bytes=PIECE_BYTES)
         request = Request(subject=subjects.log(run.host), data=asked.to_bytes())
         try:

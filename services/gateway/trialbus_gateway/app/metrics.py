@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from trialbus.contracts.collections import CHUNKS
-from trialbus.contracts.documents import CHUNK
-from trialbus.kernel.chunks import Chunk, Series
+from trialbus.contracts.collections import CHUNKS, RUNS
+from trialbus.contracts.documents import CHUNK, RUN
+from trialbus.kernel.chunks import Chunk, Series, told_chunk
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import run_id
 from trialbus.kernel.trial import Trial
@@ -126,6 +126,15 @@ class Metrics:
                     yield chunk
                 last = str(document["_id"])
             full = len(found) == _CHUNKS_PER_READ
+        if last == prefix:
+            told = await self._told(run)
+            if told is not None:
+                yield told
+
+    async def _told(self, run: str) -> Chunk | None:
+        documents = await self._store.get_many(RUNS.name, [run])
+        found = read(RUN, documents[run]) if run in documents else None
+        return None if found is None else told_chunk(found)
 
 
 class _Joining:

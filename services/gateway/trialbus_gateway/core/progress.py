@@ -7,6 +7,7 @@ from trialbus.kernel.checkpoints import Checkpoint
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import BestTrial, Experiment, OpenState
 from trialbus.kernel.images import NO_IMAGES, LocalImages
+from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.templates import DefaultTemplate, TrialIdentity, render_command
 
 # Behind the name of a trial's checkpoint: that of its repetition by hand.
@@ -75,7 +76,10 @@ def process_of(
     checkpoint: Checkpoint,
     images: LocalImages = NO_IMAGES,
 ) -> Process | None:
-    """None for a template that is no process (an object of a cluster)."""
+    """None for a template that is no process (an object of a cluster), and where workers run the
+    trials."""
+    if state.spec.trials_by is TrialsBy.WORKERS:
+        return None
     again = replace(checkpoint, own=f"{checkpoint.own}{_AGAIN}")
     identity = TrialIdentity(namespace=state.namespace, experiment=state.name, name=best.name)
     try:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from trialbus.contracts.collections import CHUNKS
-from trialbus.contracts.documents import Document
+from trialbus.contracts.collections import CHUNKS, RUNS
+from trialbus.contracts.documents import CHUNK, RUN, Document
+from trialbus.kernel.chunks import told_chunk
 from trialbus.kernel.errors import NotNow, NotThere, Problem
 from trialbus.kernel.ids import chunk_id, trial_id
 from trialbus.ports.store import Query, Store
@@ -68,8 +69,18 @@ class ObservationLogs:
             # The key after the last one's: what is final may be empty and end where it begins.
             begin = page[-1]["from_byte"] + 1 if page else begin
             if len(page) < _PAGE_CHUNKS:
+                if not page and begin == 0:
+                    rows += [
+                        row for row in await self._told(run, wanted.metric) if wanted.takes(row)
+                    ]
                 # A stable sort: equal times stay in their order.
                 return sorted(rows, key=_time_of)
+
+    async def _told(self, run: str, metric: str | None) -> list[Row]:
+        """Of a trial whose worker told nothing but its end."""
+        documents = await self._store.get_many(RUNS.name, [run])
+        told = told_chunk(RUN.decode(documents[run])) if run in documents else None
+        return [] if told is None else list(_rows(CHUNK.encode(told), metric))
 
     async def delete(self, trial: str) -> None:
         """Remove what all runs of an ended trial have reported; of a trial that is not there,
