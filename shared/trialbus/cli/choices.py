@@ -34,3 +34,11 @@ class TokenRole(StrEnum):
     WRITER = "writer"
     WORKER = "worker"
     ADMIN = "admin"
+
+
+class FileFormat(StrEnum):
+    """Of trials in a file."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"

@@ -12,6 +12,7 @@ import typer
 from trialbus.cli.auth_commands import auth
 from trialbus.cli.choices import Format, Goal, Kind
 from trialbus.cli.failures import CommandFailed
+from trialbus.cli.file_commands import export, import_
 from trialbus.cli.nats_auth_commands import nats, provision
 from trialbus.cli.options import (
     AsJson,
@@ -35,6 +36,8 @@ app = typer.Typer(
 )
 app.add_typer(auth)
 auth.command()(nats)
+app.command()(export)
+app.command(name="import")(import_)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from trialbus.kernel.durations import duration_text
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import trial_name
 from trialbus.kernel.run import Run
+from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.trial import Trial
 from trialbus_gateway.core.stories import (
     WAITING,
@@ -84,7 +85,8 @@ def _condition_steps(condition: Condition) -> Iterator[Step]:
 def _beginning(state: Experiment, began_at: float | None) -> Iterator[Step]:
     """Of what runs, its condition tells; at the end that condition tells of the end."""
     runs = any(it.type == "Running" and it.status for it in state.conditions)
-    if began_at is not None and not runs:
+    imported = state.spec.trials_by is TrialsBy.IMPORT
+    if began_at is not None and not runs and not imported:
         reason, message = _BEGUN["Running"]
         yield Step(at=began_at, event="running", reason=reason, message=message)
 
@@ -174,6 +176,9 @@ def _waits(state: Experiment, runs: Mapping[int, Run], now: float) -> list[Step]
         waits.append(_wait(state.outbox_at, "WaitsForBus", message))
     if state.phase is ExperimentPhase.SUSPENDED and not waits:
         waits.append(_wait(_since(state), "Suspended", "waits to be resumed"))
+    if not waits and state.spec.trials_by is TrialsBy.IMPORT:
+        message = f"waits for more trials than the {state.next_index} that are there"
+        waits.append(_wait(_since(state), "WaitsForImport", message))
     if not waits:
         message = "waits for the experiment service to look at it"
         waits.append(_wait(_since(state), "WaitsForExperimentService", message))
