@@ -24,7 +24,8 @@ Batch = tuple[Array, Labels]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
     """As Katib names them: w_... of the weights, whose rate falls from w_lr to w_lr_min along a
-    cosine; alpha_... of the architecture. order: 1 or 2."""
+    cosine; alpha_... of the architecture. order: 1 or 2. warm_up: epochs in which only the weights
+    learn, so that operations without weights have no head start (Xu et al. 2020, section 4.1)."""
 
     num_epochs: int
     w_lr: float
@@ -36,6 +37,7 @@ class SearchSettings:
     alpha_weight_decay: float
     batch_size: int
     order: int = 2
+    warm_up: int = 0
 
     def rate(self, epoch: int) -> float:
         """Of epoch 0, 1, ..."""
@@ -89,7 +91,8 @@ class Search:
             zip(self._batches(self._training), self._batches(self._validation), strict=False)
         )
         for step, (training, validation) in enumerate(pairs, start=1):
-            self._step_alphas(training, validation)
+            if number >= self._settings.warm_up:
+                self._step_alphas(training, validation)
             scores, loss = self._loss(training)
             loss.backward()
             _forget(self._alphas)
