@@ -13,7 +13,7 @@ from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter
-from trialbus_gateway.adapters.access.building import door_of
+from trialbus_gateway.adapters.access.building import door_of, tls_of
 from trialbus_gateway.adapters.addresses import announce
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
 from trialbus_gateway.adapters.routes import http_app
@@ -32,7 +32,7 @@ async def build(parts: Parts) -> Behaviour:
     """One task holds both servers: they come and go together. Raises Unsafe."""
     settings = parts.settings
     leaving = AsyncExitStack()
-    door = await door_of(settings, parts.clock, parts.store, leaving)
+    door, tls = await door_of(settings, parts.clock, parts.store, leaving), tls_of(settings)
     parts = guarded(parts)
     catalogue = catalogue_of(settings)
     questions = Questions(
@@ -64,7 +64,7 @@ async def build(parts: Parts) -> Behaviour:
         # Loaded here, in the gateway's own process: gRPC does not survive a fork.
         forwarding: Any = import_module("trialbus_gateway.adapters.grpc_forwarding")
         async with (
-            serving(app, host=settings.host, port=settings.http_port) as http_port,
+            serving(app, host=settings.host, port=settings.http_port, tls=tls) as http_port,
             forwarding.serving_gateway(
                 ready,
                 working,
@@ -77,7 +77,11 @@ async def build(parts: Parts) -> Behaviour:
             ) as grpc_port,
         ):
             announce(
-                settings.data_dir, host=settings.host, http_port=http_port, grpc_port=grpc_port
+                settings.data_dir,
+                host=settings.host,
+                http_port=http_port,
+                grpc_port=grpc_port,
+                scheme="http" if tls is None else "https",
             )
             parts.telemetry.log.info("listening", http=http_port, grpc=grpc_port)
             try:

@@ -4,24 +4,39 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from trialbus.adapters.http.protocol import GuardedProtocol
 
 # Streams to clients end when the server does: this long for requests that are being answered.
 GRACE_S = 1
 _BACKLOG = 1024
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Paths of PEM files: the certificate with its chain, and its key."""
+
+    certificate: str
+    key: str
+
+
 @asynccontextmanager
-async def serving(app: ASGIApp, *, host: str, port: int) -> AsyncIterator[int]:
+async def serving(
+    app: ASGIApp, *, host: str, port: int, tls: Tls | None = None
+) -> AsyncIterator[int]:
     """Serves `app` while the context is open; gives the port (a free one for port 0).
 
-    Raises OSError when the address cannot be had.
+    Raises OSError when the address or the files of TLS cannot be had.
     """
+    config = _config(app, tls)
+    config.load()
     listener = _listen(host, port)
-    server = _Server(_config(app))
+    server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]), name=f"http {host}:{port}")
     try:
         await _started(server, task)
@@ -52,9 +67,12 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(app: ASGIApp, tls: Tls | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=GuardedProtocol,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
         backlog=_BACKLOG,
         lifespan="off",
         ws="none",

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from trialbus.adapters.http import Tls
 from trialbus.contracts.access_roles import GIVEN_ROLES, Role
 from trialbus.kernel.errors import Refused
 from trialbus.ports.clock import Clock
@@ -45,6 +46,15 @@ async def door_of(settings: Settings, clock: Clock, store: Store, stack: AsyncEx
         rate=settings.requests_per_second,
         streams=settings.streams_per_identity,
     )
+
+
+def tls_of(settings: Settings) -> Tls | None:
+    """None: the HTTP API is served without. Raises Unsafe."""
+    if not settings.tls_cert and not settings.tls_key:
+        return None
+    if not (settings.tls_cert and settings.tls_key):
+        raise Unsafe("TRIALBUS_TLS_CERT and TRIALBUS_TLS_KEY go together")
+    return Tls(certificate=settings.tls_cert, key=settings.tls_key)
 
 
 def _trial_bearers(settings: Settings, store: Store) -> TrialBearers:
