@@ -49,6 +49,10 @@ verify: setup ## Check format, lint, types, import rules, generated files, docs 
 simulate: setup ## Run the deterministic simulation with SEEDS=n seeds
 	TRIALBUS_SEEDS=$(SEEDS) $(PYTEST) -n $(JOBS) --timeout 0 tests/simulation $(ARGS)
 
+.PHONY: test-asked-faults
+test-asked-faults: setup ## Kill workers and services a hundred times in a run of 2,000 asked trials
+	KILLS=100 ASKED_TRIALS=2000 TRIAL_S=0.5 $(PYTEST) -s tests/e2e/test_kill_workers.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## Try SPECS=n generated specs with each law of parsing, and CALLS=n generated calls with each operation
 	TRIALBUS_SPECS=$(SPECS) TRIALBUS_CALLS=$(CALLS) $(PYTEST) -n $(JOBS) --timeout 0 tests/property/test_katib_specs_fuzz.py \
