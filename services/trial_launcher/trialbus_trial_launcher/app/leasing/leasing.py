@@ -15,6 +15,7 @@ from trialbus.contracts.work import (
     Reports,
     Tell,
     WorkReply,
+    WorkVerb,
 )
 from trialbus.contracts.work import Work as Said
 from trialbus.contracts.work_events import WorkAsked, read_work
@@ -139,7 +140,8 @@ class Leasing:
         if work is None:
             message = f"there is no experiment {said.namespace}/{said.name}"
             return await self._refused(request, [Problem(field="metadata.name", message=message)])
-        if not work.for_workers:
+        # What a launcher runs may report, too: `report_metrics` of the Python client does.
+        if not work.for_workers and said.verb is not WorkVerb.REPORT:
             message = "its trials are run from its template (trialbus.io/trials-by: launcher)"
             return await self._refused(request, [Problem(field="metadata", message=message)])
         return _Asked(request=request, said=said, work=work)

@@ -12,7 +12,13 @@ from trialbus.kernel.ids import parse_run_id
 from trialbus.kernel.run import Run, StopReason
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.ending import Ending
-from trialbus_trial_launcher.app.leasing.word import T, Word, refuse_not_held, unanswered
+from trialbus_trial_launcher.app.leasing.word import (
+    T,
+    Word,
+    refuse_ended,
+    refuse_not_held,
+    unanswered,
+)
 from trialbus_trial_launcher.core.leases import renewed
 
 
@@ -22,8 +28,10 @@ class Reporting:
         self._ending = ending
 
     async def report(self, words: Sequence[Word[Report]]) -> None:
-        """Those of one run are stored in their order. Raises Transient."""
-        runs = await self._held(words)
+        """Those of one run are stored in their order; also of runs that a launcher started. Raises
+        Transient."""
+        runs = await self._ending.runs({word.run_id for word in words})
+        refuse_ended(words, runs)
         by_run: dict[str, list[Word[Report]]] = {}
         for word in unanswered(words):
             by_run.setdefault(word.run_id, []).append(word)
@@ -56,7 +64,7 @@ class Reporting:
         changes = [
             (runs[key], after)
             for key in sorted(heard)
-            if (after := renewed(runs[key], now)) is not None
+            if runs[key].leased and (after := renewed(runs[key], now)) is not None
         ]
         done = await self._ending.commit(changes)
         # Somebody else renewed it just now, or it has ended.

@@ -44,9 +44,15 @@ def unanswered(words: Sequence[Word[T]]) -> list[Word[T]]:
 
 def refuse_not_held(words: Sequence[Word[T]], runs: Mapping[str, Run]) -> None:
     """runs: as they are now. Who has lost the trial is told why."""
+    leased = {key: run for key, run in runs.items() if run.leased}
+    refuse_ended(words, leased)
+
+
+def refuse_ended(words: Sequence[Word[T]], runs: Mapping[str, Run]) -> None:
+    """Words of attempts that were never begun, or do not run any more."""
     for word in unanswered(words):
         run = runs.get(word.run_id)
-        if run is None or not run.leased:
+        if run is None:
             trial, attempt = word.item.trial, word.item.attempt
             word.refuse(f"attempt {attempt} of {trial} was not given out")
         elif run.ended:
