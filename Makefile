@@ -74,6 +74,10 @@ bench-suggest: setup $(VENV)/.stamp-bench ## Measure each algorithm's own time b
 bench-darts: setup ## Compare the genotypes that DARTS finds with random ones: docs/benchmarks/darts.md
 	PYTHONPATH=examples/nas $(BIN)/python -m loadtests.quality.genotypes $(ARGS)
 
+.PHONY: bench-events
+bench-events: setup ## Measure what following by server-sent events costs
+	$(BIN)/python -m loadtests --runs 3 $(ARGS) followers
+
 .PHONY: bench-fair
 bench-fair: setup ## Measure who waits for whom: free places, and a slow algorithm beside others
 	$(BIN)/python -m loadtests --runs 1 $(ARGS) free-slot fair-light fair-heavy

@@ -28,6 +28,7 @@ from making.asyncapi import asyncapi
 from making.event_pages import EVENTS, contract, events_page
 from making.event_releases import release_events
 from making.page_parts import Row, between_marks, sentence, table
+from making.pipeline_steps import pipeline_steps
 from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
 from trialbus.contracts.katib.schemas import KINDS
 from trialbus.contracts.katib.schemas_crd import custom_resource_definition
@@ -257,7 +258,7 @@ def generated() -> dict[Path, str]:
     files[LIFE_CYCLE] = between_marks(LIFE_CYCLE.read_text(), life_cycle_diagram())
     for interface in INTERFACES:
         files |= stubs(*interface)
-    return files | pages_of_descriptions() | definitions() | asyncapi_document()
+    return files | pages_of_descriptions() | definitions() | asyncapi_document() | pipeline_steps()
 
 
 def main() -> int:

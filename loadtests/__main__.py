@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from loadtests import fairness, scenarios
+from loadtests import fairness, following, scenarios
 from loadtests.figures import Figure, table
 from loadtests.scenarios import Measured
 
@@ -29,6 +29,8 @@ LIMITS = {
     "metric points a second": Limit(unit="1/s", value=20_000, sense="at least"),
     "line to stored point, p99": Limit(unit="s", value=1.0),
     "memory of all processes (PSS)": Limit(unit="MB", value=700),
+    "200 followers, gateway": Limit(unit="cores", value=0.5),
+    "200 followers, gateway and nats-server": Limit(unit="cores", value=0.5),
     "free slot, random, p50": Limit(unit="s", value=0.01),
     "free slot, random, p99": Limit(unit="s", value=0.01),
     "free slot, tpe, p50": Limit(unit="s", value=0.01),
@@ -55,6 +57,7 @@ def main() -> int:
         "storm": scenarios.metric_storm,
         "latency": scenarios.line_to_point,
         "memory": scenarios.idle_memory,
+        "followers": following.followers,
         "free-slot": fairness.free_slot,
         "fair-light": fairness.slow_beside_light,
         "fair-heavy": fairness.slow_beside_heavy,
