@@ -51,6 +51,7 @@ from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.showing import Showing
+from trialbus_gateway.app.webhooks import Webhooks
 from trialbus_gateway.app.working import Working
 from trialbus_suggestion.core.descriptions.sampling import RANDOM
 
@@ -176,6 +177,7 @@ async def gateway_world(
         ),
         ingress=Ingress(parts, commanding, questions, working),
         working=working,
+        webhooks=Webhooks(parts),
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
         door=None if door is None else door(unguarded),
     )

@@ -18,6 +18,7 @@ from trialbus_gateway.app.answers import (
     trial_story_answer,
 )
 from trialbus_gateway.app.documents import Documents, check_name
+from trialbus_gateway.app.drawn_points import DrawnPoints
 from trialbus_gateway.app.following import CloudEvent, Following
 from trialbus_gateway.app.listing import ExperimentSelection, Listing, PageRequest
 from trialbus_gateway.app.logs import Logs
@@ -48,6 +49,7 @@ class Questions:
         self._metrics = Metrics(parts)
         self._telling = Telling(parts.store, parts.clock)
         self.trials = TrialQuestions(parts)
+        self.points = DrawnPoints(parts.store)
 
     async def experiment(self, namespace: str, name: str) -> Json:
         return await self._objects.experiment(await self._documents.living(namespace, name))

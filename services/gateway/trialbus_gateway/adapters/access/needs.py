@@ -74,6 +74,7 @@ NEEDS: Mapping[str, Need] = {
     f"{_EXPERIMENT}/events": _OWN,
     f"{_EXPERIMENT}/explain": _OWN,
     f"{_EXPERIMENT}/suggestion": _OWN,
+    f"{_EXPERIMENT}/suggestions": _OWN,
     f"{_EXPERIMENT}/trials": _OWN,
     f"{_EXPERIMENT}/metrics": _OWN,
     f"{_EXPERIMENT}/suspend": _OWN,

@@ -115,6 +115,65 @@ class SuggestionPage(Shape):
     next: Next
 
 
+class PointsRequestShape(Shape):
+    """What the algorithm was asked for, as far as it is not all used."""
+
+    number: int
+    first: int
+    """Index of the trial that its first point is for."""
+    count: int
+    got: int | None
+    watermark: int
+    """How many finished trials the algorithm may know."""
+    asked_at: Moment
+
+
+class PointShape(Shape):
+    """A point, as it was drawn."""
+
+    index: int
+    state: Literal["trial", "ahead", "dropped"]
+    trial: str | None
+    parameters: dict[str, str]
+    labels: dict[str, str]
+    """What the algorithm marked it with."""
+    parent: str | None
+    """The trial whose checkpoint it goes on from."""
+
+
+class PointsAnswer(Shape):
+    """What the algorithm answered to one request."""
+
+    number: int
+    first: int
+    watermark: int
+    seed: int
+    exhausted: bool
+    refused: str | None
+    answered_at: Moment
+    took_seconds: float
+    settings: dict[str, str] | None
+    points: list[PointShape]
+
+
+class PointsPage(Shape):
+    """How far the algorithm is, with one page of its answers."""
+
+    namespace: str
+    experiment: str
+    algorithm: str
+    look_ahead: str | None
+    """How far ahead of need it may draw: `free`, `pending`, `none`."""
+    trials: int
+    """Points that became trials."""
+    ahead: int
+    """Points that are drawn and no trials yet."""
+    exhausted: bool
+    requests: list[PointsRequestShape]
+    items: list[PointsAnswer]
+    next: Next
+
+
 class Named(Shape):
     """The metric that is optimised."""
 
