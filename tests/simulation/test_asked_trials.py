@@ -2,7 +2,9 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,8 +19,12 @@ from trialbus.testkit.asked_workers import Crew
 from trialbus.testkit.law_probes import Play
 from trialbus.testkit.memory_launcher import most_at_once
 from trialbus.testkit.scenario import FAIR, Outcome, Story
+from trialbus.testkit.virtual_time import Stalled
+from trialbus_trial_launcher.app.leasing import telling
+from trialbus_trial_launcher.app.leasing.ending import Ending
+from trialbus_trial_launcher.app.leasing.word import Word, unanswered
 
-SEEDS = range(max(12, int(os.environ.get("TRIALBUS_SEEDS", "0")) // 4))
+SEEDS = range(max(8, int(os.environ.get("TRIALBUS_SEEDS", "0")) // 4))
 ASKED = Story(names=("plain", "stopped"), workers=3, operated=False, machines=2)
 # The architecture's figures, per asked trial.
 WRITES = 4
@@ -111,3 +117,55 @@ def test_an_asked_trial_costs_few_writes_and_one_wake_up(play: Play) -> None:
     types = Counter(decode_event(message).type for message in outcome.world.published)
     heard = {it: count for it, count in types.items() if EVENT_TYPES[it].consumers}
     assert sum(heard.values()) <= WAKE_UPS * CHEAP.trials, heard
+
+
+# Each mechanism is missed when it is taken away --------------------------------------------------
+
+
+def broken(play: Play, story: Story = ASKED, seeds: int = 12) -> str | None:
+    """How the first of so many seeds breaks it; None: all keep it."""
+    for seed in range(seeds):
+        try:
+            check(play(seed, story))
+        except (AssertionError, Stalled) as violation:
+            return str(violation) or "broken"
+    return None
+
+
+def test_it_is_broken_where_late_words_count(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has lost the trial is believed: it is not asked again, and its result goes nowhere."""
+
+    def believe(words: Sequence[Word[Any]], runs: Mapping[str, Run]) -> None:
+        for word in unanswered(words):
+            run = runs.get(word.run_id)
+            if run is not None and run.ended:
+                word.accept()
+
+    monkeypatch.setattr(telling, "refuse_not_held", believe)
+    assert broken(play) is not None
+
+
+def test_it_is_broken_where_leases_never_end(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: Ending) -> None:
+        return None
+
+    monkeypatch.setattr(Ending, "_expire_due", never)
+    assert broken(play, replace(ASKED, limit_s=600.0), seeds=3) is not None
+
+
+def test_it_is_broken_where_a_repeated_result_is_refused(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that did not get its answer believes that its result was lost."""
+    monkeypatch.setattr(telling, "_told_before", lambda _word, _run: False)
+    assert broken(play) is not None
+
+
+def test_it_is_broken_where_metrics_are_taken_from_the_result_alone(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(_: Ending, _runs: object) -> frozenset[str]:
+        return frozenset()
+
+    monkeypatch.setattr(Ending, "reported", none)
+    assert broken(play) is not None
