@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from trialbus.client.records import Observed as Observed
     from trialbus.client.records import Series as Series
     from trialbus.client.records import Trial as Trial
+    from trialbus.client.reporting import checkpoint_dir as checkpoint_dir
+    from trialbus.client.reporting import report_metrics as report_metrics
+    from trialbus.client.reporting import should_stop as should_stop
     from trialbus.client.results import Result as Result
     from trialbus.client.results import TunedTrial as TunedTrial
     from trialbus.client.space import choice as choice
@@ -55,9 +58,12 @@ _PLACES = {
     "Progress": "trialbus.contracts.progress",
     "Result": "trialbus.client.results",
     "TunedTrial": "trialbus.client.results",
+    "checkpoint_dir": "trialbus.client.reporting",
     "choice": "trialbus.client.space",
     "integer": "trialbus.client.space",
     "log": "trialbus.client.space",
+    "report_metrics": "trialbus.client.reporting",
+    "should_stop": "trialbus.client.reporting",
     "tune": "trialbus.client.tuning",
     "uniform": "trialbus.client.space",
     "Refused": "trialbus.client.failures",

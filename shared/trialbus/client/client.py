@@ -10,8 +10,9 @@ from trialbus.client import words
 from trialbus.client.addresses import find_address
 from trialbus.client.asked import AskedTrial, this_worker, trials_of
 from trialbus.client.batches import Batch
-from trialbus.client.calls import Answer, Flow, Send
+from trialbus.client.calls import Flow
 from trialbus.client.desks import Desk, GroupDesk, Leases
+from trialbus.client.driving import drive
 from trialbus.client.events import Event
 from trialbus.client.failures import Unavailable
 from trialbus.client.following import Following, LogText
@@ -319,22 +320,7 @@ class Client:
         self.close()
 
     def _run(self, flow: Flow[T], /) -> T:
-        answer: Answer | None = None
-        failure: Unavailable | None = None
-        while True:
-            try:
-                step = flow.send(answer) if failure is None else flow.throw(failure)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            answer = failure = None
-            if isinstance(step, Send):
-                try:
-                    answer = self._transport.send(step.call, step.timeout_s)
-                except Unavailable as error:
-                    failure = error
-            else:
-                time.sleep(step.seconds)
+        return drive(flow, self._transport.send)
 
     def _items(self, path: str, **query: str | None) -> Iterator[Json]:
         after: str | None = None

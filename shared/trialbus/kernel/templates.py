@@ -22,13 +22,12 @@ from trialbus.kernel.local_processes import (
     default_process,
     localised,
 )
+from trialbus.kernel.reporting import METRICS_PATH_VARIABLE
 from trialbus.kernel.spec import TrialTemplate
 from trialbus.kernel.trial import Assignment
 
 Json = Any
 
-# The local path of what the collector reads.
-METRICS_PATH_VARIABLE = "TRIALBUS_METRICS_PATH"
 # The port that a trial is to answer Prometheus at: on one machine each has its own.
 METRICS_PORT_VARIABLE = "TRIALBUS_METRICS_PORT"
 

@@ -7,7 +7,14 @@ from trialbus.contracts.trial_tokens import TrialGrant
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import collector_run_id
-from trialbus.kernel.spec import CollectorKind, TrialTemplate
+from trialbus.kernel.metric_lines import DEFAULT_METRIC_FORMAT
+from trialbus.kernel.reporting import REPORT_VARIABLE, ReportTo
+from trialbus.kernel.spec import (
+    CollectorKind,
+    MetricsCollectorSpec,
+    MetricsFormat,
+    TrialTemplate,
+)
 from trialbus.kernel.templates import TrialIdentity, render_command
 from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import RunPlan
@@ -28,6 +35,7 @@ def plans_of(
 ) -> tuple[RunPlan, ...]:
     """Raises Refused when the trial's values do not fit its template."""
     variables = _reporting(means)
+    variables[REPORT_VARIABLE] = _report_to(state.spec.metrics_collector).value
     files: dict[str, str] = {}
     kind = state.spec.metrics_collector.kind
     if kind is CollectorKind.PROMETHEUS_METRIC and (port := means.free_port()) is not None:
@@ -53,6 +61,20 @@ def _secrets(state: Experiment, trial: Trial, attempt: int, means: Means) -> dic
     )
     token = means.token(grant)
     return {} if token is None else {TOKEN_VARIABLE: token}
+
+
+def _report_to(collector: MetricsCollectorSpec) -> ReportTo:
+    """Where the collector hears a program that knows no more of it. A filter of the user's own may
+    not find what we would write."""
+    by_default = set(collector.filters) <= {DEFAULT_METRIC_FORMAT}
+    if collector.kind is CollectorKind.STDOUT and by_default:
+        return ReportTo.STDOUT
+    if collector.kind is CollectorKind.FILE and collector.path is not None:
+        if collector.path.format is MetricsFormat.JSON:
+            return ReportTo.JSON
+        if by_default:
+            return ReportTo.TEXT
+    return ReportTo.PUSH
 
 
 def _reporting(means: Means) -> dict[str, str]:
