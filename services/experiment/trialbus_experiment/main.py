@@ -1,7 +1,7 @@
 """Composition root of the experiment service."""
 
 from trialbus.contracts import subjects
-from trialbus.contracts.collections import EXPERIMENTS, TRIALS
+from trialbus.contracts.collections import EXPERIMENTS, TRIALS, WARM_TRIALS
 from trialbus.kernel.events import heard_by
 from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
@@ -25,4 +25,4 @@ async def build(parts: Parts) -> Behaviour:
     )
 
 
-service = ServiceDefinition(name="experiment", owns=(EXPERIMENTS, TRIALS), build=build)
+service = ServiceDefinition(name="experiment", owns=(EXPERIMENTS, TRIALS, WARM_TRIALS), build=build)

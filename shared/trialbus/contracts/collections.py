@@ -47,6 +47,7 @@ TRIALS = CollectionSpec(
         _UNSENT,
     ),
 )
+WARM_TRIALS = CollectionSpec(name="warm_trials", owner="experiment")
 ANSWERS = CollectionSpec(name="answers", owner="suggestion")
 RUNS = CollectionSpec(
     name="runs",
@@ -75,4 +76,14 @@ DELIVERIES = CollectionSpec(
     ),
 )
 
-COLLECTIONS = (EXPERIMENTS, TRIALS, ANSWERS, RUNS, CHUNKS, EVIDENCE, WEBHOOKS, DELIVERIES)
+COLLECTIONS = (
+    EXPERIMENTS,
+    TRIALS,
+    WARM_TRIALS,
+    ANSWERS,
+    RUNS,
+    CHUNKS,
+    EVIDENCE,
+    WEBHOOKS,
+    DELIVERIES,
+)

@@ -10,6 +10,7 @@ from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import Run
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Trial
+from trialbus.kernel.warm_start import WarmTrials
 
 T = TypeVar("T")
 
@@ -38,3 +39,4 @@ TRIAL = DocumentCodec(Trial)
 RUN = DocumentCodec(Run)
 ANSWER = DocumentCodec(Answer)
 CHUNK = DocumentCodec(Chunk)
+WARM = DocumentCodec(WarmTrials)

@@ -15,6 +15,7 @@ from trialbus.kernel.spec import NasConfig
 SettingKind = Literal["int", "float", "bool", "str"]
 SettingValue = int | float | bool | str
 LookAhead = Literal["free", "pending", "none"]
+WarmStart = Literal["learns", "ignores", "refuses"]
 SearchKind = Literal["parameters", "architectures"]
 
 # Names that Katib's own installation knows: a user of one that is missing is told that.
@@ -94,6 +95,8 @@ class AlgorithmDescription:
     checks them: an algorithm on another server.
     `resource_setting`: the setting that names the parameter whose values the algorithm sets itself,
     even beyond its feasible space: the epochs of a rung, for instance.
+    `warm_start`: what it does with trials of another experiment. `learns`: they are its history's
+    first points, without marks, all of them finished; `ignores`: it does not look at results.
     `check`: every problem that only settings, space and counts together show; asked when each is
     right on its own. Fields are those of the experiment: `spec.parameters[0].feasibleSpace.step`.
     """
@@ -110,6 +113,7 @@ class AlgorithmDescription:
     gives: tuple[str, ...] = ()
     any_settings: bool = False
     resource_setting: str = ""
+    warm_start: WarmStart = "refuses"
     meaning: str = ""
 
 

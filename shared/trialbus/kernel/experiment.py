@@ -10,6 +10,7 @@ from trialbus.kernel.events import Event
 from trialbus.kernel.spec import ExperimentSpec
 from trialbus.kernel.suggestion import LookAhead, PointsRequest
 from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
+from trialbus.kernel.warm_start import WarmSource
 
 
 class ExperimentPhase(StrEnum):
@@ -131,7 +132,8 @@ class Experiment:
     the last ones taken, so that a late repeat does not undo what came after it. keep_history:
     whether its deletion archives it. ran_s: how long it was neither suspended nor over, up to
     `runs_since`, since when it is so again. spent: resource-seconds of the attempts that have
-    ended. waits_at: the watermark of an answer with too few points: the
+    ended. warm_trials: how many trials of others it began with; they are in a document of their
+    own. waits_at: the watermark of an answer with too few points: the
     algorithm is asked again when more trials have ended.
     """
 
@@ -169,6 +171,8 @@ class Experiment:
     ran_s: float = 0.0
     runs_since: float | None = None
     spent: float = 0.0
+    warm_sources: tuple[WarmSource, ...] = ()
+    warm_trials: int = 0
     outbox: tuple[Event, ...] = ()
     outbox_at: float | None = None
 

@@ -127,6 +127,12 @@ MAX_COMMIT_RETRIES = 8
 MAX_REMEMBERED_COMMANDS = 16
 # Of one `import` command, which is one message: 512 bytes each, more with many parameters.
 MAX_IMPORTED_TRIALS = 500
+# That an experiment begins with: as many as a Gaussian process can model, and one document.
+MAX_WARM_TRIALS = 1_000
+# Of all of them together: with many parameters they are fewer.
+MAX_WARM_VALUES = 100_000
+# Experiments that one may begin from.
+MAX_WARM_SOURCES = 8
 
 # Workers -------------------------------------------------------------------------------------
 # Of an asked trial; every word of its worker renews it.

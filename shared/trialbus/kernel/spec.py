@@ -159,7 +159,8 @@ class CountedResource(StrEnum):
 class ExperimentSpec:
     """Budgets are numbers of trials, and max_duration_s: of wall time that it is not suspended;
     max_resource_seconds: of all attempts, weighed by `counted_resource`. None: no limit.
-    parameters: empty for an architecture search, which has `nas`."""
+    parameters: empty for an architecture search, which has `nas`. warm_start_from: experiments of
+    its namespace whose trials it begins with."""
 
     parameters: tuple[Parameter, ...]
     objective: Objective
@@ -179,6 +180,7 @@ class ExperimentSpec:
     max_duration_s: float | None = None
     max_resource_seconds: float | None = None
     counted_resource: CountedResource = CountedResource.CPU
+    warm_start_from: tuple[str, ...] = ()
 
     @property
     def assignment_names(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
 from trialbus_experiment.app.importing import Importing, counted
 from trialbus_experiment.app.requests import Asked, is_of_worker, read_request
+from trialbus_experiment.app.warming import Warming
 from trialbus_experiment.core.commands import Applied, create, delete, edit, stop, suspend
 from trialbus_experiment.core.metadata import (
     MANAGED_FIELDS,
@@ -51,6 +52,7 @@ class Commanding:
         self._catalogue = catalogue
         self._templates = template_folder(parts.settings)
         self._importing = Importing(parts.store)
+        self._warming = Warming(parts.store, catalogue)
 
     async def respond(self, requests: Sequence[Request]) -> Sequence[bytes | None]:
         """One `CommandReply` for each, in order; None for words of workers."""
@@ -101,6 +103,9 @@ class Commanding:
             write = self._decide(asked, document)
             if isinstance(write, CommandReply):
                 return write
+            if write.base is None:
+                warm = await self._warming.warmed(write.state, dry_run=asked.command.dry_run)
+                write = replace(write, state=warm)
             if asked.command.dry_run:
                 return self._accepted(asked, write.state.id, changed=write.changed)
             outcome = await self._commit(write.base, write.state)

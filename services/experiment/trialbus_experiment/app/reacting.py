@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from trialbus.contracts.collections import EXPERIMENTS, TRIALS
+from trialbus.contracts.collections import EXPERIMENTS, TRIALS, WARM_TRIALS
 from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
@@ -127,6 +127,7 @@ class ExperimentReactor:
 
     async def _remove_trials(self, uid: str) -> bool:
         await self._parts.store.delete(TRIALS.name, Query(equals={"uid": uid}))
+        await self._parts.store.delete(WARM_TRIALS.name, Query(prefix=uid))
         return True
 
     def rest_s(self, uid: str) -> float:

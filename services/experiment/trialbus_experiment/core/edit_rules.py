@@ -40,6 +40,7 @@ FIXED: Mapping[str, Callable[[ExperimentSpec], object]] = {
     "spec.resumePolicy": lambda spec: spec.resume_policy,
     "metadata.annotations[trialbus.io/trials-by]": lambda spec: spec.trials_by,
     "metadata.annotations[trialbus.io/counted-resource]": lambda spec: spec.counted_resource,
+    "metadata.annotations[trialbus.io/warm-start-from]": lambda spec: spec.warm_start_from,
     "workingDir": lambda spec: spec.working_dir,
 }
 MAX_TRIALS_REACHED = "ExperimentMaxTrialsReached"

@@ -52,6 +52,7 @@ def tell_experiment(
     failed or were not observed. began_at: when the first trial was opened."""
     steps = [step for it in state.conditions if it.status for step in _condition_steps(it)]
     steps += _beginning(state, began_at)
+    steps += _warm_start(state)
     steps += [_trouble(trial) for trial in troubled]
     steps += _counts(state, troubled, now)
     steps += _verdict(state, troubled)
@@ -89,6 +90,18 @@ def _beginning(state: Experiment, began_at: float | None) -> Iterator[Step]:
     if began_at is not None and not runs and not imported:
         reason, message = _BEGUN["Running"]
         yield Step(at=began_at, event="running", reason=reason, message=message)
+
+
+def _warm_start(state: Experiment) -> Iterator[Step]:
+    """What it began with."""
+    if not state.warm_sources:
+        return
+    told = ", ".join(
+        f"{it.taken} trials of {it.name}"
+        + (f" ({it.left_out} outside the space are left out)" if it.left_out else "")
+        for it in state.warm_sources
+    )
+    yield Step(at=state.created_at, event="warm start", message=f"it began with {told}")
 
 
 def _trouble(trial: Trial) -> Step:

@@ -15,18 +15,16 @@ from trialbus.kernel.experiment import SCHEDULING_PHASES, Experiment, Experiment
 from trialbus.kernel.ids import answer_id
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus.kernel.proposals import (
-    FinishedTrial,
-    History,
-    PointTexts,
     Proposal,
     ProposalRequest,
     Study,
 )
-from trialbus.kernel.suggestion import UNMARKED, Answer, LookAhead, Mark, PointsRequest
+from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus.ports.compute import Compute
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Beside, Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
+from trialbus_suggestion.app.past import PastOf, behind_warm
 from trialbus_suggestion.app.remote import NoRemoteAlgorithms, RemoteAlgorithms, RemoteQuestion
 from trialbus_suggestion.core.seeds import request_seed
 
@@ -180,9 +178,9 @@ class Answering:
             nas=spec.nas,
             names=spec.assignment_names,
         )
-        history = _PastOf(self._parts, state, request)
+        history = PastOf(self._parts.store, state, request)
         self._drawn.add(state.id)
-        return await self._compute.propose(state.id, study, asked, history)
+        return await self._compute.propose(state.id, study, behind_warm(state, asked), history)
 
     async def _question(
         self, state: Experiment, request: PointsRequest, asked: ProposalRequest
@@ -256,75 +254,6 @@ class Answering:
         for uid in self._drawn.difference(active):
             self._forget(uid)
         return [*active, *await self._purging.due()]
-
-
-class _PastOf:
-    """Reads what a request may see: earlier points, and results up to its watermark."""
-
-    def __init__(self, parts: Parts, state: Experiment, request: PointsRequest) -> None:
-        self._parts = parts
-        self._state = state
-        self._request = request
-
-    async def __call__(self, *, first: int, after: int | None) -> History:
-        points = await self._points(first)
-        finished = await self._finished(after) if after is not None else ()
-        marks = tuple(mark for _, mark in points)
-        return History(
-            first=first,
-            points=tuple(texts for texts, _ in points),
-            marks=marks if any(mark != UNMARKED for mark in marks) else (),
-            finished=finished,
-        )
-
-    async def _points(self, first: int) -> list[tuple[PointTexts, Mark]]:
-        """Points `first` up to the request's own first, out of the earlier answers."""
-        if first >= self._request.first:
-            return []
-        found: dict[int, tuple[PointTexts, Mark]] = {}
-        for number in range(self._request.number - 1, 0, -1):
-            key = answer_id(self._state.id, number)
-            documents = await self._parts.store.get_many(ANSWERS.name, [key])
-            if key not in documents:
-                continue  # a request that a finished experiment dropped unanswered
-            answer = ANSWER.decode(documents[key])
-            # Points ahead that a restart dropped were drawn anew: the later answer counts.
-            for index, point in enumerate(answer.points, start=answer.first):
-                found.setdefault(index, (point, answer.mark(index)))
-            if answer.first <= first:
-                break
-        missing = [index for index in range(first, self._request.first) if index not in found]
-        if missing:
-            raise Transient(f"the answer with point {missing[0]} is not readable yet")
-        return [found[index] for index in range(first, self._request.first)]
-
-    async def _finished(self, after: int) -> tuple[FinishedTrial, ...]:
-        """Finish numbers (after, watermark], without a gap."""
-        watermark = self._request.watermark
-        if after >= watermark:
-            return ()
-        documents = await self._parts.store.find(
-            TRIALS.name,
-            Query(
-                equals={"uid": self._state.id},
-                above={"finished": after},
-                at_most={"finished": watermark},
-                order="finished",
-            ),
-        )
-        if len(documents) != watermark - after:
-            raise Transient("finished trials are not all written yet")
-        trials = [TRIAL.decode(document) for document in documents]
-        return tuple(
-            FinishedTrial(
-                number=after + position,
-                index=trial.index,
-                point=tuple(item.value for item in trial.assignments),
-                phase=trial.phase,
-                value=trial.value,
-            )
-            for position, trial in enumerate(trials, start=1)
-        )
 
 
 def _notice(state: Experiment, answer: Answer | None, now: float) -> Event:

@@ -3,12 +3,15 @@ file that Katib takes too."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import TypeVar
 
 from trialbus.contracts.katib.models import Metadata
 from trialbus.kernel.durations import duration_s
 from trialbus.kernel.errors import Problem
+from trialbus.kernel.ids import is_name
+from trialbus.kernel.limits import MAX_WARM_SOURCES
 from trialbus.kernel.spec import AtGoal, CountedResource, TrialsBy
 
 PREFIX = "trialbus.io/"
@@ -17,6 +20,7 @@ TRIALS_BY = f"{PREFIX}trials-by"
 MAX_DURATION = f"{PREFIX}max-duration"
 MAX_RESOURCE_SECONDS = f"{PREFIX}max-resource-seconds"
 COUNTED_RESOURCE = f"{PREFIX}counted-resource"
+WARM_START_FROM = f"{PREFIX}warm-start-from"
 
 _CHOICES: Mapping[str, type[StrEnum]] = {
     AT_GOAL: AtGoal,
@@ -37,10 +41,21 @@ def _positive(text: str) -> float:
     return number
 
 
+def _sources(text: str) -> tuple[tuple[str | None, str], ...]:
+    """Namespace, if it is given, and name of each. Raises ValueError."""
+    parts = [part.strip().rpartition("/") for part in text.split(",")]
+    if not all(is_name(name) and (not slash or is_name(place)) for place, slash, name in parts):
+        raise ValueError("must be names of experiments, or <namespace>/<name>, with commas between")
+    if len(parts) > MAX_WARM_SOURCES or len({name for _, _, name in parts}) < len(parts):
+        raise ValueError(f"must be at most {MAX_WARM_SOURCES} different experiments")
+    return tuple((place if slash else None, name) for place, slash, name in parts)
+
+
 # What they are read by, which raises ValueError with what would be right.
 _READERS: Mapping[str, Callable[[str], object]] = {
     MAX_DURATION: duration_s,
     MAX_RESOURCE_SECONDS: _positive,
+    WARM_START_FROM: _sources,
 }
 
 
@@ -57,6 +72,7 @@ def annotation_problems(metadata: Metadata) -> Iterator[Problem]:
                 read(text)
         except ValueError as error:
             yield Problem(field=field_of(name), message=f"{text!r:.80}: {error}")
+    yield from _foreign_sources(metadata)
     for name, kind in _CHOICES.items():
         text = (metadata.annotations or {}).get(name)
         values = [str(choice) for choice in kind]
@@ -65,6 +81,16 @@ def annotation_problems(metadata: Metadata) -> Iterator[Problem]:
                 field=field_of(name),
                 message=f"{text!r:.80}: must be {' or '.join(values)}",
             )
+
+
+def _foreign_sources(metadata: Metadata) -> Iterator[Problem]:
+    """Namespaces are tenants."""
+    with suppress(ValueError):
+        for place, name in _sources((metadata.annotations or {}).get(WARM_START_FROM, "")):
+            own = metadata.namespace or "default"
+            if place not in (None, own):
+                message = f"{place}/{name}: must be of the experiment's own namespace, {own}"
+                yield Problem(field=field_of(WARM_START_FROM), message=message)
 
 
 def at_goal(metadata: Metadata) -> AtGoal:
@@ -88,6 +114,12 @@ def max_resource_seconds(metadata: Metadata) -> float | None:
 
 def counted_resource(metadata: Metadata) -> CountedResource:
     return _choice(metadata, COUNTED_RESOURCE, CountedResource.CPU)
+
+
+def warm_start_from(metadata: Metadata) -> tuple[str, ...]:
+    """Names in its own namespace."""
+    text = (metadata.annotations or {}).get(WARM_START_FROM)
+    return () if text is None else tuple(name for _, name in _sources(text))
 
 
 def _choice(metadata: Metadata, name: str, default: E) -> E:

@@ -133,6 +133,7 @@ def _problems_of_the_whole(
     metadata: Metadata, spec: WireSpec, around: rules.Circumstances
 ) -> Iterator[Problem]:
     """Of a spec that keeps every other rule."""
+    yield from _warm_problems(metadata, spec, around)
     found, template = around.template, None
     if spec.trial_template is not None and found.trial_spec is not None:
         template = kernel_template(spec.trial_template, found.trial_spec)
@@ -147,6 +148,19 @@ def _problems_of_the_whole(
             template,
             spec.parallel_trial_count or 0,
         )
+
+
+def _warm_problems(
+    metadata: Metadata, spec: WireSpec, around: rules.Circumstances
+) -> Iterator[Problem]:
+    """Of algorithms whose trials are no independent points."""
+    name = _algorithm(spec.algorithm or AlgorithmSpec()).name
+    description = around.catalogue.algorithms.get(name)
+    asked = annotations.WARM_START_FROM in (metadata.annotations or {})
+    if asked and description is not None and description.warm_start == "refuses":
+        able = [it for it, of in around.catalogue.algorithms.items() if of.warm_start == "learns"]
+        message = f"{name} cannot learn from trials of others; these can: {', '.join(able)}"
+        yield Problem(field=annotations.field_of(annotations.WARM_START_FROM), message=message)
 
 
 def _weight_problems(metadata: Metadata, template: kernel.TrialTemplate) -> Iterator[Problem]:
@@ -222,6 +236,7 @@ def _kernel_spec(
         max_duration_s=annotations.max_duration_s(metadata),
         max_resource_seconds=annotations.max_resource_seconds(metadata),
         counted_resource=annotations.counted_resource(metadata),
+        warm_start_from=annotations.warm_start_from(metadata),
         suspend=spec.suspend or False,
     )
 

@@ -20,6 +20,7 @@ ACQUISITION_OPTIMIZERS = ("auto", "sampling", "lbfgs")
 
 BAYESIAN_OPTIMIZATION = AlgorithmDescription(
     name="bayesianoptimization",
+    warm_start="learns",
     settings=(
         Setting(
             name="base_estimator",
@@ -90,6 +91,7 @@ _GREATE = "{} should be greate or equal than zero"
 
 TPE = AlgorithmDescription(
     name="tpe",
+    warm_start="learns",
     settings=(
         Setting(
             name="gamma",
@@ -133,6 +135,7 @@ TPE = AlgorithmDescription(
 
 MULTIVARIATE_TPE = AlgorithmDescription(
     name="multivariate-tpe",
+    warm_start="learns",
     settings=(
         _tpe_setting("n_startup_trials", 10, _GREATE.format("n_startup_trials"), _STARTUP_MEANING),
         _tpe_setting("n_ei_candidates", 24, _GREATE.format("n_ei_candidates"), _CANDIDATES_MEANING),

@@ -11,6 +11,7 @@ from trialbus_suggestion.core.descriptions.shared_settings import (
 
 RANDOM = AlgorithmDescription(
     name="random",
+    warm_start="ignores",
     settings=(RANDOM_STATE, DUPLICATES),
     look_ahead="free",
     parameter_types=ALL_TYPES,
@@ -23,6 +24,7 @@ RANDOM = AlgorithmDescription(
 
 GRID = AlgorithmDescription(
     name="grid",
+    warm_start="ignores",
     settings=(RANDOM_STATE,),
     check=check_grid,
     look_ahead="free",
@@ -38,6 +40,7 @@ GRID = AlgorithmDescription(
 
 SOBOL = AlgorithmDescription(
     name="sobol",
+    warm_start="ignores",
     settings=(RANDOM_STATE, DUPLICATES),
     check=check_sobol,
     look_ahead="free",
