@@ -1,8 +1,8 @@
 """Stands for run_trial.py of Katib's image `darts-cnn-cifar10-cpu` on one machine.
 
 The same flags and the same result, from a real search (Liu, Simonyan and Yang 2019) in NumPy on the
-handwritten digits that scikit-learn ships: one network that holds all architectures is trained on
-one half of the images while its architecture learns on the other half.
+handwritten digits that scikit-learn ships, or on generated textures: one network that holds all
+architectures is trained on one half of the images while its architecture learns on the other half.
 """
 
 import argparse
@@ -21,7 +21,8 @@ import numpy as np
 
 from networks.bilevel import Search, SearchSettings
 from networks.cell_networks import Shape, Supernet
-from networks.images import CLASSES, load_images
+from networks.images import CLASSES, Images, load_images
+from networks.textures import TEXTURES, load_textures
 from networks.training import accuracy
 
 # `None` in Katib's settings: what the trial thinks best.
@@ -33,13 +34,13 @@ def main() -> None:
     given, primitives = read(flags.algorithm_settings), read(flags.search_space)
     print(f">>> Algorithm settings\n{json.dumps(given, indent=2)}")
     print(f">>> All primitives\n{[*primitives, 'none']}\n>>> Seed {flags.seed}\n", flush=True)
-    data = load_images(flags.side, flags.side, train=flags.num_images)
+    data, classes = images_of(flags)
     half = len(data.train_labels) // 2
     training = data.train_images[:half], data.train_labels[:half]
     validation = data.train_images[half:], data.train_labels[half:]
     rng = np.random.default_rng(flags.seed)
-    network = Supernet(primitives, shape_of(given, flags.num_layers), rng)
-    settings = settings_of(given, flags.order)
+    network = Supernet(primitives, shape_of(given, flags.num_layers, classes), rng)
+    settings = settings_of(given, flags.order, flags.warm_up)
     search = Search(network, training, validation, settings, rng)
 
     best, genotype = -1.0, ""
@@ -67,24 +68,32 @@ def read(text: str) -> Any:
     return json.loads(text.strip().strip('"').replace("'", '"'))
 
 
-def shape_of(given: Mapping[str, Any], layers: int) -> Shape:
+def images_of(flags: argparse.Namespace) -> tuple[Images, int]:
+    """And the number of their classes."""
+    if flags.images == "textures":
+        return load_textures(flags.side, train=flags.num_images), TEXTURES
+    return load_images(flags.side, flags.side, train=flags.num_images), CLASSES
+
+
+def shape_of(given: Mapping[str, Any], layers: int, classes: int) -> Shape:
     return Shape(
         layers=layers,
         nodes=int(given["num_nodes"]),
         channels=int(given["init_channels"]),
         stem_multiplier=int(given["stem_multiplier"]),
         inputs=1,
-        classes=CLASSES,
+        classes=classes,
     )
 
 
-def settings_of(given: Mapping[str, Any], order: int) -> SearchSettings:
+def settings_of(given: Mapping[str, Any], order: int, warm_up: int) -> SearchSettings:
     names = ("w_lr", "w_lr_min", "w_momentum", "w_weight_decay", "w_grad_clip")
     numbers = {name: float(given[name]) for name in (*names, "alpha_lr", "alpha_weight_decay")}
     return SearchSettings(
         num_epochs=int(given["num_epochs"]),
         batch_size=int(given["batch_size"] or BATCH_SIZE),
         order=order,
+        warm_up=warm_up,
         **numbers,
     )
 
@@ -100,8 +109,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--search-space", required=True, help="names of operations")
     parser.add_argument("--num-layers", required=True, type=lambda it: int(it.strip('"')))
     parser.add_argument("--order", type=int, default=2, choices=(1, 2), help="of the gradient")
+    parser.add_argument(
+        "--warm-up", type=int, default=0, help="epochs before the architecture learns too"
+    )
+    parser.add_argument("--images", default="digits", choices=("digits", "textures"))
     parser.add_argument("--side", type=int, default=8, help="of the images, in pixels")
-    parser.add_argument("--num_images", type=int, help="for both halves; by default all, 1348")
+    parser.add_argument(
+        "--num_images", type=int, help="for both halves; by default 1348 digits, 1280 textures"
+    )
     name = os.environ.get("KATIB_TRIAL_NAME", "")
     parser.add_argument("--trial", default=name, help="its name, of which the seed is made")
     parser.add_argument("--seed", type=int)

@@ -1,4 +1,4 @@
-"""DARTS as the field uses it: a search on a small proxy, then a longer training of a larger network.
+"""DARTS as the field uses it: a search on a small proxy, then a larger network for longer.
 
 Part of `make bench-darts`. Every seed is an experiment of its own: a search and a final training
 of what it found, beside random search with the same processor time, spent in two ways. What

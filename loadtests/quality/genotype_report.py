@@ -11,7 +11,6 @@ from random import Random
 from statistics import fmean, pstdev, stdev
 from typing import Any
 
-REPOSITORY = Path(__file__).parents[2]
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 320, 60, 40, 30
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 # Random searches that are drawn from the trainings.
@@ -75,14 +74,23 @@ class Earnest:
 
 
 def write_report(
-    page: Path, trainings: Sequence[Training], earnest: Earnest, search_cpu_s: Sequence[float]
+    page: Path,
+    trainings: Sequence[Training],
+    earnest: Earnest,
+    search_cpu_s: Sequence[float],
+    proxies: Sequence[str] = (),
 ) -> None:
-    """The plot, and what stands between the marks of the page."""
+    """The plot, and what stands between the marks of the page. proxies: the lines about searches
+    on a proxy."""
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     found = [it for it in trainings if it.is_found]
     randoms = [it for it in trainings if not it.is_found]
     results = [
+        "## Search on a proxy, longer final training",
+        "",
+        *proxies,
+        "",
         "## Long training",
         "",
         *_long(earnest, fmean(search_cpu_s)),

@@ -3,17 +3,16 @@
     make bench-darts
 
 Searches, draws genotypes at random, trains all of them anew with the same budget, and writes
-docs/benchmarks/darts.md and its plot. What loadtests/results/darts.jsonl holds is not run again.
+docs/benchmarks/darts.md and its plot; the searches on a proxy are in genotype_proxies.py. What
+loadtests/results/darts.jsonl and darts-proxies.jsonl hold is not run again.
 """
 
 import argparse
-import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 # One thread, so that CPU seconds are those of one core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -21,7 +20,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from loadtests.quality.genotype_report import REPOSITORY, Earnest, Training, write_report
+from loadtests.quality import genotype_proxies as proxies
+from loadtests.quality.genotype_proxy_report import duels_of, proxy_section
+from loadtests.quality.genotype_records import REPOSITORY, Kept, Record
+from loadtests.quality.genotype_report import Earnest, Training, write_report
 from networks.bilevel import Search, SearchSettings
 from networks.cell_networks import GenotypeNetwork, Shape, Supernet
 from networks.genotypes import parse_genotype, random_genotype
@@ -29,7 +31,7 @@ from networks.images import CLASSES, Images, load_images
 from networks.training import accuracy, train
 
 RESULTS = REPOSITORY / "loadtests/results/darts.jsonl"
-# The space and the settings of examples/nas/darts.yaml.
+# The space of examples/nas/darts.yaml, and the settings that it had with the digits.
 PRIMITIVES = (
     "separable_convolution_3x3",
     "separable_convolution_5x5",
@@ -60,34 +62,9 @@ TRAINED_IMAGES, EPOCHS, BATCH, RATE = 400, 6, 32, 0.01
 LONG_SHAPE, LONG_EPOCHS = replace(SHAPE, channels=8), 40
 LONG_RANDOM_GENOTYPES, LONG_SEED = range(12), 200
 
-Record = Mapping[str, Any]
-
-
-class Kept:
-    """Results as JSON lines, by what they are of."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        self._records = {_key(it): it for it in map(json.loads, lines)}
-
-    def find(self, **key: Any) -> Record | None:
-        return self._records.get(_key(key))
-
-    def add(self, record: Record) -> Record:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
-            file.write(json.dumps(record, separators=(",", ":")) + "\n")
-        self._records[_key(record)] = record
-        return record
-
-
-def _key(record: Record) -> tuple[str, str, int]:
-    return record["kind"], record["name"], record["seed"]
-
 
 def search(kept: Kept, data: Images, seed: int) -> Record:
-    """One search, as a trial of examples/nas/darts.yaml does it."""
+    """One search, as a trial of examples/nas/darts.yaml did it with the digits."""
     known = kept.find(kind="search", name="darts", seed=seed)
     if known is not None:
         return known
@@ -190,6 +167,10 @@ def in_earnest(kept: Kept, data: Images) -> Earnest:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--proxy-results", type=Path, default=proxies.RESULTS)
+    parser.add_argument(
+        "--report", action="store_true", help="of the proxies' seeds only those that were run"
+    )
     parser.add_argument("--page", type=Path, default=REPOSITORY / "docs/benchmarks/darts.md")
     flags = parser.parse_args()
     kept, data = Kept(flags.results), load_images()
@@ -200,7 +181,11 @@ def main() -> None:
         print(f"{name}: {trainings[-1].test:.4f}", flush=True)
     searches = [search(kept, data, seed) for seed in SEARCHES]
     cpu_s = [float(it["cpu_s"]) for it in searches]
-    write_report(flags.page, trainings, in_earnest(kept, data), cpu_s)
+    of_proxies = Kept(flags.proxy_results)
+    if not flags.report:
+        proxies.run_proxies(of_proxies)
+    section = list(proxy_section(of_proxies, duels_of(of_proxies, proxies.SEEDS)))
+    write_report(flags.page, trainings, in_earnest(kept, data), cpu_s, section)
 
 
 if __name__ == "__main__":

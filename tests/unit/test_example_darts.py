@@ -10,6 +10,7 @@ from networks.cell_networks import GenotypeNetwork, Shape, Supernet
 from networks.cells import make_operation
 from networks.genotypes import Genotype, parse_genotype, random_genotype, strongest
 from networks.gradients import Array, Labels, constant, cross_entropy
+from networks.textures import OFFSETS, TEXTURES, draw_textures, load_textures
 from run_trial import read, seed_of
 
 SHAPE = Shape(layers=2, nodes=2, channels=2, stem_multiplier=1, inputs=1, classes=3)
@@ -180,6 +181,40 @@ def test_a_search_learns_weights_and_architecture(order: int) -> None:
     moved = [np.abs(it.value - old).max() for it, old in zip(network.alphas, before, strict=True)]
     assert max(moved) > 0.1
     assert isinstance(network.genotype, Genotype)
+
+
+def test_in_the_warm_up_only_the_weights_learn() -> None:
+    rng = np.random.default_rng(5)
+    network = Supernet(PRIMITIVES, SHAPE, rng)
+    search = Search(network, batch(rng), batch(rng), replace(settings(), order=1, warm_up=1), rng)
+    alphas = [alpha.value for alpha in network.alphas]
+    weights = [it.value for it in network.parameters]
+    list(search.epoch(0))
+    assert all(it.value is old for it, old in zip(network.alphas, alphas, strict=True))
+    assert any(it.value is not old for it, old in zip(network.parameters, weights, strict=True))
+    list(search.epoch(1))
+    assert any(it.value is not old for it, old in zip(network.alphas, alphas, strict=True))
+
+
+def test_a_texture_resembles_itself_at_the_offset_of_its_class_only() -> None:
+    images, labels = draw_textures(4000, np.random.default_rng(1), 8)
+    assert images.shape == (4000, 8, 8, 1)
+    assert abs(images.mean()) < 0.01
+    assert set(labels) == set(range(TEXTURES))
+    for label in range(TEXTURES):
+        (down, right), sign = OFFSETS[label // 2], (1, -1)[label % 2]
+        some = images[labels == label, ..., 0].astype(float)
+        here, there = some[:, 2:6, 2:6], some[:, 2 + down : 6 + down, 2 + right : 6 + right]
+        # (w(p) + s w(p - d)) / sqrt(2): the neighbour shares half of the variance.
+        assert (here * there).mean() == pytest.approx(sign / 2, abs=0.07)
+        elsewhere = some[:, 2 - right : 6 - right, 2 + down : 6 + down]
+        assert abs((here * elsewhere).mean()) < 0.07
+
+
+def test_every_trial_has_the_same_textures() -> None:
+    one, other = load_textures(train=64), load_textures(train=64)
+    assert np.array_equal(one.train_images, other.train_images)
+    assert len(one.validation_labels) == 16
 
 
 def test_texts_are_read_with_and_without_the_quotes_of_katibs_template() -> None:

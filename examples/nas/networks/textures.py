@@ -19,9 +19,7 @@ COUNT = 1280
 DATA_SEED = 0
 
 
-def draw_textures(
-    count: int, rng: np.random.Generator, side: int = SIDE
-) -> tuple[Array, Labels]:
+def draw_textures(count: int, rng: np.random.Generator, side: int = SIDE) -> tuple[Array, Labels]:
     """Images (count, side, side, 1), float32, of mean 0 and deviation 1, nearly; labels (count,),
     0 to TEXTURES - 1, each as likely as the others."""
     reach = max(abs(step) for offset in OFFSETS for step in offset)
