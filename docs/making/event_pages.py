@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from making.page_parts import Row, capitalized, table
-from trialbus.contracts import subjects
+from trialbus.contracts import subjects, work_events
 from trialbus.contracts.command_events import VERBS, event_type
+from trialbus.contracts.work import WorkVerb
 from trialbus.kernel import limits
 from trialbus.kernel.events import EventType
 
@@ -32,16 +33,27 @@ def contract(name: str, event: EventType, kept: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def commands_part() -> str:
-    """What pipelines post, out of the contracts that people write."""
+# File -> CloudEvents type: of commands to experiments, and of what workers say.
+COMMANDS = {f"{verb}-experiment": event_type(verb) for verb in VERBS}
+WORK: Mapping[str, WorkVerb] = {
+    "ask-trials": WorkVerb.ASK,
+    "report-metrics": WorkVerb.REPORT,
+    "heartbeat-trials": WorkVerb.HEARTBEAT,
+    "tell-results": WorkVerb.TELL,
+    "release-trials": WorkVerb.RELEASE,
+}
+
+
+def commands_part(types: Mapping[str, str]) -> str:
+    """What others post, out of the contracts that people write. types: file -> its type."""
     parts = []
-    for verb in VERBS:
-        name = f"{verb}-experiment"
+    for name, type_ in types.items():
         told = json.loads((EVENTS / f"commands/{name}.json").read_text())
-        if told["type"] != event_type(verb):
-            raise ValueError(f"{name}: its type is {told['type']}, not {event_type(verb)}")
+        if told["type"] != type_:
+            raise ValueError(f"{name}: its type is {told['type']}, not {type_}")
         data = list(_data_fields(told["schema"], "data"))
-        follows = ", ".join(f"[`{it}`](#{it.replace('.', '')})" for it in told["follows"])
+        links = [f"[`{it}`](#{it.replace('.', '')})" for it in told["follows"]]
+        follows = ", ".join(links) or "nothing"
         parts.append(
             f"\n### {name}\n\n{capitalized(told['meaning'])} Type `{told['type']}`; on NATS "
             f"`{told['subject']}`. [Example](../../proto/events/examples/{name}.json). "
@@ -59,7 +71,11 @@ def events_page(texts: Mapping[str, Any], contracts: Mapping[str, Mapping[str, A
         rows.append([link, it["kind"], it["producer"], wakes, it["meaning"]])
     head = table(["event", "kind", "producer", "wakes", "meaning"], rows)
     events = "".join(_event(name, it) for name, it in contracts.items())
-    return f"{head}{events}\n## Commands\n\n{texts['commands']}{commands_part()}"
+    work = {name: work_events.event_type(verb) for name, verb in WORK.items()}
+    return (
+        f"{head}{events}\n## Commands\n\n{texts['commands']}{commands_part(COMMANDS)}"
+        f"\n## Workers\n\n{texts['work']}{commands_part(work)}"
+    )
 
 
 def _event(name: str, contract: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ async def test_a_whole_round_of_one_trial(workers: Workers, desk: WorkDesk) -> N
     desk.stop = "EarlyStopped"
     beaten = await workers("Heartbeat", messages.HeartbeatRequest(trials=[HELD], **WHERE))
     assert beaten.answers[0].stop == "EarlyStopped"
-    result = messages.Result(trial="tune-0", attempt=1, metrics={"loss": 0.5})
+    result = messages.Result(trial="tune-0", attempt=1, metrics={"loss": 0.5}, reported=True)
     told = await workers(
         "Tell", messages.TellRequest(results=[result], ask=messages.Ask(count=2), **WHERE)
     )
@@ -133,7 +133,7 @@ async def test_a_whole_round_of_one_trial(workers: Workers, desk: WorkDesk) -> N
     heard = reports.reports[0]
     assert (heard.step, heard.id, heard.at, heard.metrics["best"]) == (0, None, 5.5, math.inf)
     assert math.isnan(heard.metrics["loss"])
-    assert tell.results[0].state == "succeeded"
+    assert (tell.results[0].state, tell.results[0].reported) == ("succeeded", True)
 
 
 async def test_what_is_not_given_is_as_in_json(workers: Workers, desk: WorkDesk) -> None:

@@ -17,8 +17,18 @@ from trialbus.contracts.envelope import decode_event
 from trialbus.contracts.katib.spec import parse_experiment
 from trialbus.contracts.messages import Message
 from trialbus.contracts.subjects import event as event_subject
+from trialbus.contracts.work import WorkVerb
+from trialbus.contracts.work_events import UNNAMED, read_work_event
 from trialbus.kernel.events import EVENT_TYPES
 from trialbus.runtime.catalogue import installed_catalogue
+
+WORK_CONTRACTS = {
+    "ask-trials": WorkVerb.ASK,
+    "report-metrics": WorkVerb.REPORT,
+    "heartbeat-trials": WorkVerb.HEARTBEAT,
+    "tell-results": WorkVerb.TELL,
+    "release-trials": WorkVerb.RELEASE,
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +61,7 @@ def fields_without_meaning(schema: Mapping[str, Any], path: str = "") -> Iterato
 
 
 def test_every_event_has_a_contract_and_an_example_and_nothing_else_is_there(folder: Path) -> None:
-    commands = [f"{verb}-experiment" for verb in VERBS]
+    commands = [*(f"{verb}-experiment" for verb in VERBS), *WORK_CONTRACTS]
     assert sorted(file.stem for file in folder.glob("*.json")) == sorted(EVENT_TYPES)
     assert sorted(file.stem for file in folder.glob("commands/*.json")) == sorted(commands)
     examples = [file.stem for file in (folder / "examples").glob("*.json")]
@@ -103,6 +113,48 @@ def test_the_example_of_a_command_keeps_its_contract_and_is_what_is_read(
     assert list(fields_without_meaning(contract["schema"])) == []
     if told.command.object is not None:
         parse_experiment(told.command.object, catalogue=installed_catalogue())
+
+
+@pytest.mark.parametrize(("name", "verb"), WORK_CONTRACTS.items())
+def test_the_example_of_a_worker_keeps_its_contract_and_is_what_is_read(
+    folder: Path, name: str, verb: WorkVerb
+) -> None:
+    example = read_example(folder, name)
+    contract = json.loads((folder / f"commands/{name}.json").read_text())
+    assert contract["type"] == example["type"] == f"io.trialbus.trial.{verb}.v1"
+    assert list(Draft202012Validator(contract["schema"]).iter_errors(example["data"])) == []
+    told = read_work_event(from_structured(example))
+    assert (told.verb, told.namespace, told.name) == (verb, "default", "digits")
+    assert set(contract["follows"]) <= set(EVENT_TYPES)
+    assert list(fields_without_meaning(contract["schema"])) == []
+
+
+@pytest.mark.parametrize(("name", "verb"), WORK_CONTRACTS.items())
+def test_the_contract_of_a_worker_has_the_fields_and_limits_of_what_is_read(
+    folder: Path, name: str, verb: WorkVerb
+) -> None:
+    read = UNNAMED[verb].model_json_schema()
+    contract = json.loads((folder / f"commands/{name}.json").read_text())["schema"]
+    assert dict(limits_of(contract, {})) == dict(limits_of(read, read.get("$defs", {})))
+
+
+def limits_of(
+    schema: Mapping[str, Any], parts: Mapping[str, Any], path: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """What a schema says at each place, but for words to people and defaults."""
+    branches = [it for it in schema.get("anyOf", ()) if it != {"type": "null"}]
+    if len(branches) == 1:
+        schema = branches[0]
+    if "$ref" in schema:
+        schema = parts[schema["$ref"].rpartition("/")[2]]
+    for key in ("minimum", "maximum", "minLength", "maxLength", "pattern", "minItems", "maxItems"):
+        if key in schema:
+            yield f"{path}.{key}", schema[key]
+    yield f"{path}.required", sorted(schema.get("required", ()))
+    for name, field in schema.get("properties", {}).items():
+        yield from limits_of(field, parts, f"{path}.{name}")
+    if "items" in schema:
+        yield from limits_of(schema["items"], parts, f"{path}[]")
 
 
 def test_a_field_without_a_meaning_is_found() -> None:

@@ -94,6 +94,7 @@ def _tell(request: messages.TellRequest) -> Fields:
             "state": _STATES.get(it.state, str(it.state)),
             "metrics": dict(it.metrics),
             "message": it.message,
+            **_given_of(it, ("reported",)),
         }
         for it in request.results
     ]

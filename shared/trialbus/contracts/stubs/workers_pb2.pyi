@@ -114,7 +114,7 @@ class Report(_message.Message):
     def __init__(self, trial: _Optional[str] = ..., attempt: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., step: _Optional[int] = ..., id: _Optional[str] = ..., at: _Optional[float] = ...) -> None: ...
 
 class Result(_message.Message):
-    __slots__ = ("trial", "attempt", "state", "metrics", "message")
+    __slots__ = ("trial", "attempt", "state", "metrics", "message", "reported")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -127,12 +127,14 @@ class Result(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REPORTED_FIELD_NUMBER: _ClassVar[int]
     trial: str
     attempt: int
     state: State
     metrics: _containers.ScalarMap[str, float]
     message: str
-    def __init__(self, trial: _Optional[str] = ..., attempt: _Optional[int] = ..., state: _Optional[_Union[State, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., message: _Optional[str] = ...) -> None: ...
+    reported: bool
+    def __init__(self, trial: _Optional[str] = ..., attempt: _Optional[int] = ..., state: _Optional[_Union[State, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., message: _Optional[str] = ..., reported: _Optional[bool] = ...) -> None: ...
 
 class WorkReply(_message.Message):
     __slots__ = ("phase", "over", "answers", "trials")
