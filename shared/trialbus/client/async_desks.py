@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from trialbus.client import words
@@ -88,12 +89,11 @@ class AsyncLeases:
             self._wake.clear()
             left = self._planned - time.monotonic()
             if left > 0:
-                try:
+                # Woken before it is due: look again when that is.
+                with suppress(TimeoutError):
                     async with asyncio.timeout(left):
                         await self._wake.wait()
-                    continue
-                except TimeoutError:
-                    pass
+                continue
             self._planned = None
             again = await self.tick()
             known = [at for at in (again, self._planned) if at is not None]

@@ -94,10 +94,10 @@ def tune(
     Unavailable, TypeError for a function that cannot be called so.
     """
     check_that_main_may_be_loaded_again()
-    described = Described(space)
-    caller_of(objective, described.names)
     if minimize is not None and maximize is not None:
         raise ValueError("either minimize or maximize")
+    described = Described(space)
+    caller_of(objective, described.names)
     wish = _Wish(
         space=described,
         metric=minimize or maximize or DEFAULT_METRIC,
@@ -118,15 +118,7 @@ def tune(
     workers = _workers(objective, parallel)
     try:
         with _stack(url, data_dir, line) as address:
-            job = Job(
-                objective=objective,
-                space=space,
-                metric=wish.metric,
-                name=wish.name,
-                namespace=namespace,
-                url=address,
-                token=token or os.environ.get(TOKEN_VARIABLE) or None,
-            )
+            job = _job(objective, space, wish, address, token)
             return _run(job, wish, workers, timeout, line)
     finally:
         line.close()
@@ -178,6 +170,18 @@ class _Wish:
             },
             "spec": spec,
         }
+
+
+def _job(objective: Objective, space: Space, wish: _Wish, address: str, token: str | None) -> Job:
+    return Job(
+        objective=objective,
+        space=space,
+        metric=wish.metric,
+        name=wish.name,
+        namespace=wish.namespace,
+        url=address,
+        token=token or os.environ.get(TOKEN_VARIABLE) or None,
+    )
 
 
 def _with_seed(settings: Mapping[str, Any] | None, seed: int | None) -> dict[str, str]:
