@@ -56,7 +56,7 @@ test-asked-faults: setup ## Kill workers and services a hundred times in a run o
 .PHONY: fuzz
 fuzz: setup ## Try SPECS=n generated specs with each law of parsing, and CALLS=n generated calls with each operation
 	TRIALBUS_SPECS=$(SPECS) TRIALBUS_CALLS=$(CALLS) $(PYTEST) -n $(JOBS) --timeout 0 tests/property/test_katib_specs_fuzz.py \
-		tests/property/test_kubernetes_calls.py $(ARGS)
+		tests/property/test_kubernetes_calls.py tests/property/test_rest_calls.py $(ARGS)
 
 .PHONY: bench
 bench: setup ## Measure the figures of loadtests/README.md
@@ -69,6 +69,10 @@ bench-quality: setup $(VENV)/.stamp-bench ## Compare the algorithms' points with
 .PHONY: bench-suggest
 bench-suggest: setup $(VENV)/.stamp-bench ## Measure each algorithm's own time beside Optuna and scikit-optimize
 	$(VENV)/bench/bin/python -m loadtests.suggest $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: setup $(VENV)/.stamp-bench ## Compare ask and tell with Optuna: trials a second, side by side
+	$(BIN)/python -m loadtests.peers $(ARGS)
 
 .PHONY: bench-darts
 bench-darts: setup ## Compare the genotypes that DARTS finds with random ones: docs/benchmarks/darts.md

@@ -3,13 +3,9 @@
 TRIALBUS_CALLS: how many per operation (34 operations; `make fuzz` makes 10,000 in all).
 """
 
-import asyncio
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,10 +18,10 @@ from schemathesis.generation.case import Case
 from schemathesis.schemas import APIOperation
 
 from trialbus.contracts.katib.openapi import openapi_v3
-from trialbus.testkit.gateway_world import PATH, gateway_world, katib, real_client
+from trialbus.testkit.gateway_served import TIMEOUT_S, ServedGateway
+from trialbus.testkit.gateway_world import PATH, gateway_world, katib
 
 CALLS = int(os.environ.get("TRIALBUS_CALLS", "5"))
-TIMEOUT_S = 20.0
 # What the server may answer with, whatever it is asked. 503 would say that a server is away.
 SERVER_ERRORS = range(500, 600)
 COINS = st.booleans()
@@ -52,40 +48,12 @@ def test_the_document_describes_every_operation_soundly() -> None:
     assert len(OPERATIONS) == len(described)
 
 
-class Served:
-    """A gateway with one experiment, served in a thread of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._ready, self._stop = threading.Event(), asyncio.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()])
-        self.address = ""
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        assert self._ready.wait(TIMEOUT_S)
-        return self.address
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(TIMEOUT_S)
-        self._loop.close()
-
-    async def _serve(self) -> None:
-        async with AsyncExitStack() as stack:
-            world = await stack.enter_async_context(gateway_world(self._folder))
-            client = await stack.enter_async_context(real_client(world))
-            await world.apply()
-            self.address = str(client.base_url)
-            self._ready.set()
-            await self._stop.wait()
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with Served(tmp_path_factory.mktemp("gateway")) as served:
-        yield served
+    folder = tmp_path_factory.mktemp("gateway")
+    with ServedGateway(lambda: gateway_world(folder)) as served:
+        served.run(lambda world: world.apply())
+        yield served.address
 
 
 def near_the_truth(case: AnyCase, draw: st.DataObject) -> AnyCase:
