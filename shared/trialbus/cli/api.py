@@ -1,8 +1,14 @@
-"""The gateway's HTTP API for commands: one connection, JSON, no dependencies."""
+"""The gateway's HTTP API for commands: one connection, JSON, no dependencies.
+
+The token of `TRIALBUS_TOKEN` goes with every request. Over https the gateway's certificate is
+checked by the system's certificates, or those of `SSL_CERT_FILE`.
+"""
 
 import http.client
 import json
+import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +27,7 @@ from trialbus.contracts.http_paths import complaints, experiment_path, path_of, 
 __all__ = ["Api", "experiment_path", "path_of"]
 
 Json = Any
+TOKEN_VARIABLE = "TRIALBUS_TOKEN"
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 30.0
 BLOCK_BYTES = 1024 * 1024
@@ -36,10 +43,13 @@ class Api:
         self, base: str, *, remedy: str, has_ended: Callable[[], bool] = lambda: False
     ) -> None:
         parts = urlsplit(base if "//" in base else f"//{base}")
-        if parts.scheme not in ("", "http") or not parts.hostname:
+        if parts.scheme not in ("", "http", "https") or not parts.hostname:
             raise CommandFailed(f"{base} is no address of a stack: http://HOST:PORT", REFUSED)
-        self.base = f"http://{parts.hostname}:{parts.port or 80}"
-        self._address = (parts.hostname, parts.port or 80)
+        self._is_secure = parts.scheme == "https"
+        port = parts.port or (443 if self._is_secure else 80)
+        self.base = f"{parts.scheme or 'http'}://{parts.hostname}:{port}"
+        self._address = (parts.hostname, port)
+        self._token = os.environ.get(TOKEN_VARIABLE, "")
         self._prefix = parts.path.rstrip("/")
         self._remedy = remedy
         self._has_ended = has_ended
@@ -103,7 +113,7 @@ class Api:
         connection = self._new_connection()
         try:
             self._open(connection)
-            connection.request("GET", self._prefix + path)
+            connection.request("GET", self._prefix + path, headers=self._headers())
             response = connection.getresponse()
             if response.status >= 400:
                 _refuse_unless_good(response.status, response.read())
@@ -117,7 +127,7 @@ class Api:
 
     def _send(self, method: str, path: str, body: Json) -> http.client.HTTPResponse:
         data = None if body is None else json.dumps(body).encode()
-        headers = {} if data is None else {"Content-Type": "application/json"}
+        headers = self._headers() | ({} if data is None else {"Content-Type": "application/json"})
         reused = self._connection is not None
         if self._connection is None:
             self._connection = self._connect()
@@ -131,12 +141,20 @@ class Api:
         # The server had closed the idle connection: the request did not reach it.
         return self._send(method, path, body)
 
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+
     def _connect(self) -> http.client.HTTPConnection:
         connection = self._new_connection()
         self._open(connection)
         return connection
 
     def _new_connection(self) -> http.client.HTTPConnection:
+        if self._is_secure:
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(
+                *self._address, timeout=CONNECT_TIMEOUT_S, context=context
+            )
         return http.client.HTTPConnection(*self._address, timeout=CONNECT_TIMEOUT_S)
 
     def _open(self, connection: http.client.HTTPConnection) -> None:
@@ -156,6 +174,8 @@ def _refuse_unless_good(status: int, body: bytes) -> None:
     lines = complaints(body) or [f"the gateway answered with status {status}"]
     if status == 404:
         raise NotFound(lines)
+    if status == 401:
+        raise CommandFailed([*lines, f"say who you are: {TOKEN_VARIABLE}, or --token"], REFUSED)
     if status == 503:
         raise Unreachable(lines)
     raise CommandFailed(lines, REFUSED if status < 500 else FAILED)

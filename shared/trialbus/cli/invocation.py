@@ -4,9 +4,11 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 NAME = "trialbus"
+TOKEN_OPTION = "--token"
 MODULE = "trialbus.cli.main"
 
 
@@ -31,5 +33,13 @@ def command_line(*arguments: str) -> str:
 
 
 def this_command(*more: str) -> str:
-    """What was called, with more arguments."""
-    return command_line(*sys.argv[1:], *more)
+    """What was called, with more arguments; without a token, which nobody should copy."""
+    return command_line(*_without_token(sys.argv[1:]), *more)
+
+
+def _without_token(words: Sequence[str]) -> Iterator[str]:
+    follows = False
+    for word in words:
+        if not follows and word != TOKEN_OPTION and not word.startswith(f"{TOKEN_OPTION}="):
+            yield word
+        follows = word == TOKEN_OPTION and not follows

@@ -1,6 +1,7 @@
 """`trialbus kubeconfig`: how kubectl and Katib's client reach the stack.
 
-A gateway on one machine takes no passwords, so the user in it has no credentials.
+A gateway on loopback that asks nobody needs no credentials; for others the user has the token of
+`TRIALBUS_TOKEN`. kubectl sends tokens over https only.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ from typing import Any
 import typer
 import yaml
 
+from trialbus.cli.api import TOKEN_VARIABLE
 from trialbus.cli.failures import REFUSED, CommandFailed
 from trialbus.cli.stacks import connect
 from trialbus.contracts.yaml_input import load_document
@@ -33,7 +35,10 @@ def kubeconfig(
         raise CommandFailed(f"not a name of a namespace: {namespace}", REFUSED)
     api = connect(data_dir, url)
     api.close()
-    ours = configuration(_server(url) if url is not None else api.base, namespace)
+    server = _server(url) if url is not None else api.base
+    ca_file = os.environ.get("SSL_CERT_FILE", "") if server.startswith("https:") else ""
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    ours = configuration(server, namespace, token=token, ca_file=ca_file)
     if write is None:
         typer.echo(_yaml(ours), nl=False)
         return
@@ -50,12 +55,14 @@ def _server(url: str) -> str:
     return (url if "//" in url else f"http://{url}").rstrip("/")
 
 
-def configuration(server: str, namespace: str) -> Json:
+def configuration(server: str, namespace: str, *, token: str = "", ca_file: str = "") -> Json:
+    """token: of a gateway that asks for one. ca_file: what an https server is checked by."""
+    trusted = {"certificate-authority": ca_file} if ca_file else {}
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": NAME, "cluster": {"server": server}}],
-        "users": [{"name": NAME, "user": {}}],
+        "clusters": [{"name": NAME, "cluster": {"server": server, **trusted}}],
+        "users": [{"name": NAME, "user": {"token": token} if token else {}}],
         "contexts": [
             {
                 "name": NAME,

@@ -22,6 +22,7 @@ from trialbus.cli.options import (
     MapPath,
     Namespace,
     Secure,
+    Token,
     Url,
 )
 
@@ -38,6 +39,13 @@ app.add_typer(auth)
 auth.command()(nats)
 app.command()(export)
 app.command(name="import")(import_)
+
+
+@app.callback()
+def identify(token: Token = None) -> None:
+    # For whoever talks to a gateway; the help of the program is the one given above.
+    if token:
+        os.environ["TRIALBUS_TOKEN"] = token
 
 
 @app.command()
@@ -115,14 +123,22 @@ def apply(
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="Where the file names none.")
     ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option("--warm-start", metavar="TRIALS", help="A file of trials to begin with."),
+    ] = None,
     data_dir: DataDir = None,
     url: Url = None,
 ) -> None:
     """Create an experiment, or change what may be changed of it."""
-    from trialbus.cli import reading, running, stacks
+    from trialbus.cli import importing, reading, running, stacks
 
     experiment = reading.read_experiment(file, namespace)
-    typer.echo(running.tell_applied(stacks.connect(data_dir, url), experiment))
+    api = stacks.connect(data_dir, url)
+    if warm_start is not None:
+        experiment, told = importing.warmed_by(api, experiment, warm_start)
+        typer.echo(told)
+    typer.echo(running.tell_applied(api, experiment))
 
 
 @app.command()

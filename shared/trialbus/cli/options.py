@@ -17,6 +17,15 @@ Url = Annotated[
     str | None,
     typer.Option("--url", envvar="TRIALBUS_URL", help="Address of a running stack instead."),
 ]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="TRIALBUS_TOKEN",
+        show_envvar=False,
+        help="Who we are to a gateway that asks. Better: the variable TRIALBUS_TOKEN.",
+    ),
+]
 Namespace = Annotated[
     str | None,
     typer.Option(

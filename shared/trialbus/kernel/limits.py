@@ -244,6 +244,7 @@ MAX_JSON_NODES = 20_000
 REQUESTS_PER_SECOND = 4000.0
 # From a connection, or the end of a request, to the end of the next one's head.
 HTTP_HEAD_DEADLINE_S = 20.0
+# Tokens of some issuers are long; nothing else in a head is.
 MAX_HTTP_HEAD_BYTES = 64 * 1024
 # Streams and watches of one identity: each holds a connection.
 STREAMS_PER_IDENTITY = 256

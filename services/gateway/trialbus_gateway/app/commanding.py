@@ -27,6 +27,7 @@ from trialbus_gateway.app import reach
 from trialbus_gateway.app.documents import Documents, check_name
 from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
 from trialbus_gateway.app.repeating import ANSWER_DEADLINE_S, answered
+from trialbus_gateway.app.seen_templates import SeenTemplates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ class Commanding:
         self._parts = parts
         self._catalogue = catalogue
         self._images = local_images(parts.settings)
-        self._templates = template_folder(parts.settings)
+        self._templates = SeenTemplates(template_folder(parts.settings))
         self._documents = Documents(parts.store)
         self._deadline_s = deadline_s
         self._attempt_s = attempt_s
