@@ -108,7 +108,7 @@ def read_work_event(event: CloudEvent) -> WorkAsked:
 
 def read_unnamed(verb: WorkVerb, data: bytes) -> Work:
     """A body in which an ask may leave out its id, see `named`. Raises Poison, Refused."""
-    return _plain(_body(UNNAMED[verb], data))
+    return _body(UNNAMED[verb], data)
 
 
 def read_unnamed_fields(verb: WorkVerb, fields: Any, *, within: str) -> Work:

@@ -46,6 +46,8 @@ def http_app(
     """health: the pages that every service has. listens_on: where it will be served. door: who
     may come in; without one, everybody."""
     described = [
+        # First: routes are tried in their order, and these are called hundreds of times a second.
+        *Workers(working).routes(),
         *About(questions.status).routes(),
         *Access().routes(),
         *ExperimentReading(questions).routes(),
@@ -53,7 +55,6 @@ def http_app(
         *SuggestionReading(questions).routes(),
         *Commands(commanding).routes(),
         *EventIngress(ingress).routes(),
-        *Workers(working).routes(),
         *(() if webhooks is None else WebhookReading(webhooks).routes()),
     ]
     routes = [*health, *described, *kubernetes]
