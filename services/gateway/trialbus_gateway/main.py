@@ -30,11 +30,9 @@ from trialbus_gateway.app.working import Working
 
 async def build(parts: Parts) -> Behaviour:
     """One task holds both servers: they come and go together. Raises Unsafe."""
-    settings = parts.settings
-    leaving = AsyncExitStack()
+    settings, leaving = parts.settings, AsyncExitStack()
     door, tls = await door_of(settings, parts.clock, parts.store, leaving), tls_of(settings)
     parts = guarded(parts)
-    catalogue = catalogue_of(settings)
     questions = Questions(
         parts,
         default=default_template(settings),
@@ -42,8 +40,8 @@ async def build(parts: Parts) -> Behaviour:
         following=Following(parts),
     )
 
-    commanding, working, changes = Commanding(parts, catalogue), Working(parts), Changes(parts)
-    webhooks = await webhooks_of(parts, leaving)
+    commanding, working = Commanding(parts, catalogue_of(settings)), Working(parts)
+    changes, webhooks = Changes(parts), await webhooks_of(parts, leaving)
 
     def ready() -> bool:
         return parts.bus.connected and parts.store.connected
