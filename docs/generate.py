@@ -39,6 +39,7 @@ from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import Run
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Trial
+from trialbus.kernel.warm_start import WarmTrials
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.telemetry import Telemetry
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
@@ -60,6 +61,7 @@ NOTE = "<!-- Made by docs/generate.py; `make generate` makes it again. -->\n"
 DOCUMENTS: Mapping[str, type] = {
     "experiments": Experiment,
     "trials": Trial,
+    "warm_trials": WarmTrials,
     "answers": Answer,
     "runs": Run,
     "chunks": Chunk,

@@ -55,10 +55,11 @@ def import_(
     url: Url = None,
 ) -> None:
     """Make an experiment that has ended of the trials in a file."""
-    from trialbus.cli import importing, stacks
+    from trialbus.cli import importing, reading, stacks
 
+    said = None if like is None else reading.read_experiment(like).document
     wanted = importing.Wanted(
-        name=name, namespace=namespace, objective=objective, minimize=minimize, like=like
+        name=name, namespace=namespace, objective=objective, minimize=minimize, like=said
     )
     done = importing.import_file(stacks.connect(data_dir, url), file, wanted, form)
     typer.echo(importing.told(done))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -10,9 +10,10 @@ from trialbus.cli.api import Api, experiment_path, path_of
 from trialbus.cli.choices import FileFormat
 from trialbus.cli.failures import REFUSED, CommandFailed
 from trialbus.cli.imported_space import Scan
-from trialbus.cli.reading import read_experiment
+from trialbus.cli.reading import ExperimentFile
 from trialbus.cli.trial_files import METRICS, Row, format_of, reading
 from trialbus.cli.watching import patiently
+from trialbus.contracts.katib.annotations import WARM_START_FROM
 from trialbus.kernel.limits import MAX_IMPORTED_TRIALS, MAX_PAYLOAD_BYTES
 
 Object = dict[str, Any]
@@ -25,14 +26,14 @@ _OWN = ("index", "trial", "state", "attempt", "startTime", "completionTime", "du
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the file is to become. objective, minimize: None where `like` says them. like: a file
-    with an Experiment whose objective and parameters count."""
+    """What the file is to become. objective, minimize: None where `like` says them. like: an
+    Experiment whose objective and parameters count."""
 
     name: str
     namespace: str
     objective: str | None = None
     minimize: bool | None = None
-    like: str | None = None
+    like: Object | None = None
 
 
 @dataclass(slots=True)
@@ -60,6 +61,18 @@ def import_file(api: Api, file: str, wanted: Wanted, form: FileFormat | None) ->
     return done
 
 
+def warmed_by(api: Api, experiment: ExperimentFile, file: str) -> tuple[ExperimentFile, str]:
+    """The experiment as one that begins with the file's trials, which are imported under a name of
+    their own first; and what was done."""
+    name = f"{experiment.name}-warm"
+    wanted = Wanted(name=name, namespace=experiment.namespace, like=experiment.document)
+    done = import_file(api, file, wanted, None)
+    metadata = dict(experiment.document["metadata"])
+    annotations = {**(metadata.get("annotations") or {}), WARM_START_FROM: name}
+    document = {**experiment.document, "metadata": {**metadata, "annotations": annotations}}
+    return replace(experiment, document=document), told(done)
+
+
 def told(done: Imported) -> str:
     left_out = f"; {done.open} rows of trials that had not ended are left out" if done.open else ""
     return f"{done.namespace}/{done.name}: {done.trials} trials are there{left_out}"
@@ -67,7 +80,7 @@ def told(done: Imported) -> str:
 
 def _experiment(file: str, form: FileFormat, wanted: Wanted) -> tuple[Object, Scan]:
     """From a first look at the whole file."""
-    like = None if wanted.like is None else read_experiment(wanted.like).document["spec"]
+    like = None if wanted.like is None else wanted.like["spec"]
     objective = like["objective"] if like is not None else _objective(wanted)
     scan = Scan(objective=objective["objectiveMetricName"], own=_OWN)
     with reading(file, form) as rows:

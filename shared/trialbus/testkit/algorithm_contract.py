@@ -14,7 +14,7 @@ from typing import ClassVar
 import pytest
 from scipy import stats
 
-from trialbus.kernel.proposals import PointTexts, ProposalRequest, Study
+from trialbus.kernel.proposals import FinishedTrial, PointTexts, ProposalRequest, Study
 from trialbus.kernel.space import Parameter, SearchSpace
 from trialbus.kernel.trial import TrialPhase
 from trialbus.testkit.algorithm_runs import Run, Subject, size_of
@@ -91,6 +91,32 @@ class AlgorithmContract:
         for request, answer in run.requests:
             again = run.told_anew(request, 2, order=Random(request.number))
             assert again.propose(request, Random(request.seed)) == answer
+
+    def test_trials_of_others_are_learned_as_first_points_of_its_own(self) -> None:
+        """Of an algorithm that says so: it gave them no marks, and all of them have ended."""
+        if self.subject.description.warm_start != "learns":
+            pytest.skip("it does not take them")
+        space = SearchSpace(self.study().parameters)
+        rng, count = Random(1), 30
+        drawn = (space.from_unit([rng.random() for _ in space.axes]) for _ in range(count))
+        points = [space.key(point) for point in drawn]
+        ended = [
+            FinishedTrial(number=i + 1, index=i, point=it, phase=phase, value=value)
+            for i, it in enumerate(points)
+            for phase, value in [size_of(i, it)]
+        ]
+        request = ProposalRequest(number=1, first=count, count=4, watermark=count, seed=5)
+        answers = []
+        for portion in (count, 7):
+            algorithm = Run(self.subject, self.study()).algorithm
+            for first in range(0, count, portion):
+                algorithm.restore(points[first : first + portion])
+            for first in range(0, count, portion):
+                algorithm.tell(ended[first : first + portion])
+            answers.append(algorithm.propose(request, Random(request.seed)).points)
+        assert answers[0] == answers[1]
+        assert len(set(answers[0])) == 4
+        assert all(space.key(space.parse(point)) == point for point in answers[0])
 
     def test_other_seeds_give_other_points(self) -> None:
         request = ProposalRequest(number=1, first=0, count=3, watermark=0, seed=1)
