@@ -65,7 +65,7 @@ APPLY = Operation(
         200: Answer(about="It was there, and is as it was sent.", shape=AppliedShape),
         201: Answer(about="It was created.", shape=AppliedShape),
     },
-    failures=(409, 413, 422),
+    failures=(404, 409, 422),
     examples=[
         Example(
             name="random",

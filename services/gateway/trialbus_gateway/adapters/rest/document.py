@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 from starlette.routing import BaseRoute, Mount
 
 from trialbus_gateway.adapters.rest.operations import (
-    USUAL_FAILURES,
     Answer,
     DescribedRoute,
     Example,
@@ -22,11 +21,12 @@ from trialbus_gateway.adapters.rest.shapes import Failure
 Json = Any
 
 _REFERENCES = "#/components/schemas/{model}"
-_FAILURES: Mapping[int, str] = {
+FAILURES: Mapping[int, str] = {
     400: "It cannot be read: a name, a number, a body.",
     401: "Who asks has not said who it is, or cannot be believed.",
     403: "A page of another site, or somebody who may not.",
     404: "There is no such object.",
+    408: "The body did not come in time.",
     409: "The name belongs to another experiment by now, or somebody was faster.",
     410: "It is gone.",
     413: "The body is too large.",
@@ -35,7 +35,7 @@ _FAILURES: Mapping[int, str] = {
     429: "Too many calls: try again after `Retry-After` seconds.",
     503: "A server is away: try again after `Retry-After` seconds.",
 }
-_TAGS: Mapping[str, str] = {
+TAGS: Mapping[str, str] = {
     "experiments": "Experiments: read, apply, suspend, resume, stop, delete.",
     "trials": "Trials: pages, filters, logs, explanations.",
     "metrics": "What trials reported, raw or thinned out.",
@@ -45,6 +45,13 @@ _TAGS: Mapping[str, str] = {
     "webhooks": "Events that are sent to an address.",
     "access": "Who may do what.",
     "server": "The gateway itself.",
+}
+_RETRIED = (429, 503)
+_RETRY_AFTER = {"description": "Seconds.", "schema": {"type": "string"}}
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "Only where the gateway asks who is calling.",
 }
 SHELL_ADDRESS = "$TRIALBUS_URL"
 
@@ -67,9 +74,10 @@ def openapi(routes: Iterable[BaseRoute], version: str) -> Json:
             "summary": "Hyperparameter tuning and architecture search, driven by events.",
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": tag, "description": _TAGS[tag]} for tag in [*_TAGS] if tag in used],
+        "tags": [{"name": tag, "description": TAGS[tag]} for tag in [*TAGS] if tag in used],
         "paths": paths,
-        "components": {"schemas": components},
+        "security": [{"bearer": []}, {}],
+        "components": {"schemas": components, "securitySchemes": {"bearer": _BEARER}},
     }
 
 
@@ -163,9 +171,11 @@ def _responses(operation: Operation, schemas: Mapping[int, Json]) -> Json:
         str(status): _answer(answer, schemas)
         for status, answer in sorted(operation.answers.items())
     }
-    for status in sorted({*operation.failures, *USUAL_FAILURES} - set(operation.answers)):
-        failure = Answer(about=_FAILURES[status], shape=Failure)
+    for status in operation.all_failures:
+        failure = Answer(about=FAILURES[status], shape=Failure)
         told[str(status)] = _answer(failure, schemas)
+        if status in _RETRIED:
+            told[str(status)]["headers"] = {"Retry-After": _RETRY_AFTER}
     return told
 
 

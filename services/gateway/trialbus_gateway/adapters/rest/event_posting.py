@@ -141,7 +141,7 @@ POST = Operation(
         ),
         207: Answer(about="Not all events of a batch were taken.", shape=BatchShape),
     },
-    failures=(404, 409, 413, 422),
+    failures=(404, 409, 422),
     examples=[
         Example(
             name="structured",

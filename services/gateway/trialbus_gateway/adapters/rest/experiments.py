@@ -76,6 +76,7 @@ LIST = Operation(
     summary="Experiments, the newest first",
     parameters=(WITHIN, _STATE, _LABELS, _PREFIX, _SORT, _DELETED, *PAGE),
     answers={200: Answer(about="A page.", shape=ExperimentPage)},
+    failures=(404,),
     examples=[
         Example(
             name="newest",

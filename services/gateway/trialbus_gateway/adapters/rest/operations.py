@@ -50,8 +50,10 @@ class Example:
     status: int = 200
 
 
-# What any call may get: unreadable, a page of another site, a server away.
-USUAL_FAILURES = (400, 403, 503)
+# What any call may get: unreadable, no token, not allowed, too many calls, a server away.
+USUAL_FAILURES = (400, 401, 403, 429, 503)
+# And one with a body: it came too slowly, or is too large.
+BODY_FAILURES = (408, 413)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,9 @@ class Operation:
     failures: Sequence[int] = ()
 
     @property
-    def statuses(self) -> frozenset[int]:
-        return frozenset({*self.answers, *self.failures, *USUAL_FAILURES})
+    def all_failures(self) -> list[int]:
+        of_body = () if self.body is None else BODY_FAILURES
+        return sorted({*self.failures, *USUAL_FAILURES, *of_body} - set(self.answers))
 
 
 class DescribedRoute(Route):

@@ -41,6 +41,7 @@ LIST = Operation(
     summary="Suggestions, those of the newest experiments first",
     parameters=(WITHIN, *PAGE),
     answers={200: Answer(about="A page.", shape=SuggestionPage)},
+    failures=(404,),
     examples=[Example(name="all", about="Of all namespaces")],
 )
 

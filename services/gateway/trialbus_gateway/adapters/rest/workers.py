@@ -45,7 +45,7 @@ def _operation(
             required=verb is not WorkVerb.ASK,
         ),
         answers={200: Answer(about=answered, shape=WorkReply)},
-        failures=(404, 413, 422),
+        failures=(404, 422),
         examples=[Example(name=verb.value, about=summary, body=dict(example))],
     )
 
