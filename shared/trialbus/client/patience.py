@@ -40,11 +40,12 @@ def patiently(call: Call, patience: Patience) -> Flow[Answer]:
             failure, after = failure_of(answer), _retry_after(answer)
         except Unavailable as error:
             failure = error
-        pause = _pause_s(tries, after, patience)
-        tries += 1
-        if patience.now() - began + pause >= patience.seconds:
+        left = patience.seconds - (patience.now() - began)
+        if left <= 0 or left < (after or 0.0):
             raise failure
-        yield Pause(seconds=pause)
+        # The last try comes at the very end.
+        yield Pause(seconds=min(_pause_s(tries, after, patience), left))
+        tries += 1
 
 
 def _pause_s(tries: int, after: float | None, patience: Patience) -> float:
