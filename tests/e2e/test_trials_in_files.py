@@ -109,3 +109,23 @@ async def test_a_table_of_another_program_becomes_an_experiment(
         {"name": "lr", "value": "70.0"},
         {"name": "optimizer", "value": "sgd"},
     ]
+
+
+async def test_an_experiment_begins_with_what_another_has_found(
+    stack: RealStack, tmp_path: Path
+) -> None:
+    """Two hundred trials of another program: from the first trial on it is near their best."""
+    table = tmp_path / "known.csv"
+    points = [-5 + i / 20 for i in range(200)]
+    table.write_text("\n".join(["x,loss", *(f"{x},{(x - 1) ** 2}" for x in points)]) + "\n")
+    made = experiment("warm")
+    made["spec"]["algorithm"]["algorithmName"] = "tpe"
+    applied = await told(stack, "apply", "-f", stack.write(made), "--warm-start", str(table))
+    assert "default/warm-warm: 200 trials are there" in applied
+    await told(stack, "delete", "warm-warm")
+    await told(stack, "wait", "warm", "--timeout", "60")
+    rows = list(csv.DictReader((await told(stack, "export", "warm")).splitlines()))
+    assert len(rows) == 6
+    # The mean of six points drawn at random would be 9.3.
+    assert sum(float(row["value"]) for row in rows) / 6 < 2.0
+    assert "it began with 200 trials of warm-warm" in await told(stack, "explain", "warm")
