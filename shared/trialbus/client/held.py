@@ -38,6 +38,8 @@ class Held:
         self._now = now
         self._renewed_at = now()
         self._reports = itertools.count()
+        # Whether anything is stored of this attempt; None: that is not known.
+        self._reported: bool | None = False
         self._word = uuid.uuid4().hex[:12]
 
     @property
@@ -57,6 +59,7 @@ class Held:
         """Raises ValueError, LeaseLost."""
         self.check()
         number, found = read_report(step, metrics, values)
+        self._reported = self._reported or None
         return Report(
             trial=self.given.trial,
             attempt=self.given.attempt,
@@ -68,10 +71,16 @@ class Held:
 
     def reported(self, report: Report) -> None:
         self.last.update(report.metrics)
+        self._reported = True
 
     def success(self, metrics: Mapping[str, float]) -> Result:
         self.check()
-        return Result(trial=self.given.trial, attempt=self.given.attempt, metrics=dict(metrics))
+        return Result(
+            trial=self.given.trial,
+            attempt=self.given.attempt,
+            metrics=dict(metrics),
+            reported=self._reported,
+        )
 
     def failure(self, message: str) -> Result:
         return Result(
@@ -79,6 +88,7 @@ class Held:
             attempt=self.given.attempt,
             state="failed",
             message=message[:MAX_MESSAGE_CHARS],
+            reported=self._reported,
         )
 
     def heard(self, answered: Answered) -> None:
