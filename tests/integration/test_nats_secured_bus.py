@@ -117,7 +117,7 @@ async def test_a_wiped_server_is_provided_anew_and_services_go_on(
     launcher = await opened(world, connections, TRIAL_LAUNCHER)
     async with reader as inbox:
         await world.server.stop()
-        shutil.rmtree(world.spec.folder / "data")
+        shutil.rmtree(world.spec.store_folder)
         world.server = await world.spec.start()
         await world.server.ready()
         await provide(world)

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -31,6 +32,10 @@ class MongoSettings:
     call_timeout_s: float = 5.0
 
 
+class UnreadableAddress(ValueError):
+    """It is no connection string of MongoDB. The text does not repeat it."""
+
+
 # How soon a returned server is seen when nobody calls it.
 HEARTBEAT_MS = 2000
 
@@ -53,7 +58,14 @@ def connect(settings: MongoSettings) -> Client:
         from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415
 
         return cast("Client", AsyncIOMotorClient(settings.url, **options))
-    return AsyncMongoClient(settings.url, **options)
+    try:
+        return AsyncMongoClient(settings.url, **options)
+    except (PyMongoError, ValueError):
+        # What the driver says holds parts of the address, and so perhaps of the password.
+        raise UnreadableAddress(
+            "the address of MongoDB cannot be read: special characters of user and password must "
+            "be percent-encoded"
+        ) from None
 
 
 def database_of(client: Client, settings: MongoSettings) -> Database:

@@ -32,6 +32,12 @@ class NatsServerSpec(ServerSpec):
         super().__init__(binary=binary, folder=folder, port=port)
         self._accounts = accounts
 
+    @property
+    def store_folder(self) -> Path:
+        """Of the streams: with accounts another one, because a server is never healthy over
+        streams of an account that it does not know. What is in them can all be made again."""
+        return self.folder / ("data" if self._accounts is None else "secured-data")
+
     def command(self) -> list[str]:
         return [str(self.binary), "--config", str(self.config_path)]
 
@@ -67,7 +73,7 @@ class NatsServerSpec(ServerSpec):
             "log_max_num": 1,
             "max_payload": MAX_PAYLOAD_BYTES,
             "jetstream": {
-                "store_dir": str(self.folder / "data"),
+                "store_dir": str(self.store_folder),
                 "max_file_store": MAX_FILE_STORE_BYTES,
                 "max_memory_store": MAX_MEMORY_STORE_BYTES,
             },
