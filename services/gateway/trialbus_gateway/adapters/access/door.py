@@ -87,6 +87,10 @@ class Door:
             if not self._streams[name]:
                 del self._streams[name]
 
+    def open_streams(self, name: str) -> int:
+        """Of the identity of this name, now."""
+        return self._streams[name]
+
     async def _identify(self, token: str) -> Identity:
         for way in self._ways:
             if way.takes(token):
