@@ -12,9 +12,10 @@ import pytest
 from trialbus.contracts import subjects
 from trialbus.contracts.work import Ask, Reports, Tell, WorkVerb
 from trialbus.kernel.limits import MAX_PAYLOAD_BYTES
-from trialbus.testkit.gateway_world import PATH, World, gateway_world
+from trialbus.testkit.gateway_world import PATH, World, gateway_world, real_client
 from trialbus.testkit.waits import until
 from trialbus.testkit.work_desk import PARAMETERS, WorkDesk
+from trialbus_gateway.app.working import Working
 
 HELD = {"trial": "tune-0", "attempt": 1}
 REPORT = {**HELD, "step": 1, "metrics": {"loss": 0.5}}
@@ -129,6 +130,29 @@ async def test_a_long_ask_waits_in_portions_until_there_is_a_trial(
     assert (await asking)["trials"]
     waits = [it.body.wait for it in desk.heard if isinstance(it.body, Ask)]
     assert set(waits) == {0.01}
+
+
+async def test_who_has_gone_is_not_waited_for_any_more(
+    world: World, desk: WorkDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trialbus_gateway.app.working._WAIT_PORTION_S", 0.01)
+    answered = asyncio.Event()
+    wait = Working._waited
+
+    async def told(*arguments: Any) -> bytes:
+        try:
+            return await wait(*arguments)
+        finally:
+            answered.set()
+
+    monkeypatch.setattr(Working, "_waited", told)
+    desk.empty = True
+    async with real_client(world) as client:
+        asking = asyncio.create_task(client.post(f"{PATH}/ask", json={"wait": 30}))
+        await until(lambda: desk.heard, "it is asked")
+        asking.cancel()
+        await until(answered.is_set, "it is asked no more")
+    assert desk.results == {}
 
 
 async def test_an_ask_that_waited_in_vain_is_answered_with_nothing(

@@ -1,5 +1,6 @@
 """Words of workers: checked once, handed on as they came, repeated until they are answered."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from trialbus.contracts import subjects
@@ -21,6 +22,12 @@ _WAIT_PORTION_S = 5.0
 
 
 B = TypeVar("B", bound=Body)
+
+Gone = Callable[[], Awaitable[bool]]
+
+
+async def _never() -> bool:
+    return False
 
 
 class _Verdict(Body):
@@ -45,9 +52,12 @@ class Working:
         self._deadline_s = deadline_s
         self._attempt_s = attempt_s
 
-    async def say(self, namespace: str, name: str, verb: WorkVerb, data: bytes) -> bytes:
+    async def say(
+        self, namespace: str, name: str, verb: WorkVerb, data: bytes, gone: Gone = _never
+    ) -> bytes:
         """data: a body of `contracts.work` as JSON, to which the ids are added that it leaves out;
-        an ask may be empty. The reply as it came."""
+        an ask may be empty. gone: whether nobody waits for the answer any more. The reply as it
+        came."""
         _check_names(namespace, name)
         if len(data) > MAX_PAYLOAD_BYTES:
             raise TooLarge(f"the body is larger than {MAX_PAYLOAD_BYTES} bytes")
@@ -59,7 +69,7 @@ class Working:
             raise Unreadable(str(error)) from error
         whole = named(body, self._new_id)
         asked = WorkAsked(verb=verb, namespace=namespace, name=name, body=whole)
-        return await self._answer(asked, data if whole is body else _encoded(whole))
+        return await self._answer(asked, data if whole is body else _encoded(whole), gone)
 
     async def say_fields(
         self, namespace: str, name: str, verb: WorkVerb, fields: dict[str, Any], *, within: str
@@ -76,14 +86,15 @@ class Working:
     def _new_id(self, _part: str) -> str:
         return self._parts.ids.new_id()
 
-    async def _answer(self, asked: WorkAsked, data: bytes) -> bytes:
+    async def _answer(self, asked: WorkAsked, data: bytes, gone: Gone = _never) -> bytes:
         body = asked.body
         if isinstance(body, Ask) and body.wait > _WAIT_PORTION_S:
-            return await self._waited(asked, body)
+            return await self._waited(asked, body, gone)
         return await self._requested(asked, data, body.wait if isinstance(body, Ask) else 0.0)
 
-    async def _waited(self, asked: WorkAsked, ask: Ask) -> bytes:
-        """Under one id an ask gets the same trials, so it can be asked again in portions."""
+    async def _waited(self, asked: WorkAsked, ask: Ask, gone: Gone) -> bytes:
+        """Under one id an ask gets the same trials, so it can be asked again in portions. Whoever
+        is gone gets no trial in the next."""
         clock = self._parts.clock
         until = clock.monotonic() + ask.wait
         while True:
@@ -91,7 +102,7 @@ class Working:
             portion = ask.model_copy(update={"wait": min(left, _WAIT_PORTION_S)})
             answer = await self._requested(asked, _encoded(portion), portion.wait)
             reply = _read(WorkReply, answer)
-            if reply.trials or reply.over or left <= _WAIT_PORTION_S:
+            if reply.trials or reply.over or left <= _WAIT_PORTION_S or await gone():
                 return answer
 
     async def _requested(self, asked: WorkAsked, data: bytes, wait_s: float) -> bytes:

@@ -111,7 +111,8 @@ class Workers:
     def _saying(self, verb: WorkVerb) -> Endpoint:
         async def say(request: Request) -> Response:
             namespace, name = experiment_of(request)
-            answer = await self._working.say(namespace, name, verb, await limited(request))
+            body = await limited(request)
+            answer = await self._working.say(namespace, name, verb, body, request.is_disconnected)
             return Response(answer, media_type=JSON)
 
         return say
