@@ -43,6 +43,7 @@ class Progress:
 
     @property
     def ended(self) -> bool:
+        """Whether it is over, however it ended."""
         return self.phase in FINISHED
 
     @property
@@ -52,6 +53,7 @@ class Progress:
 
     @property
     def running(self) -> int:
+        """Trials that run now."""
         return self.trials.get("running", 0)
 
     @property
