@@ -105,6 +105,7 @@ PLACE = Place(
     boot_id="boot",
     runs_folder="/data/runs",
     checkpoint_root="/data/checkpoints",
+    artifact_root="/data/artifacts",
     interpreter="/py",
     default_template=DefaultTemplate(command=("python", "-m", "trainer")),
 )

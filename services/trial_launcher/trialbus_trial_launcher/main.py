@@ -12,7 +12,7 @@ from trialbus.contracts.trial_tokens import TrialGrant, trial_token
 from trialbus.contracts.work import WorkVerb
 from trialbus.kernel.events import heard_by
 from trialbus.ports.launcher import Launcher
-from trialbus.runtime.checkpoints import checkpoint_root
+from trialbus.runtime.checkpoints import artifact_root, checkpoint_root
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter, local_images
@@ -30,6 +30,7 @@ from trialbus_trial_launcher.app.launching import Launching
 from trialbus_trial_launcher.app.leasing.leasing import Leasing
 from trialbus_trial_launcher.app.logs import Logs
 from trialbus_trial_launcher.app.plans import Place
+from trialbus_trial_launcher.app.pruning import Pruning
 from trialbus_trial_launcher.app.recording import Recording
 from trialbus_trial_launcher.app.sources.means import Means
 
@@ -64,6 +65,7 @@ def compose(
         boot_id=boot,
         runs_folder=str(_runs_folder(parts)),
         checkpoint_root=checkpoint_root(parts.settings),
+        artifact_root=artifact_root(parts.settings),
         interpreter=interpreter(parts.settings),
         default_template=default_template(parts.settings),
         images=local_images(parts.settings),
@@ -75,10 +77,12 @@ def compose(
     def committed(run_id: str) -> None:
         following.forget(run_id)
         judging.ended(run_id)
+        pruning.ended(run_id)
 
     recording.committed = committed
+    pruning = Pruning(parts, launcher, place)
     leasing = Leasing(parts, place.checkpoint_root)
-    launching = Launching(parts, launcher, following, place, means or Means(), leasing)
+    launching = Launching(parts, launcher, following, place, means or Means(), leasing, pruning)
 
     async def close() -> None:
         await following.close()
@@ -107,6 +111,7 @@ def compose(
             following.ship_live,
             recording.run,
             judging.tidy,
+            pruning.run,
             *leasing.tasks,
         ),
         close=close,

@@ -8,6 +8,7 @@ from trialbus.kernel.spec import AlgorithmSpec
 
 CHECKPOINT_VARIABLE = "TRIALBUS_CHECKPOINT"
 PARENT_VARIABLE = "TRIALBUS_PARENT_CHECKPOINT"
+ARTIFACTS_VARIABLE = "TRIALBUS_ARTIFACTS"
 # Katib's: the folder of the checkpoint as a trial's container sees it.
 FOLDER_SETTING = "suggestion_trial_dir"
 # As RFC 3986 has a scheme; `file:///x` is one too, as object stores are.
@@ -18,11 +19,13 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 class Checkpoint:
     """own: folder or URI of the trial, the same for all its attempts. parent: that of the trial
     that it goes on from; "" when it begins anew. inside: what the template calls `own`; "" if it
-    has no name of its own for it."""
+    has no name of its own for it. artifacts: where it leaves what people want of it; "" where no
+    trial is to run."""
 
     own: str
     parent: str = ""
     inside: str = ""
+    artifacts: str = ""
 
     @property
     def is_uri(self) -> bool:
@@ -35,12 +38,13 @@ class Checkpoint:
         return self.parent if self.inside and not self.is_uri else ""
 
     def variables(self) -> Mapping[str, str]:
-        return {CHECKPOINT_VARIABLE: self.own, PARENT_VARIABLE: self.parent}
+        told = {CHECKPOINT_VARIABLE: self.own, PARENT_VARIABLE: self.parent}
+        return {**told, ARTIFACTS_VARIABLE: self.artifacts} if self.artifacts else told
 
     def paths(self) -> Mapping[str, str]:
         """Path in the template -> what it stands for: the two themselves stand for themselves,
         whatever other paths are replaced."""
-        texts = {text: text for text in (self.own, self.parent) if text}
+        texts = {text: text for text in (self.own, self.parent, self.artifacts) if text}
         return {**texts, self.inside: self.own} if self.inside else texts
 
 
@@ -49,7 +53,8 @@ def is_uri(root: str) -> bool:
 
 
 def checkpoints_of(root: str, uid: str) -> str:
-    """Of all trials of an experiment. root: a folder or the beginning of a URI."""
+    """Of all trials of an experiment. root: a folder or the beginning of a URI; artifacts lie below
+    a root of their own in the same way."""
     return f"{root.rstrip('/')}/{uid}"
 
 

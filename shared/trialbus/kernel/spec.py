@@ -160,7 +160,8 @@ class ExperimentSpec:
     """Budgets are numbers of trials, and max_duration_s: of wall time that it is not suspended;
     max_resource_seconds: of all attempts, weighed by `counted_resource`. None: no limit.
     parameters: empty for an architecture search, which has `nas`. warm_start_from: experiments of
-    its namespace whose trials it begins with."""
+    its namespace whose trials it begins with. keep_best: so many trials keep their checkpoints and
+    artifacts; None: all do."""
 
     parameters: tuple[Parameter, ...]
     objective: Objective
@@ -181,6 +182,7 @@ class ExperimentSpec:
     max_resource_seconds: float | None = None
     counted_resource: CountedResource = CountedResource.CPU
     warm_start_from: tuple[str, ...] = ()
+    keep_best: int | None = None
 
     @property
     def assignment_names(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class RunPlan:
     files: name -> text, written beside the run before it starts; the folder is told to it in
     TRIALBUS_RUN_FOLDER. folders: below PRIVATE_FOLDER in there, made before it starts.
     search_path: folders that come first on PATH. image: of the container that it stands for, to
-    say what is missing."""
+    say what is missing. artifacts: a folder of its trial, made before it starts; "": none."""
 
     run_id: str
     command: tuple[str, ...]
@@ -42,6 +42,7 @@ class RunPlan:
     search_path: tuple[str, ...] = ()
     image: str = ""
     checkpoint: CheckpointFolder | None = None
+    artifacts: str = ""
 
 
 class RunState(StrEnum):
@@ -115,7 +116,14 @@ class Launcher(Protocol):
         their experiment is gone."""
 
     async def forget_checkpoints(self, folder: str) -> None:
-        """Remove a folder of checkpoint folders; nothing if there is none."""
+        """Remove a folder of checkpoint or artifact folders, or one of them; nothing if there is
+        none."""
+
+    async def names_in(self, folder: str) -> Sequence[str]:
+        """Of what lies in a folder; nothing if there is none."""
+
+    async def drop_empty(self, folders: Sequence[str]) -> None:
+        """Remove those of the folders that hold nothing."""
 
     async def tidy(self, run_ids: Sequence[str]) -> None:
         """Remove the private folders of ended runs; their results and outputs stay."""

@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         description="Folder of the trials' checkpoints, or the beginning of their URIs "
         "(`s3://bucket/x`), which trials are only told; empty: `checkpoints` in data_dir.",
     )
+    artifact_root: str = Field(
+        "",
+        description="Folder of the trials' artifacts, or the beginning of their URIs; empty: "
+        "`artifacts` in data_dir.",
+    )
     host: str = Field("127.0.0.1", description="Address that a service listens on.")
     health_port: int = Field(
         0, description="Port of /healthz, /readyz and /metrics; 0 takes a free one."

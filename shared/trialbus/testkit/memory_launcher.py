@@ -349,6 +349,12 @@ class MemoryLauncher:
     async def forget_checkpoints(self, folder: str) -> None:
         """What runs here has no files."""
 
+    async def names_in(self, folder: str) -> Sequence[str]:  # noqa: ARG002
+        return ()
+
+    async def drop_empty(self, folders: Sequence[str]) -> None:
+        """What runs here has no files."""
+
     async def tidy(self, run_ids: Sequence[str]) -> None:
         """What runs here has no files."""
 

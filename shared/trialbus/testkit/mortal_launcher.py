@@ -68,6 +68,12 @@ class MortalLauncher:
         await self._inner.forget_checkpoints(folder)
         await self._pass()
 
+    async def names_in(self, folder: str) -> Sequence[str]:
+        return await self._inner.names_in(folder)
+
+    async def drop_empty(self, folders: Sequence[str]) -> None:
+        await self._inner.drop_empty(folders)
+
     async def tidy(self, run_ids: Sequence[str]) -> None:
         await self._pass()
         await self._inner.tidy(run_ids)

@@ -21,10 +21,11 @@ EDITABLE = (
     "at_goal",
     "max_duration_s",
     "max_resource_seconds",
+    "keep_best",
 )
 _ANNOTATION = "metadata.annotations[trialbus.io/"
 # Of these, what annotations order: metadata, which is no change of the spec.
-ORDERS = ("at_goal", "max_duration_s", "max_resource_seconds")
+ORDERS = ("at_goal", "max_duration_s", "max_resource_seconds", "keep_best")
 # All the others, as a user writes them.
 FIXED: Mapping[str, Callable[[ExperimentSpec], object]] = {
     "spec.parameters": lambda spec: spec.parameters,
@@ -51,7 +52,8 @@ _BUDGETS_REACHED = frozenset({MAX_TRIALS_REACHED, MAX_DURATION_REACHED, MAX_RESO
 
 _EDITABLE_NAMES = (
     "spec.parallelTrialCount, spec.maxTrialCount, spec.maxFailedTrialCount, spec.objective.goal, "
-    "spec.suspend and the annotations trialbus.io/max-duration and max-resource-seconds"
+    "spec.suspend and the annotations trialbus.io/max-duration, max-resource-seconds, at-goal "
+    "and keep-best"
 )
 _RULE_7 = (
     "Experiment can be restarted if it is in succeeded state by reaching max trials and "
@@ -78,8 +80,9 @@ def is_over(state: Experiment) -> bool:
 
 
 def budget_differs(old: ExperimentSpec, new: ExperimentSpec) -> bool:
-    """Whether more than `suspend` and `at_goal` does."""
-    return replace(new, suspend=old.suspend, at_goal=old.at_goal) != old
+    """Whether more than `suspend`, and what is neither budget nor goal, does."""
+    same = replace(new, suspend=old.suspend, at_goal=old.at_goal, keep_best=old.keep_best)
+    return same != old
 
 
 def restarts(state: Experiment, wanted: ExperimentSpec) -> bool:

@@ -22,6 +22,7 @@ from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_trial_launcher.app.following import Following
 from trialbus_trial_launcher.app.leasing.leasing import Leasing
 from trialbus_trial_launcher.app.plans import Place
+from trialbus_trial_launcher.app.pruning import Pruning
 from trialbus_trial_launcher.app.run_notices import begun_notices
 from trialbus_trial_launcher.app.sources.choosing import source_of
 from trialbus_trial_launcher.app.sources.means import Means
@@ -51,6 +52,7 @@ class Launching:
         place: Place,
         means: Means,
         leasing: Leasing,
+        pruning: Pruning,
     ) -> None:
         self._parts = parts
         self._launcher = launcher
@@ -58,6 +60,7 @@ class Launching:
         self._place = place
         self._means = means
         self._leasing = leasing
+        self._pruning = pruning
         self._purging = Purging(parts.store, parts.clock, self._remove)
         # Runs of wanted attempts that this process found claimed: ended, or of other hosts.
         self._recorded: dict[str, dict[str, Run]] = {}
@@ -83,6 +86,7 @@ class Launching:
         new = [state.id for state in living if state.spec.trials_by is TrialsBy.WORKERS]
         await self._leasing.look(new)
         ours = [state for state in living if state.spec.trials_by is TrialsBy.LAUNCHER]
+        self._pruning.see(ours)
         taken = await self._begin(await self._act(ours, verdicts))
         if taken:
             # Another process, or this one in an earlier life, has begun them: see what they are.
@@ -244,9 +248,8 @@ class Launching:
             # Something of it still lives: it is being stopped, the sweep comes again.
             self._parts.telemetry.log.warning("cannot forget runs yet", reason=str(refused))
             return False
-        if self._place.keeps_checkpoints:
-            folder = checkpoints_of(self._place.checkpoint_root, uid)
-            await self._launcher.forget_checkpoints(folder)
+        for root in self._place.roots():
+            await self._launcher.forget_checkpoints(checkpoints_of(root, uid))
         await self._parts.store.delete(RUNS.name, query)
         self._leasing.forget(uid)
         return True

@@ -2,9 +2,9 @@
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trialbus.kernel.checkpoints import Checkpoint, checkpoint_of, is_uri
+from trialbus.kernel.checkpoints import Checkpoint, checkpoint_of, checkpoints_of, is_uri
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import run_id
@@ -27,12 +27,14 @@ _MAX_NAME_BYTES, _MAX_PATH_BYTES = 255, 3000
 class Place:
     """Where this launcher runs things. host: stable over restarts on the same folder.
     runs_folder: holds one folder per run. checkpoint_root: folder or URI that those of all trials
-    are below. interpreter: what `python` means there. images: what stands for container images."""
+    are below; artifact_root: the same of what they leave for people. interpreter: what `python`
+    means there. images: what stands for container images."""
 
     host: str
     boot_id: str
     runs_folder: str
     checkpoint_root: str
+    artifact_root: str
     interpreter: str
     default_template: DefaultTemplate
     images: LocalImages = NO_IMAGES
@@ -41,6 +43,10 @@ class Place:
     def keeps_checkpoints(self) -> bool:
         """Whether they are folders here."""
         return not is_uri(self.checkpoint_root)
+
+    def roots(self) -> tuple[str, ...]:
+        """Of folders here that trials leave things in."""
+        return tuple(it for it in (self.checkpoint_root, self.artifact_root) if not is_uri(it))
 
     def metrics_file(self, collector: MetricsCollectorSpec, run: str) -> MetricsFile | None:
         """What the collector reads of a run, which is the run's own; None: no file."""
@@ -67,6 +73,8 @@ def plan_of(
     checkpoint = checkpoint_of(
         place.checkpoint_root, state.id, trial.index, trial.parent, algorithm
     )
+    artifacts = f"{checkpoints_of(place.artifact_root, state.id)}/{trial.index}"
+    checkpoint = replace(checkpoint, artifacts=artifacts)
     rendered = render_command(
         state.spec.template or place.default_template,
         TrialIdentity(
@@ -91,6 +99,7 @@ def plan_of(
         search_path=rendered.search_path,
         image=rendered.image,
         checkpoint=_checkpoint_folder(checkpoint),
+        artifacts="" if is_uri(artifacts) else artifacts,
     )
 
 

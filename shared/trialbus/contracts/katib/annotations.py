@@ -21,6 +21,7 @@ MAX_DURATION = f"{PREFIX}max-duration"
 MAX_RESOURCE_SECONDS = f"{PREFIX}max-resource-seconds"
 COUNTED_RESOURCE = f"{PREFIX}counted-resource"
 WARM_START_FROM = f"{PREFIX}warm-start-from"
+KEEP_BEST = f"{PREFIX}keep-best"
 
 _CHOICES: Mapping[str, type[StrEnum]] = {
     AT_GOAL: AtGoal,
@@ -41,6 +42,13 @@ def _positive(text: str) -> float:
     return number
 
 
+def _count(text: str) -> int:
+    """Raises ValueError."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise ValueError("must be a whole number from 0")
+    return int(text)
+
+
 def _sources(text: str) -> tuple[tuple[str | None, str], ...]:
     """Namespace, if it is given, and name of each. Raises ValueError."""
     parts = [part.strip().rpartition("/") for part in text.split(",")]
@@ -56,6 +64,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     MAX_DURATION: duration_s,
     MAX_RESOURCE_SECONDS: _positive,
     WARM_START_FROM: _sources,
+    KEEP_BEST: _count,
 }
 
 
@@ -120,6 +129,11 @@ def warm_start_from(metadata: Metadata) -> tuple[str, ...]:
     """Names in its own namespace."""
     text = (metadata.annotations or {}).get(WARM_START_FROM)
     return () if text is None else tuple(name for _, name in _sources(text))
+
+
+def keep_best(metadata: Metadata) -> int | None:
+    text = (metadata.annotations or {}).get(KEEP_BEST)
+    return None if text is None else _count(text)
 
 
 def _choice(metadata: Metadata, name: str, default: E) -> E:

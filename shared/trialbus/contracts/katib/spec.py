@@ -237,6 +237,7 @@ def _kernel_spec(
         max_resource_seconds=annotations.max_resource_seconds(metadata),
         counted_resource=annotations.counted_resource(metadata),
         warm_start_from=annotations.warm_start_from(metadata),
+        keep_best=annotations.keep_best(metadata),
         suspend=spec.suspend or False,
     )
 

@@ -158,6 +158,12 @@ class LocalProcessLauncher:
     async def forget_checkpoints(self, folder: str) -> None:
         await asyncio.to_thread(checkpoints.remove, folder)
 
+    async def names_in(self, folder: str) -> Sequence[str]:
+        return await asyncio.to_thread(checkpoints.names_in, folder)
+
+    async def drop_empty(self, folders: Sequence[str]) -> None:
+        await asyncio.to_thread(checkpoints.drop_empty, folders)
+
     async def tidy(self, run_ids: Sequence[str]) -> None:
         await asyncio.to_thread(self._folders.tidy, list(run_ids))
 
@@ -181,8 +187,7 @@ class LocalProcessLauncher:
             spawn.FOLDER_VARIABLE: self._folders.path(plan.run_id),
         }
         env["PATH"] = ":".join((*plan.search_path, env["PATH"]))
-        if plan.checkpoint is not None:
-            checkpoints.make(plan.checkpoint)
+        checkpoints.make(plan.checkpoint, plan.artifacts)
         problem = missing.problem_of(plan, env["PATH"], self._images)
         claim = self._folders.claim(
             self._new_claim(plan.run_id, plan.deadline_s),
