@@ -184,7 +184,7 @@ def main() -> None:
     of_proxies = Kept(flags.proxy_results)
     if not flags.report:
         proxies.run_proxies(of_proxies)
-    section = list(proxy_section(of_proxies, duels_of(of_proxies, proxies.SEEDS)))
+    section = list(proxy_section(of_proxies, duels_of(of_proxies, (*proxies.SEEDS, *proxies.TIMED_SEEDS))))
     write_report(flags.page, trainings, in_earnest(kept, data), cpu_s, section)
 
 
