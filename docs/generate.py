@@ -27,6 +27,7 @@ from making.algorithm_pages import algorithms_page, pages_of_descriptions
 from making.asyncapi import asyncapi
 from making.event_pages import EVENTS, contract, events_page
 from making.event_releases import release_events
+from making.http_pages import http_calls_page
 from making.page_parts import Row, between_marks, sentence, table
 from making.pipeline_steps import pipeline_steps
 from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
@@ -252,9 +253,11 @@ def generated() -> dict[Path, str]:
         "collections": collections_page(texts),
         "algorithms": algorithms_page(),
         "events": events_page(texts, contracts),
+        "http-calls": http_calls_page(),
     }
+    titles = {"algorithms": "Algorithms and stopping rules", "http-calls": "HTTP calls"}
     for name, body in pages.items():
-        title = "Algorithms and stopping rules" if name == "algorithms" else name.capitalize()
+        title = titles.get(name, name.capitalize())
         head = f"{NOTE}# {title}\n\n{texts['introductions'][name]}\n"
         files[REFERENCE / f"{name}.md"] = head + body
     files[LIFE_CYCLE] = between_marks(LIFE_CYCLE.read_text(), life_cycle_diagram())

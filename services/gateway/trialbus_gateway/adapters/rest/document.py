@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document, made of the routes."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -53,6 +54,7 @@ _BEARER = {
     "scheme": "bearer",
     "description": "Only where the gateway asks who is calling.",
 }
+_SHAPE_NAMES = re.compile(r'("\$ref": "#/components/schemas/|"title": ")(\w+)"')
 SHELL_ADDRESS = "$TRIALBUS_URL"
 
 
@@ -102,11 +104,19 @@ def _schemas(shapes: Sequence[Any]) -> tuple[dict[int, Json], dict[str, Json]]:
         [(key, "validation", TypeAdapter(shape)) for key, shape in distinct.items()],
         ref_template=_REFERENCES,
     )
-    components = rest.get("$defs", {})
-    return (
-        {key: schema for (key, _), schema in made.items()},
-        dict(sorted(components.items())),
-    )
+    components = {_plain(name): it for name, it in rest.get("$defs", {}).items()}
+    by_shape = {str(key): schema for (key, _), schema in made.items()}
+    both: Json = json.loads(_SHAPE_NAMES.sub(_shown, json.dumps([by_shape, components])))
+    return {int(key): it for key, it in both[0].items()}, dict(sorted(both[1].items()))
+
+
+def _plain(name: str) -> str:
+    """What callers know nothing of: that a class tells the shape of something."""
+    return name.removesuffix("Shape")
+
+
+def _shown(found: re.Match[str]) -> str:
+    return f'{found[1]}{_plain(found[2])}"'
 
 
 def _operation(route: DescribedRoute, schemas: Mapping[int, Json]) -> Json:

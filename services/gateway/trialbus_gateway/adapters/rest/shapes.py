@@ -12,6 +12,8 @@ from trialbus.contracts.katib.models import Experiment, Suggestion, Trial
 from trialbus_gateway.app.trial_selection import STATES
 
 Json = Any
+# Told by their own models.
+KATIB_SHAPES = frozenset({it.__name__ for it in (Experiment, Suggestion, Trial)})
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 # NaN and infinities are texts; a metric may have other texts too.
 Value = Annotated[

@@ -98,7 +98,7 @@ LIST_OF_EXPERIMENT = Operation(
     id="listTrialsOfExperiment",
     tag="trials",
     summary="The trials of an experiment: filtered, sorted, in pages",
-    about="The store filters and sorts, so a page costs the same however many trials there are.",
+    about="The store filters and sorts by indexes: no page reads all trials.",
     parameters=(*EXPERIMENT, *SELECTION, SORT, VIEW, *PAGE),
     answers={200: Answer(about="A page.", shape=TrialPage | TrialTable)},
     failures=(404,),
