@@ -13,13 +13,15 @@ import trialbus
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/reference/client.md"
 NOTE = "<!-- Made by docs/generate.py; `make generate` makes it again. -->\n"
-INTRODUCTION = """\
-# Python client
-
-`import trialbus`. How to use it: [tune a function](../how-to/tune-a-function.md), [ask and tell](../how-to/ask-and-tell.md#python),
-[inside a trial](../how-to/tune-a-function.md#inside-any-trial). It is typed, loads each name when it is first used, and needs nothing but `pip install trialbus`
-(`tune` without an address also `trialbus[local]`). Every call may be made again after `Unavailable`: it is obeyed once.
-"""
+INTRODUCTION = (
+    "# Python client\n\n"
+    "`import trialbus`. How to use it: [tune a function](../how-to/tune-a-function.md), "
+    "[ask and tell](../how-to/ask-and-tell.md#python),\n"
+    "[inside a trial](../how-to/tune-a-function.md#inside-any-trial). It is typed, loads each name "
+    "when it is first used, and needs nothing but `pip install trialbus`\n"
+    "(`tune` without an address also `trialbus[local]`). Every call may be made again after "
+    "`Unavailable`: it is obeyed once.\n"
+)
 # Heading -> names, in the order of the page. Every public name stands in one of them.
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Tune a function": ("tune", "Result", "TunedTrial"),
@@ -66,7 +68,7 @@ def _of_class(name: str, kind: type) -> Iterator[str]:
         fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(kind))
         yield f"{_doc(kind, name)}\n\nFields: {fields}.\n"
     elif name in ("Client", "AsyncClient"):
-        yield f"```python\n{_signature(kind.__init__, name, drop_first=True)}\n```\n\n"
+        yield f"```python\n{_signature(vars(kind)['__init__'], name, drop_first=True)}\n```\n\n"
         yield f"{_doc(kind, name)}\n"
     else:
         yield f"{_doc(kind, name)}\n"

@@ -184,6 +184,15 @@ def test_a_stream_that_is_not_followed_ends_with_its_answer() -> None:
     assert followed.call.headers["last-event-id"] == "7"
 
 
+def test_an_experiment_that_was_followed_and_is_gone_is_deleted() -> None:
+    following, failure = Following("/e", True, None), trialbus.NotThere("gone")
+    with pytest.raises(trialbus.NotThere):
+        following.gone(failure)
+    list(following.feed(event(1)))
+    following.gone(failure)
+    assert following.done
+
+
 def test_a_stream_that_stays_away_is_given_up() -> None:
     now = 0.0
     patience = Patience(seconds=5.0, now=lambda: now)

@@ -14,7 +14,7 @@ from trialbus.client.async_desks import AsyncDesk, AsyncGroupDesk, AsyncLeases
 from trialbus.client.batches import Batch
 from trialbus.client.calls import Answer, Flow, Send
 from trialbus.client.events import Event
-from trialbus.client.failures import Unavailable
+from trialbus.client.failures import NotThere, Unavailable
 from trialbus.client.following import Following, LogText
 from trialbus.client.held import Held
 from trialbus.client.patience import Patience
@@ -133,6 +133,8 @@ class AsyncClient:
                         for event in following.feed(block):
                             yield event
                 following.ended()
+            except NotThere as failure:
+                following.gone(failure)
             except Unavailable as failure:
                 following.broken(failure, self._patience)
             if not following.done:

@@ -14,7 +14,7 @@ from trialbus.client.calls import Flow
 from trialbus.client.desks import Desk, GroupDesk, Leases
 from trialbus.client.driving import drive
 from trialbus.client.events import Event
-from trialbus.client.failures import Unavailable
+from trialbus.client.failures import NotThere, Unavailable
 from trialbus.client.following import Following, LogText
 from trialbus.client.held import Held
 from trialbus.client.patience import Patience
@@ -130,6 +130,8 @@ class Client:
                     for block in blocks:
                         yield from following.feed(block)
                 following.ended()
+            except NotThere as failure:
+                following.gone(failure)
             except Unavailable as failure:
                 following.broken(failure, self._patience)
             if not following.done:

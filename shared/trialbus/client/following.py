@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from trialbus.client.calls import Call
 from trialbus.client.events import Event, EventReader
-from trialbus.client.failures import Unavailable
+from trialbus.client.failures import NotThere, Unavailable
 from trialbus.client.patience import FIRST_PAUSE_S, LAST_PAUSE_S, Patience
 from trialbus.contracts.http_paths import path_of, query_of
 
@@ -45,6 +45,13 @@ class Following:
                 self._seen.add(event.id)
                 yield event
             self.done = self.done or event.is_last
+
+    def gone(self, failure: NotThere) -> None:
+        """There is no such experiment. Raises `failure` if there never was: one that was followed
+        has been deleted meanwhile."""
+        if not self._seen:
+            raise failure
+        self.done = True
 
     def ended(self) -> None:
         """The answer came to its end: all there is, unless more were to follow (a gateway that
