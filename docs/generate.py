@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 
 from making.algorithm_pages import algorithms_page, pages_of_descriptions
 from making.asyncapi import asyncapi
+from making.client_page import client_page
 from making.event_pages import EVENTS, contract, events_page
 from making.event_releases import release_events
 from making.http_pages import http_calls_page
@@ -263,6 +264,7 @@ def generated() -> dict[Path, str]:
     files[LIFE_CYCLE] = between_marks(LIFE_CYCLE.read_text(), life_cycle_diagram())
     for interface in INTERFACES:
         files |= stubs(*interface)
+    files |= client_page()
     return files | pages_of_descriptions() | definitions() | asyncapi_document() | pipeline_steps()
 
 
