@@ -29,6 +29,7 @@ from making.client_page import client_page
 from making.event_pages import EVENTS, contract, events_page
 from making.event_releases import release_events
 from making.http_pages import http_calls_page
+from making.nats_pages import permissions_table
 from making.page_parts import Row, between_marks, sentence, table
 from making.pipeline_steps import pipeline_steps
 from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
@@ -58,6 +59,7 @@ INTERFACES = (
     (PROTO / "katib", "api.proto", CONTRACTS / "katib/stubs"),
     (PROTO, "trialbus/v1/workers.proto", CONTRACTS / "stubs"),
 )
+BUS = REPOSITORY / "docs/how-to/secure-the-bus.md"
 LIFE_CYCLE = REPOSITORY / "docs/explanation/experiment-life-cycle.md"
 NOTE = "<!-- Made by docs/generate.py; `make generate` makes it again. -->\n"
 DOCUMENTS: Mapping[str, type] = {
@@ -261,6 +263,7 @@ def generated() -> dict[Path, str]:
         title = titles.get(name, name.capitalize())
         head = f"{NOTE}# {title}\n\n{texts['introductions'][name]}\n"
         files[REFERENCE / f"{name}.md"] = head + body
+    files[BUS] = between_marks(BUS.read_text(), permissions_table())
     files[LIFE_CYCLE] = between_marks(LIFE_CYCLE.read_text(), life_cycle_diagram())
     for interface in INTERFACES:
         files |= stubs(*interface)

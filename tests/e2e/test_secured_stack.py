@@ -5,6 +5,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -28,6 +29,8 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
 DEADLINE_S = 90.0
 QUICK_START = REPOSITORY / "examples/quick-start.yaml"
+EVENT = REPOSITORY / "proto/events/examples/create-experiment.json"
+PAGE = (REPOSITORY / "docs/how-to/secure-the-bus.md").read_text()
 SEEDS = {
     "gateway",
     "experiment",
@@ -71,6 +74,30 @@ def seeds(stack: RealStack) -> list[Path]:
 # It works --------------------------------------------------------------------------------------
 
 
+async def the_page_works_as_written(stack: RealStack) -> None:
+    """docs/how-to/secure-the-bus.md: a pipeline with its key, from an event to the end."""
+    [client] = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
+    event = json.loads(EVENT.read_text())
+    event["data"]["metadata"]["name"] = "piped"
+    event["data"]["spec"]["maxTrialCount"] = 4
+    (stack.folder / "create.json").write_text(json.dumps(event))
+    seed = str(Path(stack.status.nats_auth) / "pipeline.seed")
+    environ = {**os.environ, "NATS_URL": stack.status.nats, "NATS_SEED_FILE": seed}
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", client],
+        cwd=stack.folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    assert lines, done.stderr
+    assert (lines[0], lines[-1]) == ("True", "io.trialbus.experiment.succeeded.v1")
+
+
 async def test_the_tutorials_experiment_runs_to_its_end_with_a_key_for_each(
     stack: RealStack,
 ) -> None:
@@ -83,6 +110,8 @@ async def test_the_tutorials_experiment_runs_to_its_end_with_a_key_for_each(
     assert {it.restarts for it in stack.status.services.values()} == {0}
     with pytest.raises(nats.errors.Error, match="Authorization Violation"):
         await nats.connect(stack.status.nats, max_reconnect_attempts=1, allow_reconnect=False)
+
+    await the_page_works_as_written(stack)
 
     killed = stack.kill("nats-server")
     await stack.returned("nats-server", killed)

@@ -124,6 +124,7 @@ async def test_a_wiped_server_is_provided_anew_and_services_go_on(
         await launcher.publish([event("red", type_="run.finished")])
         [delivery] = await receive(inbox, 1)
         await delivery.ack()
+    assert delivery.message.subject == subjects.event("red", "e", "run.finished")
 
 
 async def test_another_identity_cannot_provide(world: SecuredBus) -> None:
