@@ -4,33 +4,22 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from trialbus.contracts.collections import COLLECTIONS, EXPERIMENTS
 from trialbus.contracts.documents import EXPERIMENT
-from trialbus.contracts.envelope import encode_event
-from trialbus.kernel.conditions import Condition
-from trialbus.kernel.events import Event
-from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.ports.store import Write
-from trialbus.testkit.experiment_states import experiment
-from trialbus.testkit.gateway_world import parts_of
-from trialbus.testkit.memory_bus import MemoryBus
-from trialbus.testkit.memory_store import MemoryStore
+from trialbus.runtime.clock import SystemClock
 from trialbus.testkit.waits import until
 from trialbus.testkit.webhook_receiver import HANG, Receiver, receiving
-from trialbus_gateway.adapters.webhook_posting import load_targets, posting
+from trialbus.testkit.webhook_world import SECRET, WebhookWorld, ended, one
 from trialbus_gateway.app import webhook_queue, webhook_sending, webhooks
 from trialbus_gateway.app.webhooks import Webhooks
 from trialbus_gateway.core import webhook_retries
 from trialbus_gateway.core.webhook_signatures import message_id, signature
 
-SECRET = bytes(range(32))
 ENDS = ["experiment.succeeded", "experiment.failed", "experiment.deleted"]
 
 
@@ -50,73 +39,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, seconds)
 
 
-@dataclass
-class World:
-    folder: Path
-    bus: MemoryBus = field(default_factory=MemoryBus)
-    store: MemoryStore = field(default_factory=MemoryStore)
-    said: int = 0
-
-    def write(self, *entries: dict[str, Any]) -> None:
-        secret = "whsec_" + base64.b64encode(SECRET).decode()
-        (self.folder / "hook.secret").write_text(secret)
-        whole = [{"secret_file": "hook.secret", **it} for it in entries]
-        (self.folder / "webhooks.yaml").write_text(json.dumps({"webhooks": whole}))
-
-    @asynccontextmanager
-    async def gateway(self, name: str = "gateway") -> AsyncIterator[Webhooks]:
-        """Leaving it is a crash of the whole gateway when it is closed in a hurry."""
-        parts = parts_of(self.bus.client(name), self.store.client(name), "gateway", self.folder)
-        file = self.folder / "webhooks.yaml"
-        async with posting() as post:
-            made = Webhooks(parts, lambda: load_targets(file), post)
-            task = asyncio.ensure_future(made.run())
-            try:
-                yield made
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-
-    @asynccontextmanager
-    async def ready(self, name: str = "gateway") -> AsyncIterator[Webhooks]:
-        """With its webhooks known to the store."""
-        async with self.gateway(name) as made:
-            await until(lambda: _is_held(made), "a gateway delivers")
-            yield made
-
-    async def say(self, event_type: str, experiment_: str = "tune", **changes: Any) -> Event:
-        self.said += 1
-        made = Event(
-            id=f"u-{experiment_}@{self.said}.{event_type}",
-            type=event_type,
-            uid=f"u-{experiment_}",
-            namespace="lab",
-            experiment=experiment_,
-            at=2e9 + self.said,
-            reason="Because",
-        )
-        made = replace(made, **changes)
-        await self.bus.client("services").publish([encode_event(made)])
-        return made
-
-    async def put(self, state: Experiment) -> None:
-        write = Write(base=None, document=EXPERIMENT.encode(state))
-        await self.store.client("tests").commit(EXPERIMENTS.name, [write])
-
-
-async def _is_held(gateway: Webhooks) -> bool:
-    items = (await gateway.shown())["items"]
-    return bool(items) and all(it["state"] != "waiting" for it in items)
-
-
-async def one(gateway: Webhooks) -> dict[str, Any]:
-    [shown] = (await gateway.shown())["items"]
-    return dict(shown)
-
-
 @pytest.fixture
-async def world(tmp_path: Path) -> World:
-    world = World(tmp_path)
+async def world(tmp_path: Path) -> WebhookWorld:
+    world = WebhookWorld(tmp_path)
     await world.store.client("tests").prepare(COLLECTIONS)
     return world
 
@@ -127,7 +52,9 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield receiver
 
 
-async def test_an_event_arrives_signed_as_a_cloud_event(world: World, receiver: Receiver) -> None:
+async def test_an_event_arrives_signed_as_a_cloud_event(
+    world: WebhookWorld, receiver: Receiver
+) -> None:
     world.write({"name": "chat", "url": receiver.url})
     async with world.ready() as gateway:
         event = await world.say("experiment.succeeded")
@@ -150,7 +77,7 @@ async def _delivered(gateway: Webhooks, count: int) -> bool:
     return int((await one(gateway))["delivered"]) == count
 
 
-async def test_only_what_a_webhook_wants_is_sent(world: World, receiver: Receiver) -> None:
+async def test_only_what_a_webhook_wants_is_sent(world: WebhookWorld, receiver: Receiver) -> None:
     world.write({"name": "chat", "url": receiver.url, "experiments": "tune*", "types": ENDS})
     async with world.ready():
         await world.say("experiment.started", "tune-1")
@@ -164,7 +91,7 @@ async def test_only_what_a_webhook_wants_is_sent(world: World, receiver: Receive
 
 @pytest.mark.parametrize("failure", [500, 503, 429, 408, 302, HANG])
 async def test_what_fails_is_sent_again_in_order_and_does_not_keep_up_other_experiments(
-    world: World, receiver: Receiver, failure: int
+    world: WebhookWorld, receiver: Receiver, failure: int
 ) -> None:
     world.write({"name": "chat", "url": receiver.url, "timeout": 0.1})
     receiver.refusing["bad"] = failure
@@ -185,7 +112,7 @@ async def test_what_fails_is_sent_again_in_order_and_does_not_keep_up_other_expe
 
 
 async def test_what_the_receiver_refuses_is_given_up_and_counted(
-    world: World, receiver: Receiver
+    world: WebhookWorld, receiver: Receiver
 ) -> None:
     world.write({"name": "chat", "url": receiver.url})
     receiver.answers.append(422)
@@ -200,7 +127,7 @@ async def test_what_the_receiver_refuses_is_given_up_and_counted(
 
 
 async def test_a_webhook_that_hangs_does_not_keep_up_another(
-    world: World, receiver: Receiver
+    world: WebhookWorld, receiver: Receiver
 ) -> None:
     async with receiving() as other:
         other.status = HANG
@@ -216,7 +143,7 @@ async def test_a_webhook_that_hangs_does_not_keep_up_another(
 
 
 async def test_a_webhook_that_fails_for_long_is_paused_and_resumes_where_it_was(
-    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    world: WebhookWorld, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_retries, "PAUSED_AFTER_S", 0.3)
     monkeypatch.setattr(webhook_retries, "PROBE_INTERVAL_S", 0.5)
@@ -244,7 +171,7 @@ async def _has_state(gateway: Webhooks, state: str) -> bool:
 
 
 async def test_after_retry_after_nothing_is_sent_for_as_long(
-    world: World, receiver: Receiver
+    world: WebhookWorld, receiver: Receiver
 ) -> None:
     world.write({"name": "chat", "url": receiver.url})
     receiver.answers.append(429)
@@ -259,7 +186,9 @@ async def test_after_retry_after_nothing_is_sent_for_as_long(
         assert len(receiver.received) == 3
 
 
-async def test_two_gateways_deliver_everything_once(world: World, receiver: Receiver) -> None:
+async def test_two_gateways_deliver_everything_once(
+    world: WebhookWorld, receiver: Receiver
+) -> None:
     world.write({"name": "chat", "url": receiver.url})
     async with world.ready("one"), world.ready("two"):
         for number in range(40):
@@ -268,7 +197,9 @@ async def test_two_gateways_deliver_everything_once(world: World, receiver: Rece
     assert len({it["id"] for it in receiver.taken}) == len(receiver.received) == 40
 
 
-async def test_what_a_gateway_left_another_delivers(world: World, receiver: Receiver) -> None:
+async def test_what_a_gateway_left_another_delivers(
+    world: WebhookWorld, receiver: Receiver
+) -> None:
     world.write({"name": "chat", "url": receiver.url})
     receiver.status = 500
     async with world.ready("one") as gateway:
@@ -284,7 +215,7 @@ async def _waits(gateway: Webhooks, count: int) -> bool:
 
 
 async def test_what_comes_while_the_store_is_away_arrives_when_it_is_back(
-    world: World, receiver: Receiver
+    world: WebhookWorld, receiver: Receiver
 ) -> None:
     world.write({"name": "chat", "url": receiver.url})
     async with world.ready():
@@ -298,34 +229,34 @@ async def test_what_comes_while_the_store_is_away_arrives_when_it_is_back(
         assert receiver.types() == ["experiment.started", "experiment.succeeded"]
 
 
+@pytest.mark.parametrize("apart_s", [0.0, 0.001])
+async def test_more_ends_than_are_read_at_once_are_all_found(
+    world: WebhookWorld, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, apart_s: float
+) -> None:
+    monkeypatch.setattr(webhook_queue, "_SWEPT", 3)
+    world.write({"name": "chat", "url": receiver.url, "types": ENDS})
+    async with world.ready():
+        pass
+    now = SystemClock().now()
+    for number in range(10):
+        await world.put(ended(f"tune-{number}", at=now + number * apart_s))
+    unreadable = EXPERIMENT.encode(ended("broken", at=now)) | {"counts": "none"}
+    await world.store.client("tests").commit(
+        EXPERIMENTS.name, [Write(base=None, document=unreadable)]
+    )
+    async with world.ready("late"):
+        await until(lambda: len(receiver.taken) == 10, "all are found")
+    assert len({it["experiment"] for it in receiver.taken}) == 10
+
+
 async def test_ends_arrive_although_the_stream_never_told_of_them_and_only_once(
-    world: World, receiver: Receiver
+    world: WebhookWorld, receiver: Receiver
 ) -> None:
     world.write({"name": "chat", "url": receiver.url, "types": ENDS})
     async with world.ready():
         pass
-    now = parts_of(world.bus.client("x"), world.store.client("x"), "x", world.folder).clock.now()
-    verdict = Condition(
-        type="Succeeded",
-        status=True,
-        reason="ExperimentGoalReached",
-        message="Reached",
-        updated_at=now,
-        transitioned_at=now,
-    )
-    ended = replace(
-        experiment(),
-        id="u-tune",
-        name="tune",
-        namespace="lab",
-        phase=ExperimentPhase.SUCCEEDED,
-        version=7,
-        completed_at=now,
-        conditions=(verdict,),
-        outbox=(),
-        outbox_at=None,
-    )
-    await world.put(ended)
+    now = SystemClock().now()
+    await world.put(ended("tune", at=now))
     async with world.ready("late") as gateway:
         # Not before the stream had its chance.
         await until(lambda: receiver.taken, "its end is found")
@@ -341,7 +272,7 @@ async def test_ends_arrive_although_the_stream_never_told_of_them_and_only_once(
 
 
 async def test_a_changed_file_is_read_and_a_wrong_one_leaves_the_last_good_one(
-    world: World, receiver: Receiver
+    world: WebhookWorld, receiver: Receiver
 ) -> None:
     world.write({"name": "chat", "url": receiver.url})
     async with receiving() as other, world.ready() as gateway:
@@ -364,7 +295,9 @@ async def _has_url(gateway: Webhooks, url: str) -> bool:
     return str((await one(gateway))["url"]) == url
 
 
-async def test_a_new_webhook_gets_nothing_of_the_past(world: World, receiver: Receiver) -> None:
+async def test_a_new_webhook_gets_nothing_of_the_past(
+    world: WebhookWorld, receiver: Receiver
+) -> None:
     await world.say("experiment.started", "old", at=1000.0)
     world.write({"name": "chat", "url": receiver.url})
     async with world.ready():
@@ -374,7 +307,7 @@ async def test_a_new_webhook_gets_nothing_of_the_past(world: World, receiver: Re
 
 
 async def test_the_secret_is_nowhere_to_be_seen(
-    world: World, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+    world: WebhookWorld, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.write({"name": "chat", "url": f"{receiver.url}?token=hush"})
     receiver.answers.append(500)

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import certifi
 import httpx
 
 from trialbus.contracts.yaml_input import load_document
@@ -26,7 +28,11 @@ async def posting() -> AsyncIterator[Post]:
     # It would write every URL, and a URL may hold a secret.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     limits = httpx.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=20)
+    # Those of the system, and SSL_CERT_FILE, beside the usual ones.
+    certificates = ssl.create_default_context(cafile=certifi.where())
+    certificates.load_default_certs()
     async with httpx.AsyncClient(
+        verify=certificates,
         follow_redirects=False,
         trust_env=False,
         limits=limits,

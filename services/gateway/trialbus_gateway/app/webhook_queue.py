@@ -5,8 +5,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from trialbus.contracts.collections import EXPERIMENTS
-from trialbus.contracts.documents import EXPERIMENT
+from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.contracts.envelope import decode_event, encode_event
 from trialbus.contracts.messages import Message
 from trialbus.contracts.queues import WEBHOOK_QUEUE
@@ -106,37 +108,53 @@ class WebhookQueue:
         webhook = (await self._documents.webhooks()).get(name)
         if webhook is None or not any(it in ENDS for it in webhook.wants.types):
             return
-        until, mark = self._parts.clock.now() - _GRACE_S, webhook.mark
+        until = self._parts.clock.now() - _GRACE_S
+        start, limit = webhook.mark - OVERLAP_S, _SWEPT
         while True:
-            states = await self._ended_from(mark - OVERLAP_S if mark == webhook.mark else mark)
-            made = [
-                delivery
-                for state in states
-                if (state.completed_at or 0.0) <= until
-                for event in ends_of(state, since=webhook.mark - OVERLAP_S)
-                for delivery in self._deliveries({name: webhook}, encode_event(event), event)
-            ]
-            known = await self._documents.known([it.id for it in made])
-            new = await self._documents.queue([it for it in made if it.id not in known])
-            if new:
-                self._parts.telemetry.log.info("ends found for webhook", webhook=name, count=new)
-                self._queued({name})
-            last = max((state.completed_at or 0.0 for state in states), default=until)
-            if len(states) < _SWEPT or last >= until:
+            documents = await self._ended_from(start, limit)
+            await self._queue_ends(webhook, documents, until)
+            last = float(documents[-1]["completed_at"]) if documents else until
+            if len(documents) < limit or last >= until:
                 break
-            # As many at one instant as are read at once: go on behind it.
-            mark = last if last > mark else last + 0.001
+            # More at one instant than are read at once: read more at once.
+            start, limit = (last, _SWEPT) if last > start else (start, 2 * limit)
         await self._documents.change(name, lambda it: _marked(it, until))
 
-    async def _ended_from(self, completed_at: float) -> list[Experiment]:
+    async def _queue_ends(
+        self, webhook: Webhook, documents: Sequence[Document], until: float
+    ) -> None:
+        states = [it for it in map(self._readable, documents) if it is not None]
+        made = [
+            delivery
+            for state in states
+            if (state.completed_at or 0.0) <= until
+            for event in ends_of(state, since=webhook.mark - OVERLAP_S)
+            for delivery in self._deliveries({webhook.id: webhook}, encode_event(event), event)
+        ]
+        known = await self._documents.known([it.id for it in made])
+        new = await self._documents.queue([it for it in made if it.id not in known])
+        if new:
+            self._parts.telemetry.log.info("ends found for webhook", webhook=webhook.id, count=new)
+            self._queued({webhook.id})
+
+    async def _ended_from(self, completed_at: float, limit: int) -> list[Document]:
         query = Query(
             among={"phase": [phase.value for phase in _ENDED]},
             at_least={"completed_at": completed_at},
             order="completed_at",
-            limit=_SWEPT,
+            limit=limit,
         )
-        found = await self._parts.store.find(EXPERIMENTS.name, query)
-        return [EXPERIMENT.decode(document) for document in found]
+        return await self._parts.store.find(EXPERIMENTS.name, query)
+
+    def _readable(self, document: Document) -> Experiment | None:
+        try:
+            return EXPERIMENT.decode(document)
+        except ValidationError as error:
+            # It must not keep those behind it from being told.
+            self._parts.telemetry.log.error(
+                "unreadable experiment", id=str(document["_id"]), error=str(error)
+            )
+            return None
 
     def _deliveries(
         self, webhooks: Mapping[str, Webhook], message: Message, event: Event

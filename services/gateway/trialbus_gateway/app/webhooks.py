@@ -57,7 +57,10 @@ class Webhooks:
             return
         try:
             while True:
-                await self._follow_file()
+                try:
+                    await self._follow_file()
+                except Exception as error:  # noqa: BLE001 - no webhook may end the gateway
+                    self._parts.telemetry.log.error("webhooks broke off", error=repr(error))
                 await self._parts.clock.sleep(RELOAD_S)
         finally:
             await self._stop(list(self._running))
