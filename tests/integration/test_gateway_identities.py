@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trialbus.adapters.http import serving
-from trialbus.contracts.access_roles import Role
 from trialbus.contracts.token_file import hash_of, read_tokens, write_tokens
+from trialbus.kernel.access import Role
 from trialbus.kernel.errors import Refused, Transient
 from trialbus.runtime.settings import Settings
+from trialbus.runtime.trial_keys import TrialKeysMissing, trial_keys
 from trialbus.testkit.access_world import AUDIENCE, ISSUER, OURS, Issuer, StepClock, static
 from trialbus.testkit.memory_store import MemoryStore
 from trialbus_gateway.adapters.access.building import Unsafe, door_of, tls_of
@@ -36,7 +38,8 @@ async def door_for(folder: Path, **given: Any) -> AsyncIterator[Door]:
     """As the gateway makes it of its settings."""
     settings = Settings.model_validate({"data_dir": folder, **given})
     async with AsyncExitStack() as stack:
-        yield await door_of(settings, StepClock(), MemoryStore().client("gateway"), stack)
+        store, keys = MemoryStore().client("gateway"), partial(trial_keys, settings)
+        yield await door_of(settings, StepClock(), store, stack, keys)
 
 
 # Where nobody is asked ----------------------------------------------------------------------------
@@ -78,7 +81,7 @@ async def test_beyond_loopback_a_gateway_does_not_start_without_authentication(
 async def test_settings_that_cannot_be_followed_stop_the_start(
     tmp_path: Path, given: dict[str, str]
 ) -> None:
-    with pytest.raises(Unsafe):
+    with pytest.raises((Unsafe, TrialKeysMissing)):
         async with door_for(tmp_path, **given):
             pass
 

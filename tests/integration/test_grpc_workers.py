@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from trialbus.adapters.grpc import open_channel
 from trialbus.adapters.grpc.handlers import descriptor_of, reply_type
 from trialbus.contracts import subjects
-from trialbus.contracts.access_roles import Role
 from trialbus.contracts.stubs import workers_pb2 as messages
 from trialbus.contracts.work import Ask, Reports, Tell, WorkVerb
+from trialbus.kernel.access import Role
 from trialbus.runtime.clock import SystemClock
 from trialbus.testkit.gateway_world import parts_of
 from trialbus.testkit.memory_bus import MemoryBus

@@ -7,13 +7,8 @@ from typing import Any
 
 import pytest
 
-from trialbus.contracts.trial_tokens import (
-    NoKey,
-    TrialGrant,
-    read_keys,
-    read_trial_token,
-    trial_token,
-)
+from trialbus.contracts.trial_tokens import NoKey, read_keys, read_trial_token, trial_token
+from trialbus.kernel.access import TrialGrant
 from trialbus.kernel.spec import CollectorKind, MetricsCollectorSpec, TrialTemplate
 from trialbus.kernel.templates import DefaultTemplate
 from trialbus.kernel.trial import Trial, TrialPhase

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter
+from trialbus.runtime.trial_keys import trial_keys
 from trialbus_gateway.adapters.access.building import door_of, tls_of
 from trialbus_gateway.adapters.addresses import announce
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
@@ -29,9 +31,10 @@ from trialbus_gateway.app.working import Working
 
 
 async def build(parts: Parts) -> Behaviour:
-    """One task holds both servers: they come and go together. Raises Unsafe."""
+    """One task holds both servers: they come and go together. Raises Unsafe, TrialKeysMissing."""
     settings, leaving = parts.settings, AsyncExitStack()
-    door, tls = await door_of(settings, parts.clock, parts.store, leaving), tls_of(settings)
+    keys, tls = partial(trial_keys, settings), tls_of(settings)
+    door = await door_of(settings, parts.clock, parts.store, leaving, keys)
     parts = guarded(parts)
     questions = Questions(
         parts,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import RUNS
-from trialbus.contracts.trial_tokens import TrialGrant, trial_token
+from trialbus.contracts.trial_tokens import trial_token
 from trialbus.contracts.work import WorkVerb
+from trialbus.kernel.access import TrialGrant
 from trialbus.kernel.events import heard_by
 from trialbus.ports.launcher import Launcher
 from trialbus.runtime.checkpoints import artifact_root, checkpoint_root

@@ -28,7 +28,7 @@ class Goal(StrEnum):
 
 
 class TokenRole(StrEnum):
-    """As in contracts/access_roles.py; a test keeps them the same."""
+    """As in kernel/access.py; a test keeps them the same."""
 
     READER = "reader"
     WRITER = "writer"

@@ -15,8 +15,8 @@ from trialbus.cli import token_store
 from trialbus.cli.api import Api, path_of
 from trialbus.cli.failures import REFUSED, CommandFailed
 from trialbus.cli.tables import aligned
-from trialbus.contracts.access_roles import EVERY_NAMESPACE
 from trialbus.contracts.token_file import TOKEN_PREFIX, StaticToken, expiry_after, hash_of
+from trialbus.kernel.access import EVERY_NAMESPACE
 
 _TOKEN_BYTES = 32
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhdw])")

@@ -13,8 +13,8 @@ import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.types import StringConstraints
 
-from trialbus.contracts.access_roles import EVERY_NAMESPACE, GIVEN_ROLES, Role
 from trialbus.contracts.yaml_input import load_document
+from trialbus.kernel.access import EVERY_NAMESPACE, GIVEN_ROLES, Role
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.ids import is_name
 

@@ -11,7 +11,9 @@ import hashlib
 import hmac
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
+
+from trialbus.kernel.access import TrialGrant
 
 TRIAL_TOKEN_PREFIX = "tbt_"
 # Of a key: as long as what HMAC-SHA-256 makes of it.
@@ -23,18 +25,6 @@ _PURPOSE = b"trialbus trial token 1\0"
 
 class NoKey(Exception):
     """What was given holds no key, or one that is too short."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialGrant:
-    """uid: of the experiment; index: 0-based, of the trial in it; trial: its name."""
-
-    namespace: str
-    experiment: str
-    uid: str
-    trial: str
-    index: int
-    attempt: int
 
 
 def read_keys(text: bytes) -> tuple[bytes, ...]:

@@ -17,11 +17,11 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from trialbus.contracts.access_roles import Role
 from trialbus.contracts.collections import RUNS
 from trialbus.contracts.documents import RUN
 from trialbus.contracts.token_file import StaticToken, hash_of, write_tokens
-from trialbus.contracts.trial_tokens import TrialGrant, trial_token
+from trialbus.contracts.trial_tokens import trial_token
+from trialbus.kernel.access import Role, TrialGrant
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import RunPhase
 from trialbus.kernel.trial import Trial

@@ -7,11 +7,11 @@ from typing import Any
 from pydantic_core import PydanticSerializationError
 
 from trialbus.contracts import subjects
-from trialbus.contracts.access_roles import Action
 from trialbus.contracts.commands import Command, Verb
 from trialbus.contracts.envelope import CommandReply
 from trialbus.contracts.katib.spec import ParsedExperiment, parse_experiment
 from trialbus.contracts.katib.template_sources import KeptTemplates
+from trialbus.kernel.access import Action
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Poison, Problem, Refused, Transient
 from trialbus.kernel.experiment import Experiment

@@ -7,8 +7,8 @@ here as well, also from routes that are written later.
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from trialbus.contracts.access_roles import Action
 from trialbus.contracts.work import Reports, WorkVerb
+from trialbus.kernel.access import Action
 from trialbus.kernel.errors import Poison
 from trialbus.ports.bus import Bus, Inbox, Message, Request, Responder
 from trialbus_gateway.app import reach

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 
-from trialbus.contracts.access_roles import Action
+from trialbus.kernel.access import Action
 from trialbus_gateway.app.failures import Forbidden, NotThere
 from trialbus_gateway.core.identities import ANYBODY, Identity
 

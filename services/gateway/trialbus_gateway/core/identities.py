@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from trialbus.contracts.access_roles import ALLOWED, Action, Role
-from trialbus.contracts.trial_tokens import TrialGrant
+from trialbus.kernel.access import ALLOWED, Action, Role, TrialGrant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

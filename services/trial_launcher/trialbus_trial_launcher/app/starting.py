@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from trialbus.contracts.trial_tokens import TrialGrant
+from trialbus.kernel.access import TrialGrant
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import collector_run_id

@@ -1,30 +1,58 @@
 """The door as the settings want it, and whether a gateway may listen where it is told to."""
 
 import ssl
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from trialbus.adapters.http import Tls
-from trialbus.contracts.access_roles import GIVEN_ROLES, Role
+from trialbus.kernel.access import GIVEN_ROLES, Role
 from trialbus.kernel.errors import Refused
 from trialbus.ports.clock import Clock
 from trialbus.ports.store import Store
-from trialbus.runtime.settings import Settings
-from trialbus.runtime.trial_keys import TrialKeysMissing, trial_keys
 from trialbus_gateway.adapters.access.door import Door, Way
 from trialbus_gateway.adapters.access.static_tokens import StaticTokens
 from trialbus_gateway.adapters.access.trial_bearers import TrialBearers
 from trialbus_gateway.adapters.origins import is_loopback
 
 
+class DoorSettings(Protocol):
+    """What is read of the service's settings; docs/reference/settings.md says what each means."""
+
+    host: str
+    tls_cert: str
+    tls_key: str
+    tokens_file: str
+    oidc_issuer: str
+    oidc_audience: str
+    oidc_jwks_url: str
+    oidc_namespaces_claim: str
+    oidc_role_claim: str
+    kubernetes_audience: str
+    kubernetes_role: str
+    kubernetes_api: str
+    kubernetes_credentials_dir: str
+    requests_per_second: float
+    streams_per_identity: int
+
+    @property
+    def authenticates(self) -> bool: ...
+
+
 class Unsafe(Exception):
     """The settings would open the door to strangers, or cannot be followed."""
 
 
-async def door_of(settings: Settings, clock: Clock, store: Store, stack: AsyncExitStack) -> Door:
-    """store: unguarded. stack: closes with the service. Raises Unsafe."""
+async def door_of(
+    settings: DoorSettings,
+    clock: Clock,
+    store: Store,
+    stack: AsyncExitStack,
+    keys: Callable[[], Sequence[bytes]],
+) -> Door:
+    """store: unguarded. stack: closes with the service. keys: of trials' tokens. Raises Unsafe."""
     if not settings.authenticates:
         if not is_loopback(settings.host):
             raise Unsafe(
@@ -33,7 +61,7 @@ async def door_of(settings: Settings, clock: Clock, store: Store, stack: AsyncEx
                 "or listen on 127.0.0.1"
             )
         return Door(clock)
-    ways: list[Way] = [_trial_bearers(settings, store)]
+    ways: list[Way] = [TrialBearers(keys(), store)]
     if settings.tokens_file:
         ways.append(_static_tokens(settings.tokens_file, clock))
     if settings.oidc_issuer:
@@ -48,20 +76,13 @@ async def door_of(settings: Settings, clock: Clock, store: Store, stack: AsyncEx
     )
 
 
-def tls_of(settings: Settings) -> Tls | None:
+def tls_of(settings: DoorSettings) -> Tls | None:
     """None: the HTTP API is served without. Raises Unsafe."""
     if not settings.tls_cert and not settings.tls_key:
         return None
     if not (settings.tls_cert and settings.tls_key):
         raise Unsafe("TRIALBUS_TLS_CERT and TRIALBUS_TLS_KEY go together")
     return Tls(certificate=settings.tls_cert, key=settings.tls_key)
-
-
-def _trial_bearers(settings: Settings, store: Store) -> TrialBearers:
-    try:
-        return TrialBearers(trial_keys(settings), store)
-    except TrialKeysMissing as error:
-        raise Unsafe(str(error)) from error
 
 
 def _static_tokens(path: str, clock: Clock) -> StaticTokens:
@@ -71,7 +92,7 @@ def _static_tokens(path: str, clock: Clock) -> StaticTokens:
         raise Unsafe(f"TRIALBUS_TOKENS_FILE {path}: {error}") from error
 
 
-async def _oidc(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Way:
+async def _oidc(settings: DoorSettings, clock: Clock, stack: AsyncExitStack) -> Way:
     # Loaded only where they are needed: an HTTP client and cryptography are large.
     httpx: Any = import_module("httpx")
     oidc: Any = import_module("trialbus_gateway.adapters.access.oidc")
@@ -90,7 +111,7 @@ async def _oidc(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Way:
     return way
 
 
-async def _token_reviews(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Way:
+async def _token_reviews(settings: DoorSettings, clock: Clock, stack: AsyncExitStack) -> Way:
     httpx: Any = import_module("httpx")
     reviews: Any = import_module("trialbus_gateway.adapters.access.token_review")
     if settings.kubernetes_role not in GIVEN_ROLES or settings.kubernetes_role == Role.ADMIN:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trialbus.contracts.access_roles import EVERY_NAMESPACE, GIVEN_ROLES, Role
+from trialbus.kernel.access import EVERY_NAMESPACE, GIVEN_ROLES, Role
 from trialbus.kernel.ids import is_name
 from trialbus_gateway.app.failures import Unauthenticated
 from trialbus_gateway.core.identities import Identity

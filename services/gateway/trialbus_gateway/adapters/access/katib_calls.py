@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from trialbus.adapters.grpc.handlers import descriptor_of, request_type
-from trialbus.contracts.access_roles import Action
+from trialbus.kernel.access import Action
 from trialbus.kernel.errors import NotThere, Transient
 from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.access.route_guard import FindTrial

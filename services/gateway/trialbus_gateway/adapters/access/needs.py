@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from trialbus.contracts.access_roles import Action
+from trialbus.kernel.access import Action
 
 
 class Scope(Enum):

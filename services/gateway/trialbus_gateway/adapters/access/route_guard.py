@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from trialbus.contracts.access_roles import Action
+from trialbus.kernel.access import Action
 from trialbus_gateway.adapters.access import needs
 from trialbus_gateway.adapters.access.needs import Need
 from trialbus_gateway.app import reach

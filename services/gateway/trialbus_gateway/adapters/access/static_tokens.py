@@ -8,8 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from trialbus.contracts.access_roles import EVERY_NAMESPACE
 from trialbus.contracts.token_file import StaticToken, hash_of, read_tokens
+from trialbus.kernel.access import EVERY_NAMESPACE
 from trialbus.kernel.errors import Refused
 from trialbus.ports.clock import Clock
 from trialbus_gateway.app.failures import Unauthenticated

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from trialbus.contracts.access_roles import Role
+from trialbus.kernel.access import Role
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.ids import is_name
 from trialbus.ports.clock import Clock

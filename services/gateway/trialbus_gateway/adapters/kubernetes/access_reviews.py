@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from trialbus.contracts.access_roles import Action
+from trialbus.kernel.access import Action
 from trialbus_gateway.adapters.answers_json import JsonAnswer
 from trialbus_gateway.adapters.bodies import limited
 from trialbus_gateway.adapters.kubernetes.protobuf_names import access_review_in, rules_review_in

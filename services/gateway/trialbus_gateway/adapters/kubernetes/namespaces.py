@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from trialbus.contracts.access_roles import Action
 from trialbus.contracts.katib.times import rfc3339
 from trialbus.contracts.yaml_input import load_document
+from trialbus.kernel.access import Action
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.ids import is_name
 from trialbus_gateway.adapters.bodies import limited

@@ -5,8 +5,8 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trialbus.contracts.access_roles import ALLOWED, EVERY_NAMESPACE
 from trialbus.contracts.katib.times import rfc3339_or_none
+from trialbus.kernel.access import ALLOWED, EVERY_NAMESPACE
 from trialbus_gateway.adapters.access.guard import visit_of
 from trialbus_gateway.adapters.answers_json import JsonAnswer
 from trialbus_gateway.adapters.rest.operations import (

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trialbus.contracts.trial_tokens import TrialGrant
+from trialbus.kernel.access import TrialGrant
 from trialbus.kernel.errors import Transient
 from trialbus_trial_launcher.app.sources.scraping import Get
 

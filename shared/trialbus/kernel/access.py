@@ -1,6 +1,7 @@
 """What bearers of tokens may do: roles, and the actions that each of them allows."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 # Instead of a list of namespaces: all of them.
@@ -39,3 +40,15 @@ ALLOWED: Mapping[Role, frozenset[Action]] = {
 }
 # Those that a token can be made for, and a claim can name.
 GIVEN_ROLES = tuple(role for role in Role if role is not Role.TRIAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialGrant:
+    """uid: of the experiment; index: 0-based, of the trial in it; trial: its name."""
+
+    namespace: str
+    experiment: str
+    uid: str
+    trial: str
+    index: int
+    attempt: int
