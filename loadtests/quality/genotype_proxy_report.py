@@ -73,10 +73,13 @@ def interval(differences: Sequence[float]) -> tuple[float, float]:
     return means[int(LOW * RESAMPLES)], means[int(HIGH * RESAMPLES) - 1]
 
 
-def proxy_section(kept: Kept, duels: Sequence[Duel]) -> Iterator[str]:
-    protocol = kept.find(kind="protocol", name="proxies", seed=0)
+def proxy_section(kept: Kept, duels: Sequence[Duel], protocol_name: str) -> Iterator[str]:
+    protocol = kept.find(kind="protocol", name=protocol_name, seed=0)
     if protocol is not None:
         yield from (f"> {protocol['text']}", "")
+    if not duels:
+        yield "No seed is complete."
+        return
     yield (
         "| genotype | mean accuracy | deviation between seeds | worst | best | CPU seconds in all |"
     )

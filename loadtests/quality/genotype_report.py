@@ -87,10 +87,7 @@ def write_report(
     found = [it for it in trainings if it.is_found]
     randoms = [it for it in trainings if not it.is_found]
     results = [
-        "## Search on a proxy, longer final training",
-        "",
         *proxies,
-        "",
         "## Long training",
         "",
         *_long(earnest, fmean(search_cpu_s)),

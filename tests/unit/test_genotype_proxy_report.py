@@ -50,7 +50,7 @@ def test_an_experiment_counts_when_all_of_it_was_run(tmp_path: Path) -> None:
 def test_differences_are_taken_seed_by_seed(tmp_path: Path) -> None:
     kept = kept_duel(tmp_path / "runs.jsonl")
     kept.add(record("final", "chosen", 1, 7.0, validation=0.5, test=0.76))
-    lines = list(proxy_section(kept, duels_of(kept, [1])))
+    lines = list(proxy_section(kept, duels_of(kept, [1]), "proxies"))
     assert "| DARTS less one random genotype | +0.0500 | +0.0500 to +0.0500 | 1 of 1 |" in lines
     assert any(
         it.startswith("| DARTS less C") and "| -0.0100 | -0.0100 to -0.0100 | 0 of 1 |" in it
