@@ -42,7 +42,6 @@ async def build(parts: Parts) -> Behaviour:
         interpreter=interpreter(settings),
         following=Following(parts),
     )
-
     commanding, working = Commanding(parts, catalogue_of(settings)), Working(parts)
     changes, webhooks = Changes(parts), await webhooks_of(parts, leaving)
 
