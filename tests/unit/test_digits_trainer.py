@@ -323,3 +323,13 @@ def test_a_checkpoint_that_is_of_no_use_is_said_and_the_run_begins_anew(
     assert said.endswith("is a URI, and only folders are known here")
     (tmp_path / "digits.npz").write_bytes(b"no archive")
     assert run(2, str(tmp_path))[1].startswith("digits: begins anew: ")
+
+
+def test_nothing_is_saved_where_no_trial_goes_on_from_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = ("--epochs=1", "--num-layers=1")
+    for heirs, files in (("no", 0), ("perhaps", 1)):
+        monkeypatch.setenv("TRIALBUS_HEIRS", heirs)
+        with_checkpoints(monkeypatch, capsys, *run, TRIALBUS_CHECKPOINT=str(tmp_path))
+        assert len(list(tmp_path.iterdir())) == files

@@ -13,6 +13,7 @@ from trialbus.kernel.spec import (
     MetricsPath,
     PathKind,
 )
+from trialbus.kernel.suggestion import LookAhead
 from trialbus.kernel.templates import DefaultTemplate
 from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.launcher import CheckpointFolder, RunPlan
@@ -109,3 +110,17 @@ def test_a_uri_is_only_told() -> None:
     assert plan.checkpoint is None
     assert plan.env["TRIALBUS_CHECKPOINT"] == "s3://bucket/x/u/7"
     assert plan.env["TRIALBUS_PARENT_CHECKPOINT"] == "s3://bucket/x/u/3"
+
+
+@pytest.mark.parametrize(
+    ("look_ahead", "heirs"),
+    [(LookAhead.FREE, "no"), (LookAhead.PENDING, "no"), (LookAhead.NONE, "perhaps")],
+)
+def test_a_trial_is_told_where_its_artifacts_go_and_whether_others_go_on_from_it(
+    look_ahead: LookAhead, heirs: str
+) -> None:
+    plan = plan_of(experiment(look_ahead=look_ahead), TRIAL, 1, PLACE)
+    assert plan.env["TRIALBUS_ARTIFACTS"] == plan.artifacts == f"/data/artifacts/{UID}/0"
+    assert plan.env["TRIALBUS_HEIRS"] == heirs
+    far = plan_of(experiment(), TRIAL, 1, replace(PLACE, artifact_root="s3://b/x"))
+    assert (far.env["TRIALBUS_ARTIFACTS"], far.artifacts) == (f"s3://b/x/{UID}/0", "")

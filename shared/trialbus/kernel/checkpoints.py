@@ -9,6 +9,8 @@ from trialbus.kernel.spec import AlgorithmSpec
 CHECKPOINT_VARIABLE = "TRIALBUS_CHECKPOINT"
 PARENT_VARIABLE = "TRIALBUS_PARENT_CHECKPOINT"
 ARTIFACTS_VARIABLE = "TRIALBUS_ARTIFACTS"
+# Whether another trial may go on from this one's checkpoint: `no` or `perhaps`.
+HEIRS_VARIABLE = "TRIALBUS_HEIRS"
 # Katib's: the folder of the checkpoint as a trial's container sees it.
 FOLDER_SETTING = "suggestion_trial_dir"
 # As RFC 3986 has a scheme; `file:///x` is one too, as object stores are.

@@ -4,7 +4,13 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from trialbus.kernel.checkpoints import Checkpoint, checkpoint_of, checkpoints_of, is_uri
+from trialbus.kernel.checkpoints import (
+    HEIRS_VARIABLE,
+    Checkpoint,
+    checkpoint_of,
+    checkpoints_of,
+    is_uri,
+)
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import run_id
@@ -18,6 +24,7 @@ from trialbus.kernel.templates import (
 )
 from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import PRIVATE_FOLDER, CheckpointFolder, RunPlan
+from trialbus_trial_launcher.core.kept import has_no_heirs
 
 # Linux takes 4096 bytes for a whole path; the run's own folder needs some of them.
 _MAX_NAME_BYTES, _MAX_PATH_BYTES = 255, 3000
@@ -86,7 +93,7 @@ def plan_of(
         images=place.images,
         metrics=metrics,
         checkpoint=checkpoint,
-        variables=variables,
+        variables={**(variables or {}), HEIRS_VARIABLE: "no" if has_no_heirs(state) else "perhaps"},
     )
     return RunPlan(
         run_id=run,

@@ -7,12 +7,18 @@ from trialbus.kernel.spec import ResumePolicy
 from trialbus.kernel.suggestion import LookAhead
 
 
+def has_no_heirs(state: Experiment) -> bool:
+    """Whether its algorithm draws points before it knows what trials come to: then none can go on
+    from another."""
+    return state.look_ahead in (LookAhead.FREE, LookAhead.PENDING)
+
+
 def prunes_now(state: Experiment) -> bool:
     """Where trials go on from others, nobody knows before the end from which; and what may be
     restarted has no end."""
     if state.spec.keep_best is None:
         return False
-    if state.look_ahead in (LookAhead.FREE, LookAhead.PENDING):
+    if has_no_heirs(state):
         return True
     return state.ended and state.spec.resume_policy is ResumePolicy.NEVER
 
