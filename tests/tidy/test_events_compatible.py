@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from trialbus.contracts.cloud_events import from_structured
-from trialbus.contracts.command_events import VERBS, read_command
+from trialbus.contracts.command_events import read_command
+from trialbus.contracts.work_events import is_work, read_work_event
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,15 @@ def test_every_release_is_complete(repository: Path) -> None:
 
 
 def test_released_commands_are_still_read(repository: Path) -> None:
-    for path in (repository / "proto/events/released").glob("*/examples/*-experiment.json"):
-        verb = path.stem.removesuffix("-experiment")
-        if verb in VERBS:
-            assert read_command(from_structured(json.loads(path.read_text()))).verb == verb
+    released = repository / "proto/events/released"
+    paths = [it for it in released.glob("*/examples/*-*.json") if "." not in it.stem]
+    assert paths
+    for path in paths:
+        event = from_structured(json.loads(path.read_text()))
+        if is_work(event):
+            assert read_work_event(event).verb == event.type.split(".")[3]
+        else:
+            assert read_command(event).verb == event.type.split(".")[3]
 
 
 # The rules themselves ---------------------------------------------------------------------------
