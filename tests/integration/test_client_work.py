@@ -201,6 +201,23 @@ def test_an_ask_that_was_not_answered_is_the_same_ask_again(
     assert work.count("ask") == 1
 
 
+def test_what_was_obeyed_and_not_answered_is_obeyed_once(
+    client: trialbus.Client, gateway: WorkGateway, work: FakeWork
+) -> None:
+    work.trials = 8
+    gateway.lost = 1
+    for trial in client.work_on(NAME, ahead=4):
+        gateway.lost = 1
+        with trial:
+            trial.report(loss=1.0)
+            gateway.lost = 1
+            trial.tell(loss=0.5)
+    assert work.opened == len(work.results) == 8
+    assert work.out == {}
+    ids = [it["id"] for it in work.reports]
+    assert (len(ids), len(set(ids))) == (16, 8)
+
+
 def test_nothing_more_to_do_is_an_error_of_its_own(client: trialbus.Client, work: FakeWork) -> None:
     work.trials = 0
     with pytest.raises(trialbus.ExperimentOver, match="Succeeded"):

@@ -15,7 +15,7 @@ from typing import Any
 
 from trialbus.client.addresses import gateway_of
 from trialbus.client.client import Client
-from trialbus.client.failures import TrialbusError, Unavailable
+from trialbus.client.failures import TrialbusError, Unauthorised, Unavailable
 
 # Its journal may have to be read again, on a slow disk.
 START_DEADLINE_S = 120.0
@@ -32,6 +32,8 @@ def running_on(folder: Path) -> str | None:
     try:
         with Client(url, timeout=1.0) as client:
             client.status()
+    except Unauthorised:
+        return url  # it runs, and whoever uses it is told what it wants
     except TrialbusError:
         return None
     return url

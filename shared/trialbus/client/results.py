@@ -61,7 +61,8 @@ class Result:
         """The table as CSV, which is also written to `path`, if one is given."""
         rows = self.rows()
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]) if rows else list(_COLUMNS))
+        names = list(rows[0]) if rows else list(_COLUMNS)
+        writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         if path is not None:

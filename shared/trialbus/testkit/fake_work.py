@@ -104,12 +104,14 @@ class FakeWork:
 
 
 class WorkGateway(FakeGateway):
-    """faults: answers that come before the next ones of the work."""
+    """faults: answers that come before the next ones of the work. lost: as many next words are
+    obeyed, and their answers are lost."""
 
     def __init__(self, work: FakeWork) -> None:
         super().__init__()
         self.work = work
         self.faults: list[Answer] = []
+        self.lost = 0
         counts = dict.fromkeys(("created", "running", "succeeded"), 0)
         progress = {
             "namespace": "default",
@@ -128,7 +130,11 @@ class WorkGateway(FakeGateway):
         self.asked.append(what)
         if self.faults:
             return self.faults.pop(0)
-        return 200, json.dumps(self.work.say(verb, self.bodies[what]))
+        said = self.work.say(verb, self.bodies[what])
+        if self.lost:
+            self.lost -= 1
+            return 504, {"message": "the answer is lost"}
+        return 200, json.dumps(said)
 
 
 @contextmanager
