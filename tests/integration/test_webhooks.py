@@ -15,6 +15,7 @@ from trialbus.runtime.clock import SystemClock
 from trialbus.testkit.waits import until
 from trialbus.testkit.webhook_receiver import HANG, Receiver, receiving
 from trialbus.testkit.webhook_world import SECRET, WebhookWorld, ended, one
+from trialbus_gateway.adapters.rest.webhooks import WebhookList
 from trialbus_gateway.app import webhook_queue, webhook_sending, webhooks
 from trialbus_gateway.app.webhooks import Webhooks
 from trialbus_gateway.core import webhook_retries
@@ -70,6 +71,7 @@ async def test_an_event_arrives_signed_as_a_cloud_event(
         await until(lambda: _delivered(gateway, 1), "it is counted")
         shown = await one(gateway)
         assert (shown["state"], shown["waiting"], shown["lagSeconds"]) == ("active", 0, 0.0)
+        WebhookList.model_validate(await gateway.shown())
         assert shown["lastFailure"] is None
 
 

@@ -1,11 +1,15 @@
 """What webhooks go by: signatures, retries, the operator's file, ends of experiments."""
 
 import base64
+import re
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trialbus.contracts.yaml_input import load_document
 from trialbus.kernel.conditions import Condition
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
@@ -22,6 +26,7 @@ from trialbus_gateway.core.webhook_signatures import (
 )
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+OLD_SECRET = "whsec_" + base64.b64encode(bytes(range(40, 72))).decode()
 
 
 # Signatures ---------------------------------------------------------------------------------------
@@ -205,6 +210,37 @@ def test_a_name_that_is_there_twice_is_refused() -> None:
 
 def test_the_url_is_shown_without_what_may_be_secret() -> None:
     assert shown_url("https://me:word@example.com:8/a?key=1#x") == "https://example.com:8/a?...="
+
+
+# The how-to page, as written ---------------------------------------------------------------------
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/how-to/receive-webhooks.md").read_text()
+
+
+def block(language: str) -> str:
+    [text] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.M | re.S)
+    return str(text)
+
+
+def test_the_receiver_of_the_page_takes_our_signatures_and_no_others() -> None:
+    page: dict[str, Any] = {}
+    exec(block("python"), page)
+    verified = page["verified"]
+    now, body = int(time.time()), b'{"specversion": "1.0"}'
+    headers = dict(headers_of(read_secrets(f"{SECRET}\n{OLD_SECRET}"), "e1", now, body))
+    assert verified(SECRET, headers, body)
+    assert verified(OLD_SECRET, headers, body)
+    assert not verified(SECRET, headers, body + b" ")
+    assert not verified(SECRET, headers | {"webhook-id": "msg_other"}, body)
+    late = dict(headers_of(read_secrets(SECRET), "e1", now - 301, body))
+    assert not verified(SECRET, late, body)
+
+
+def test_the_file_of_the_page_is_one() -> None:
+    chat, archive = read_webhooks(load_document(block("yaml").encode()))
+    assert chat.wants.types == ("experiment.succeeded", "experiment.failed")
+    assert archive.wants.wants("team-a", "nightly-7", "trial.succeeded")
+    assert archive.timeout_s == 20.0
 
 
 # Ends ---------------------------------------------------------------------------------------------
