@@ -255,6 +255,16 @@ async def test_a_token_of_another_order_is_400(world: World) -> None:
     assert "one experiment" in (await world.get("/v1/trials?sort=value", 400))["message"]
 
 
+async def kubernetes_pages(world: World, path: str, limit: int) -> list[Any]:
+    items, token = [], ""
+    while True:
+        page = await world.get(f"{path}?limit={limit}&continue={token}")
+        items += page["items"]
+        token = page["metadata"].get("continue", "")
+        if not token:
+            return items
+
+
 async def test_one_unreadable_document_hides_no_other(world: World) -> None:
     state, trials = await filled(world, 3)
     broken = {**TRIAL.encode(trial_of(state, 50)), "phase": "Unheard"}
@@ -267,6 +277,10 @@ async def test_one_unreadable_document_hides_no_other(world: World) -> None:
         found = await all_pages(world, "/v1/experiments", limit)
         assert [it["metadata"]["name"] for it in found] == ["tune"]
         assert len(await all_pages(world, "/v1/trials", limit)) == len(trials)
+    katib = "/apis/kubeflow.org/v1beta1/namespaces/lab"
+    for limit in (1, 2, 10):
+        for kind, count in (("trials", len(trials)), ("experiments", 1), ("suggestions", 1)):
+            assert len(await kubernetes_pages(world, f"{katib}/{kind}", limit)) == count
 
 
 # Experiments --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Store
 from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.app.failures import NotThere
+from trialbus_gateway.app.readable import readable_by_key
 from trialbus_gateway.core.trial_story import TrialFacts
 
 
@@ -51,7 +52,7 @@ class Attempts:
         numbers = {trial.id: _newest(trial, states[trial.uid]) for trial in living}
         keys = {trial.id: run_id(trial.uid, trial.index, numbers[trial.id]) for trial in living}
         found = await self._store.get_many(RUNS.name, list(keys.values()))
-        runs = {key: RUN.decode(document) for key, document in found.items()}
+        runs = readable_by_key(RUN, found)
         return [
             _attempt(trial, states[trial.uid], numbers[trial.id], runs.get(keys[trial.id]))
             for trial in living

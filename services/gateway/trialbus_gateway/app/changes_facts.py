@@ -11,6 +11,7 @@ from trialbus.kernel.ids import run_id, trial_id
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Query, Store
+from trialbus_gateway.app.readable import readable, readable_by_key
 
 _PAGE = 500
 
@@ -47,7 +48,7 @@ async def read_facts(
         for state in states
         for key, attempt in _attempts(state).items()
     }
-    runs = await store.get_many(RUNS.name, list(keys.values()))
+    known = readable_by_key(RUN, await store.get_many(RUNS.name, list(keys.values())))
     trials = await store.get_many(TRIALS.name, list(keys))
     # After the open ones: a trial that ends in between is found here.
     ended = {
@@ -56,8 +57,8 @@ async def read_facts(
         if state.finished > watermarks[state.id]
     }
     return Facts(
-        at_hand={key: TRIAL.decode(document) for key, document in trials.items()},
-        runs={key: RUN.decode(runs[run]) for key, run in keys.items() if run in runs},
+        at_hand=readable_by_key(TRIAL, trials),
+        runs={key: known[run] for key, run in keys.items() if run in known},
         ended=ended,
     )
 
@@ -68,11 +69,11 @@ async def _ended(store: Store, uid: str, watermark: int) -> list[Trial]:
         query = Query(
             equals={"uid": uid}, above={"finished": watermark}, order="finished", limit=_PAGE
         )
-        found = [TRIAL.decode(document) for document in await store.find(TRIALS.name, query)]
-        trials += found
+        found = await store.find(TRIALS.name, query)
+        trials += readable(TRIAL, found)
         if len(found) < _PAGE:
             return trials
-        watermark = found[-1].finished or watermark
+        watermark = found[-1]["finished"]
 
 
 async def trials_with_runs(
@@ -82,19 +83,19 @@ async def trials_with_runs(
     after, attempts = -1, _attempts(state)
     while True:
         query = Query(equals={"uid": state.id}, above={"index": after}, order="index", limit=_PAGE)
-        trials = [TRIAL.decode(document) for document in await store.find(TRIALS.name, query)]
+        documents = await store.find(TRIALS.name, query)
+        trials = readable(TRIAL, documents)
         ids = {
             trial.id: run_id(trial.uid, trial.index, attempts.get(str(trial.index), trial.attempt))
             for trial in trials
             if not trial.ended
         }
-        found = await store.get_many(RUNS.name, list(ids.values()))
+        found = readable_by_key(RUN, await store.get_many(RUNS.name, list(ids.values())))
         for trial in trials:
-            run = found.get(ids.get(trial.id, ""))
-            yield trial, None if run is None else RUN.decode(run)
-        if len(trials) < _PAGE:
+            yield trial, found.get(ids.get(trial.id, ""))
+        if len(documents) < _PAGE:
             return
-        after = trials[-1].index
+        after = documents[-1]["index"]
         # Who watches may take these before more come.
         await asyncio.sleep(0)
 

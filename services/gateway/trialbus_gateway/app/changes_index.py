@@ -28,6 +28,7 @@ from trialbus.kernel.run import Run
 from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Query, Store
 from trialbus_gateway.app.changes_facts import Facts, read_facts, trials_with_runs, watermark_of
+from trialbus_gateway.app.readable import readable
 from trialbus_gateway.core.change_log import Change, ChangeLog, ChangeType, Kind, Labels, Object
 from trialbus_gateway.core.last_views import bare_view
 from trialbus_gateway.core.resource_versions import version_of
@@ -136,7 +137,7 @@ class Index:
         """Read these anew and log what changed. Those that live."""
         wanted = sorted(set(uids))
         found = await self._store.get_many(EXPERIMENTS.name, wanted)
-        states = [EXPERIMENT.decode(document) for document in found.values()]
+        states = readable(EXPERIMENT, found.values())
         living = {state.id: state for state in states if state.alive_name is not None}
         gone = {state.id: state for state in states if state.alive_name is None}
         for uid in wanted:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from trialbus.contracts.collections import EXPERIMENTS, TRIALS
-from trialbus.contracts.documents import EXPERIMENT, TRIAL
+from trialbus.contracts.documents import EXPERIMENT, TRIAL, Document
 from trialbus.contracts.katib.views import EXPERIMENT_LABEL
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import is_name
@@ -20,6 +20,7 @@ from trialbus.ports.store import Query, Store
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.changes_index import Index, Looked
 from trialbus_gateway.app.failures import Expired, NotThere, Unreadable
+from trialbus_gateway.app.readable import readable, refilled
 from trialbus_gateway.core.change_log import Kind, Labels, Object
 from trialbus_gateway.core.resource_versions import tick_of, version_of
 
@@ -142,23 +143,16 @@ class ChangesListing:
         self, scope: Scope, name: str | None, after: str, count: int
     ) -> list[Experiment]:
         """The next living experiments after this one, by namespace and name."""
-        query = Query(above={"alive_name": after}, order="alive_name", limit=count)
-        if scope.namespace is not None:
-            lowest = max(after, f"{scope.namespace}/")
-            # "0" comes after "/".
-            query = Query(
-                above={"alive_name": lowest},
-                below={"alive_name": f"{scope.namespace}0"},
-                order="alive_name",
-                limit=count,
-            )
-            if name is not None:
-                one = f"{scope.namespace}/{name}"
-                query = Query(equals={"alive_name": one}, limit=1)
-                if one <= after:
-                    return []
-        found = await self._store.find(EXPERIMENTS.name, query)
-        return [EXPERIMENT.decode(document) for document in found]
+        if scope.namespace is not None and name is not None:
+            one = f"{scope.namespace}/{name}"
+            query = Query(equals={"alive_name": one}, limit=1)
+            found = [] if one <= after else await self._store.find(EXPERIMENTS.name, query)
+            return readable(EXPERIMENT, found)
+
+        async def next_owners(behind: str, limit: int) -> list[Document]:
+            return await self._store.find(EXPERIMENTS.name, _owners_query(scope, behind, limit))
+
+        return await refilled(EXPERIMENT, next_owners, "alive_name", after, count)
 
     async def _trials(
         self, index: Index, scope: Scope, place: Place, limit: int | None
@@ -218,18 +212,16 @@ class ChangesListing:
             return await self._owners(scope, scope.experiment, after, _OWNERS_AT_ONCE)
         query = Query(equals={"alive_name": after}, limit=1)
         found = await self._store.find(EXPERIMENTS.name, query)
-        first = [EXPERIMENT.decode(document) for document in found]
+        first = readable(EXPERIMENT, found)
         more = await self._owners(scope, scope.experiment, after, _OWNERS_AT_ONCE - len(first))
         return first + more
 
     async def _trials_of(self, uid: str, after: int | None, limit: int) -> list[Trial]:
-        query = Query(
-            equals={"uid": uid},
-            above={"index": -1 if after is None else after},
-            order="index",
-            limit=limit,
-        )
-        return [TRIAL.decode(document) for document in await self._store.find(TRIALS.name, query)]
+        async def next_trials(behind: int, count: int) -> list[Document]:
+            query = Query(equals={"uid": uid}, above={"index": behind}, order="index", limit=count)
+            return await self._store.find(TRIALS.name, query)
+
+        return await refilled(TRIAL, next_trials, "index", -1 if after is None else after, limit)
 
     async def _named_trial(self, index: Index, scope: Scope, name: str) -> ListPage:
         version = version_of(index.log.newest)
@@ -245,6 +237,18 @@ class ChangesListing:
         # Before the read of the object: a change in between is told again to who watches.
         shown = view is not None and scope.fits(view["metadata"].get("labels", {}))
         return ListPage(items=[view] if view is not None and shown else (), version=version)
+
+
+def _owners_query(scope: Scope, behind: str, limit: int) -> Query:
+    if scope.namespace is None:
+        return Query(above={"alive_name": behind}, order="alive_name", limit=limit)
+    return Query(
+        above={"alive_name": max(behind, f"{scope.namespace}/")},
+        # "0" comes after "/".
+        below={"alive_name": f"{scope.namespace}0"},
+        order="alive_name",
+        limit=limit,
+    )
 
 
 def _is_version(text: str) -> bool:

@@ -19,6 +19,7 @@ from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.store import Query, Store
 from trialbus_gateway.app.failures import NotThere, Unreadable
+from trialbus_gateway.app.readable import readable, readable_by_key
 from trialbus_gateway.core.trial_story import TrialFacts
 
 # Answers looked at in one step of the search for the one that holds a point.
@@ -46,7 +47,7 @@ class Documents:
     ) -> dict[str, Experiment]:
         """Deleted ones are absent; history: those that were archived are not."""
         found = await self._store.get_many(EXPERIMENTS.name, sorted(set(uids)))
-        states = {uid: EXPERIMENT.decode(document) for uid, document in found.items()}
+        states = readable_by_key(EXPERIMENT, found)
         return {
             uid: state
             for uid, state in states.items()
@@ -68,7 +69,7 @@ class Documents:
             equals["namespace"] = namespace
         query = Query(equals=equals, order="-completed_at", limit=limit)
         found = await self._store.find(EXPERIMENTS.name, query)
-        return [EXPERIMENT.decode(document) for document in found]
+        return readable(EXPERIMENT, found)
 
     async def trial(self, name: str) -> Trial:
         """Raises NotThere, Unreadable."""
@@ -88,7 +89,7 @@ class Documents:
         """By index, of the newest attempts of open trials."""
         keys = _open_run_ids(state)
         found = await self._store.get_many(RUNS.name, list(keys))
-        return {keys[key]: RUN.decode(document) for key, document in found.items()}
+        return {keys[key]: run for key, run in readable_by_key(RUN, found).items()}
 
     async def running(self, states: Sequence[Experiment]) -> dict[str, frozenset[int]]:
         """By uid, the open trials whose newest attempt has a run that has not ended."""
@@ -126,7 +127,7 @@ class Documents:
                 facts = TrialFacts(trial=trial, experiment=states.get(trial.uid))
                 keys[run_id(trial.uid, trial.index, facts.attempt)] = trial.id
         found = await self._store.get_many(RUNS.name, list(keys))
-        return {keys[key]: RUN.decode(document) for key, document in found.items()}
+        return {keys[key]: run for key, run in readable_by_key(RUN, found).items()}
 
     async def troubled(self, state: Experiment, most: int) -> list[Trial]:
         """The last to end of those that failed or were not observed, oldest first."""
@@ -140,7 +141,7 @@ class Documents:
             limit=most,
         )
         found = await self._store.find(TRIALS.name, query)
-        return [TRIAL.decode(document) for document in reversed(found)]
+        return readable(TRIAL, reversed(found))
 
     async def first_opened_at(self, state: Experiment) -> float | None:
         """When its first trial was opened, which is when it began to run."""

@@ -12,8 +12,12 @@ from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.store import Store
 from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.app.failures import NotThere
+from trialbus_gateway.app.readable import readable
 
 Object = dict[str, Any]
+
+# Of a document that cannot be read, the name is left out too.
+_PHASES = {phase.value: phase for phase in TrialPhase}
 
 
 class Objects:
@@ -33,7 +37,9 @@ class Objects:
         found = await self._documents.newest_trials(uid, MAX_STATUS_NAMES, fields=("name", "phase"))
         names: dict[TrialPhase, list[str]] = {}
         for document in found:
-            names.setdefault(TrialPhase(document["phase"]), []).append(str(document["name"]))
+            phase = _PHASES.get(document["phase"])
+            if phase is not None:
+                names.setdefault(phase, []).append(str(document["name"]))
         return names
 
     async def experiments(self, states: Sequence[Experiment]) -> list[Object]:
@@ -55,7 +61,7 @@ class Objects:
     async def newest_trials(self, uid: str) -> list[Trial]:
         """As many as Katib's lists hold, oldest first."""
         found = await self._documents.newest_trials(uid, MAX_STATUS_NAMES)
-        return [TRIAL.decode(document) for document in found]
+        return readable(TRIAL, found)
 
     def suggestions(self, states: Sequence[Experiment]) -> list[Object]:
         """Without the assignments."""

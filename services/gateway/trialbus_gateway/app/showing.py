@@ -15,6 +15,7 @@ from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.app.editing import Editing
 from trialbus_gateway.app.listing import Listing
 from trialbus_gateway.app.logs import Logs
+from trialbus_gateway.app.readable import readable
 from trialbus_gateway.app.telling import Telling
 from trialbus_gateway.app.trial_listing import TrialListing
 
@@ -57,4 +58,4 @@ class Showing:
     async def newest_trials(self, uid: str, limit: int) -> Sequence[Trial]:
         """Of an experiment, oldest first."""
         found = await self.documents.newest_trials(uid, limit)
-        return [TRIAL.decode(document) for document in found]
+        return readable(TRIAL, found)
