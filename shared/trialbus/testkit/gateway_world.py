@@ -1,6 +1,6 @@
 """A gateway over the bus and the store in memory, and documents for it to show."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,12 +152,17 @@ def parts_of(bus: Bus, store: Store, service_name: str, data_dir: Path) -> Parts
 
 @asynccontextmanager
 async def gateway_world(
-    folder: Path, door: Callable[[Parts], Door] | None = None
+    folder: Path,
+    door: Callable[[Parts], Door] | None = None,
+    buses: Mapping[str, Bus] | None = None,
 ) -> AsyncIterator[World]:
     """A gateway without a network; `World.app` can also be served for real. door: made of the
-    unguarded parts; without it the gateway asks nobody for a token."""
+    unguarded parts; without it the gateway asks nobody for a token. buses: of `gateway` and
+    `experiment`; without them in memory."""
     bus, store = MemoryBus(), MemoryStore()
-    gateway_bus, gateway_store = bus.client("gateway"), store.client("gateway")
+    in_memory = {name: bus.client(name) for name in ("gateway", "experiment")}
+    used: Mapping[str, Bus] = buses or in_memory
+    gateway_bus, gateway_store = used["gateway"], store.client("gateway")
     await gateway_store.prepare(COLLECTIONS)
     unguarded = parts_of(gateway_bus, gateway_store, "gateway", folder)
     parts = guarded(unguarded)
@@ -182,7 +187,7 @@ async def gateway_world(
         door=None if door is None else door(unguarded),
     )
     experiment_parts = parts_of(
-        bus.client("experiment"), store.client("experiment"), "experiment", folder
+        used["experiment"], store.client("experiment"), "experiment", folder
     )
     commands = ExperimentCommanding(experiment_parts, CATALOGUE)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -195,7 +200,7 @@ async def gateway_world(
         yield World(
             bus=bus,
             store=store,
-            gateway_bus=gateway_bus,
+            gateway_bus=in_memory["gateway"],
             gateway_store=gateway_store,
             parts=parts,
             client=client,
