@@ -18,6 +18,8 @@ class FakeGateway:
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer]] = {}
         self.asked: list[str] = []
+        # The `Authorization` of each, "" without.
+        self.shown: list[str] = []
         self.bodies: dict[str, Any] = {}
         self.on_ask: Callable[[str], None] = lambda _what: None
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -38,6 +40,7 @@ class FakeGateway:
 
             def answer(self) -> None:
                 what = f"{self.command} {self.path.partition('?')[0]}"
+                gateway.shown.append(self.headers.get("Authorization", ""))
                 length = int(self.headers.get("Content-Length", 0))
                 gateway.bodies[what] = json.loads(self.rfile.read(length)) if length else None
                 status, body = gateway.answer(what)
