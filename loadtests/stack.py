@@ -44,6 +44,11 @@ class Stack:
         reply.raise_for_status()
         return str(reply.json()["uid"])
 
+    async def delete(self, name: str) -> None:
+        url = f"{self.status['http']}/v1/namespaces/{NAMESPACE}/experiments/{name}"
+        async with httpx.AsyncClient(timeout=30) as client:
+            (await client.delete(url)).raise_for_status()
+
     async def ended(self, uid: str, *, within_s: float) -> Document:
         """The experiment's document once it has ended. Raises TimeoutError."""
         deadline = time.monotonic() + within_s

@@ -1,0 +1,1 @@
+"""Ask and tell beside other systems: trials a second with a no-op objective."""
