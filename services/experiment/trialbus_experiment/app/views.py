@@ -63,6 +63,8 @@ class Views:
             for index, run in _run_ids(state).items():
                 trial = state.open.get(str(index))
                 asked = state.spec.trials_by is TrialsBy.WORKERS
+                # What runs is paid for while it does.
+                asked = asked and state.spec.max_resource_seconds is None
                 # A closing one has ended.
                 young = trial is None or now - trial.opened_at < LAUNCH_DEADLINE_S
                 (ended if asked and young else whole).append(run)

@@ -52,9 +52,14 @@ def _evidence(verdict: StoppingVerdict) -> Json:
 
 
 def progress_answer(
-    state: Experiment, counts: TrialCounts, process: Process | None, now: float
+    state: Experiment,
+    counts: TrialCounts,
+    process: Process | None,
+    now: float,
+    *,
+    artifacts: str | None = None,
 ) -> Json:
-    """process: of the best trial."""
+    """process, artifacts: of the best trial."""
     standing, spec = standing_of(state), state.spec
     return {
         "uid": state.id,
@@ -87,7 +92,7 @@ def progress_answer(
             "earlyStopped": counts.early_stopped,
             "metricsUnavailable": counts.metrics_unavailable,
         },
-        "best": _best(state, process),
+        "best": _best(state, process, artifacts),
     }
 
 
@@ -119,7 +124,7 @@ def moment_or_none(at: float | None) -> str | None:
     return None if at is None else moment(at)
 
 
-def _best(state: Experiment, process: Process | None) -> Json | None:
+def _best(state: Experiment, process: Process | None, artifacts: str | None) -> Json | None:
     best = state.best
     if best is None:
         return None
@@ -131,6 +136,7 @@ def _best(state: Experiment, process: Process | None) -> Json | None:
         "workingDir": None if process is None else process.working_dir,
         "env": {} if process is None else dict(process.env),
         "checkpoint": _checkpoint(process),
+        "artifacts": artifacts,
     }
 
 

@@ -3,12 +3,13 @@
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from trialbus.kernel.checkpoints import Checkpoint, checkpoint_of
+from trialbus.kernel.checkpoints import Checkpoint, checkpoint_of, checkpoints_of
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import trial_id
 from trialbus.kernel.limits import MAX_PAGE_ITEMS
+from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.templates import DefaultTemplate
-from trialbus.runtime.checkpoints import checkpoint_root
+from trialbus.runtime.checkpoints import artifact_root, checkpoint_root
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.templates import local_images
 from trialbus_gateway.app.answers import (
@@ -90,7 +91,14 @@ class Questions:
                 checkpoint=await self._checkpoint(state, state.best.index),
             )
         counts, now = count_trials(state, len(running[state.id])), self._parts.clock.now()
-        return progress_answer(state, counts, process, now)
+        artifacts = None if state.best is None else self._artifacts(state, state.best.index)
+        return progress_answer(state, counts, process, now, artifacts=artifacts)
+
+    def _artifacts(self, state: Experiment, index: int) -> str | None:
+        """Where the launcher told a trial to leave them."""
+        if state.spec.trials_by is not TrialsBy.LAUNCHER:
+            return None
+        return f"{checkpoints_of(artifact_root(self._parts.settings), state.id)}/{index}"
 
     async def _checkpoint(self, state: Experiment, index: int) -> Checkpoint:
         parent = await self._documents.parent_of(trial_id(state.id, index))

@@ -224,6 +224,8 @@ class Best(Shape):
     working_dir: str | None
     env: dict[str, str]
     checkpoint: CheckpointShape | None
+    artifacts: str | None
+    """The folder or URI where the trial may have left artifacts; null where workers ran it."""
 
 
 class Progress(Shape):
