@@ -37,8 +37,9 @@ class AsyncClient:
     url: `http(s)://...` of a gateway, or `nats://...`, over which commands and workers' words go
     (questions need a gateway). Without it: `TRIALBUS_URL`, else the stack that runs on data_dir
     (else on `TRIALBUS_DATA_DIR`, else on `.trialbus`). namespace: of experiments that are named
-    without one. token: else `TRIALBUS_TOKEN`. timeout: seconds for one call, repeats included; a
-    call that is given up may be made again, it is obeyed once.
+    without one. token: else `TRIALBUS_TOKEN`; over NATS the seed file of a worker, `<name>.seed`
+    (of others with `?inbox=_INBOX_<role>.<name>` in the url). timeout: seconds for one call,
+    repeats included; a call that is given up may be made again, it is obeyed once.
 
     Raises what `trialbus.TrialbusError` covers; Unavailable if nothing tells where a stack is.
     """

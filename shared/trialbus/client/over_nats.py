@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import nats
 import nats.errors
@@ -15,13 +16,16 @@ from nats.aio.client import Client as Connection
 
 from trialbus.client.addresses import Address
 from trialbus.client.calls import Answer, Call
-from trialbus.client.failures import TrialbusError, Unavailable
+from trialbus.client.failures import TrialbusError, Unauthorised, Unavailable
 from trialbus.contracts import subjects
 from trialbus.contracts.work import NAME_FIELD
 
 T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
+MAX_TOLD = 16
+# Of the files of `trialbus auth nats`, which are called after their identities.
+SEED_ENDING = ".seed"
 
 
 class NotOverNats(TrialbusError):
@@ -35,6 +39,7 @@ class AsyncNats:
         self._address = address
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
+        self._told: list[str] = []
 
     async def send(self, call: Call, timeout_s: float) -> Answer:
         """Raises Unavailable, NotOverNats."""
@@ -51,6 +56,7 @@ class AsyncNats:
         except nats.errors.NoRespondersError as error:
             raise Unavailable(f"nobody answers on {subject}") from error
         except (nats.errors.Error, OSError, TimeoutError) as error:
+            self._check_access(subject, error)
             why = error or type(error).__name__
             raise Unavailable(f"no answer over {self._address.url} ({why})") from error
         return Answer(status=_status_of(answer.data), body=answer.data)
@@ -70,16 +76,27 @@ class AsyncNats:
             with suppress(nats.errors.Error, OSError, TimeoutError):
                 await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT_S)
 
+    def _check_access(self, subject: str, error: Exception) -> None:
+        """Raises Unauthorised: the server says so beside the request, which only gets no answer."""
+        denied = [text for text in self._told if f'"{subject}"' in text]
+        if denied:
+            raise Unauthorised(denied[0]) from error
+        if "authorization violation" in str(error).lower():
+            raise Unauthorised(f"{self._address.url} wants a key, or another one") from error
+
+    async def _heard(self, error: Exception) -> None:
+        """What the server refuses; the newest few."""
+        self._told = [*self._told, str(error)][-MAX_TOLD:]
+
     async def _connected(self) -> Connection:
         async with self._connecting:
             if self._connection is None or self._connection.is_closed:
                 self._connection = await nats.connect(
-                    self._address.url,
                     name="trialbus-python",
                     connect_timeout=CONNECT_TIMEOUT_S,
                     allow_reconnect=False,
-                    error_cb=_silent,
-                    **_credentials(self._address.token),
+                    error_cb=self._heard,
+                    **_servers(self._address),
                 )
         return self._connection
 
@@ -137,17 +154,23 @@ class SyncNats:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-async def _silent(_error: Exception) -> None:
-    """Whoever waits for an answer is told."""
-
-
-def _credentials(token: str | None) -> dict[str, Any]:
-    """A token, or the path of a file with credentials."""
-    if token is None:
-        return {}
-    if token.endswith(".creds") and Path(token).is_file():
-        return {"user_credentials": token}
-    return {"token": token}
+def _servers(address: Address) -> dict[str, Any]:
+    """Where to connect, and as whom. A token that names a file: of `trialbus auth nats`, or the
+    credentials that other tools make. Identities with keys hear below an inbox of their own."""
+    parts = urlsplit(address.url)
+    query = dict(parse_qsl(parts.query))
+    found: dict[str, Any] = {"servers": urlunsplit(parts._replace(query=""))}
+    token = address.token
+    if token is not None and token.endswith(SEED_ENDING) and Path(token).is_file():
+        found["nkeys_seed"] = token
+        found["inbox_prefix"] = f"_INBOX_worker.{Path(token).stem}"
+    elif token is not None and token.endswith(".creds") and Path(token).is_file():
+        found["user_credentials"] = token
+    elif token is not None:
+        found["token"] = token
+    if "inbox" in query:
+        found["inbox_prefix"] = query["inbox"]
+    return found
 
 
 def _status_of(data: bytes) -> int:
@@ -162,5 +185,10 @@ def _status_of(data: bytes) -> int:
         return 200
     if reply.get("stale"):
         return 409
-    missing = [it for it in reply.get("problems") or () if it.get("field") == NAME_FIELD]
-    return 404 if missing and "phase" in reply else 422
+    # The same field as that of a name that is wrong in an object.
+    missing = any(
+        it.get("field") == NAME_FIELD
+        and str(it.get("message")).startswith("there is no experiment")
+        for it in reply.get("problems") or ()
+    )
+    return 404 if missing else 422
