@@ -19,6 +19,9 @@ import nats
 import pytest
 from pymongo import AsyncMongoClient
 
+from trialbus.cli.api import experiment_path
+from trialbus.contracts import subjects
+from trialbus.contracts.katib.annotations import TRIALS_BY
 from trialbus.local.bus_guard import BusGuard
 from trialbus.testkit.programs import REPOSITORY, TRIALBUS
 from trialbus.testkit.real_stack import MARK, NAMESPACE, RealStack, experiment_object
@@ -98,6 +101,38 @@ async def the_page_works_as_written(stack: RealStack) -> None:
     assert (lines[0], lines[-1]) == ("True", "io.trialbus.experiment.succeeded.v1")
 
 
+async def a_worker_with_its_key_does_all_that_workers_do(stack: RealStack) -> None:
+    experiment = experiment_object("asked", [], trials=2)
+    del experiment["spec"]["trialTemplate"]
+    experiment["metadata"] |= {"namespace": "default", "annotations": {TRIALS_BY: "workers"}}
+    stack.api().call("PUT", experiment_path("default", "asked"), {"object": experiment})
+    seed = str(Path(stack.status.nats_auth) / "worker.seed")
+    inbox = "_INBOX_worker.worker"
+    bus = await nats.connect(stack.status.nats, nkeys_seed=seed, inbox_prefix=inbox)
+
+    async def say(verb: str, body: dict[str, Any]) -> Any:
+        subject = subjects.command("default", "asked", verb)
+        answer = await bus.request(subject, json.dumps(body).encode(), timeout=20)
+        told = json.loads(answer.data)
+        assert told["accepted"], told
+        return told
+
+    for number in range(2):
+        [trial] = (await say("ask", {"id": f"a{number}", "wait": 10}))["trials"]
+        held = {"trial": trial["trial"], "attempt": trial["attempt"]}
+        if number == 0:
+            await say("release", {"trials": [held]})
+            [trial] = (await say("ask", {"id": "again", "wait": 10}))["trials"]
+            held["attempt"] = trial["attempt"]
+        await say("report", {"reports": [{**held, "metrics": {"loss": 0.5}, "step": 1}]})
+        await say("heartbeat", {"trials": [held]})
+        await say("tell", {"results": [{**held, "metrics": {"loss": 0.25}}]})
+    await bus.close()
+    path = experiment_path("default", "asked", "progress")
+    api = stack.api()
+    await until(lambda: api.get(path)["phase"] == "Succeeded", "all told", within_s=DEADLINE_S)
+
+
 async def test_the_tutorials_experiment_runs_to_its_end_with_a_key_for_each(
     stack: RealStack,
 ) -> None:
@@ -112,6 +147,7 @@ async def test_the_tutorials_experiment_runs_to_its_end_with_a_key_for_each(
         await nats.connect(stack.status.nats, max_reconnect_attempts=1, allow_reconnect=False)
 
     await the_page_works_as_written(stack)
+    await a_worker_with_its_key_does_all_that_workers_do(stack)
 
     killed = stack.kill("nats-server")
     await stack.returned("nats-server", killed)
