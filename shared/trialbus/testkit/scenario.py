@@ -397,10 +397,10 @@ def experiment_object(name: str, seed: int, story: Story) -> dict[str, Any]:
             {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "11"}},
             {"name": "kind", "parameterType": "categorical", "feasibleSpace": {"list": ["a", "b"]}},
         ]
-    annotations = {"trialbus.io/trials-by": "workers"} if story.workers else {}
+    workers = {"annotations": {"trialbus.io/trials-by": "workers"}} if story.workers else {}
     return {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",
-        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations},
+        "metadata": {"name": name, "namespace": NAMESPACE, **workers},
         "spec": spec,
     }
