@@ -158,17 +158,12 @@ async def test_the_tutorials_experiment_runs_to_its_end_with_a_key_for_each(
     assert "Violation - Subject" not in logs
 
 
-def test_a_stack_that_runs_without_is_told_apart_and_its_folder_can_be_secured(
-    stack: RealStack,
-) -> None:
+def test_a_stack_that_runs_without_is_not_taken_for_a_secured_one(stack: RealStack) -> None:
     stack.up()
     assert stack.status.nats_auth == ""
     refused = stack.call("up", "--secure")
     assert refused.code == 1
     assert "anybody on this machine may use its bus" in refused.err
-    stack.call("down")
-    up(stack)
-    assert stack.status.nats_auth == str(stack.data / "nats-auth")
 
 
 def test_a_folder_once_secured_stays_so(tmp_path: Path) -> None:
