@@ -43,6 +43,9 @@ def token_of(text: str) -> str:
         token_of('[1.0, "u", -1]'),
         token_of('[1.0, "u", 99999999999999999999]'),
         token_of("[" * 150),
+        # Half a character: no store takes it.
+        token_of('[1.0, "\\ud800", 1]'),
+        token_of('[1.0, "u\\u0000", 1]'),
         token_of('[1.0, "u", null, "value", 0, 1.0]'),
         token_of('[1.0, "u", 1, "value", 0, NaN]'),
         token_of('[1.0, "u", 1, "value", 99, 1.0]'),

@@ -6,6 +6,8 @@ import json
 import math
 from dataclasses import dataclass
 
+from trialbus.kernel.ids import is_name
+
 MAX_TOKEN_CHARS = 256
 # What a store can compare with.
 _MAX_INDEX = 2**31 - 1
@@ -70,7 +72,7 @@ def decode_place(token: str) -> Place:
 
 
 def _is_place(created_at: float, uid: str) -> bool:
-    return math.isfinite(created_at) and uid != ""
+    return math.isfinite(created_at) and is_name(uid)
 
 
 def _is_index(index: int) -> bool:
