@@ -151,8 +151,8 @@ def _time_spent(state: Experiment, now: float) -> str:
         ran, limit = duration_text(state.ran_until(now)), duration_text(spec.max_duration_s)
         parts.append(f"{ran} of {limit}")
     if spec.max_resource_seconds is not None:
-        limit = f"{spec.max_resource_seconds:.10g} {spec.counted_resource}-seconds"
-        parts.append(f"{state.spent:.10g} of {limit} paid")
+        limit = f"{spec.max_resource_seconds:.6g} {spec.counted_resource}-seconds"
+        parts.append(f"{state.spent:.6g} of {limit} paid")
     return "".join(f"; {part}" for part in parts)
 
 
