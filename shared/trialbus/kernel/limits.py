@@ -150,7 +150,7 @@ MAX_ASK_WAIT_S = 30.0
 # Lost leases say more of workers (preempted, restarted) than of the trial: more than of runs.
 MAX_LOST_LEASES = 20
 # Ends of asked trials that come so soon after a look wait for the next: one commit for many.
-ASKED_REST_S = 0.01
+ASKED_REST_S = 0.02
 # The document of an asked trial is written when it ends, or after this long.
 ASKED_TRIAL_DOCUMENT_S = 1.0
 

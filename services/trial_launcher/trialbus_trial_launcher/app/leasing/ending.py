@@ -13,7 +13,7 @@ from trialbus.kernel.run import Run
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
-from trialbus_trial_launcher.app.run_notices import begun_notices, ended_notices
+from trialbus_trial_launcher.app.leasing.notices import Notices
 from trialbus_trial_launcher.core.leases import Place, lost, never_leased, stopped
 
 _EXPIRE_EVERY_S = 1.0
@@ -25,6 +25,7 @@ _TOLD = "told"
 class Ending:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.notices = Notices(parts)
 
     async def runs(self, run_ids: Collection[str]) -> dict[str, Run]:
         """As they are now. Raises Transient, as all here does."""
@@ -56,9 +57,7 @@ class Ending:
             run for run, outcome in zip(wanted, outcomes, strict=True) if outcome is Outcome.DONE
         ]
         self._parts.telemetry.conflicts.inc(len(wanted) - len(done))
-        ended = ended_notices(run for run in done if run.ended)
-        begun = begun_notices([run for run in done if run.version == 1])
-        await self._parts.outbox.publish_notices([*ended, *begun])
+        self.notices.add(done)
         return frozenset(run.id for run in done)
 
     async def close_chain(self, run: Run, metrics: Mapping[str, float]) -> str | None:

@@ -73,7 +73,7 @@ class Leasing:
 
     @property
     def tasks(self) -> tuple[Callable[[], Awaitable[None]], ...]:
-        return (self._waiting.serve, self._ending.expire)
+        return (self._waiting.serve, self._ending.expire, self._ending.notices.publish)
 
     async def respond(self, requests: Sequence[Request]) -> Sequence[Answer]:
         """One `WorkReply` for each, in order. Raises Transient: senders repeat."""
