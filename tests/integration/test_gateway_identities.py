@@ -1,4 +1,4 @@
-"""How callers prove who they are: files of tokens, an issuer's keys, Kubernetes' word."""
+"""How callers prove who they are: files of tokens, and an issuer's keys."""
 
 import json
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from trialbus.adapters.http import serving
@@ -25,8 +25,8 @@ from trialbus.testkit.memory_store import MemoryStore
 from trialbus_gateway.adapters.access.building import Unsafe, door_of, tls_of
 from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.access.json_web_keys import JsonWebKeys, fetching
+from trialbus_gateway.adapters.access.oidc import Oidc, OidcSettings
 from trialbus_gateway.adapters.access.static_tokens import StaticTokens
-from trialbus_gateway.adapters.access.token_review import TokenReviews, reviewing
 from trialbus_gateway.app.failures import TooMany, Unauthenticated
 from trialbus_gateway.core.identities import ANYBODY
 
@@ -223,6 +223,40 @@ async def test_an_unknown_key_id_asks_the_issuer_at_most_every_half_minute() -> 
     assert issuer.fetched == 3
 
 
+class CountedKeys(JsonWebKeys):
+    """How often a signature was judged."""
+
+    judged = 0
+
+    async def key(self, kid: str | None, algorithm: str) -> Any:
+        self.judged += 1
+        return await super().key(kid, algorithm)
+
+
+async def test_a_verdict_on_a_token_is_kept_for_half_a_minute_and_not_beyond_its_end() -> None:
+    issuer, clock = Issuer(), StepClock()
+    wanted = OidcSettings(
+        issuer=ISSUER, audience=AUDIENCE, namespaces_claim="namespaces", role_claim="role"
+    )
+    keys = CountedKeys(issuer.fetch, clock)
+    oidc, token = Oidc(wanted, keys, clock), issuer.token()
+    # It ended 50 s ago, and clocks may differ by 60.
+    ending = issuer.token(exp=int(clock.now()) - 50)
+    for _ in range(3):
+        assert oidc.takes(token)
+        await oidc.identify(token)
+        await oidc.identify(ending)
+    assert keys.judged == 2
+    clock.advance(11)
+    await oidc.identify(token)
+    assert keys.judged == 2
+    await oidc.identify(ending)
+    assert keys.judged == 3
+    clock.advance(20)
+    await oidc.identify(token)
+    assert keys.judged == 4
+
+
 async def test_an_issuer_that_is_away_is_believed_for_an_hour() -> None:
     issuer, clock, away = Issuer(), StepClock(), [True]
 
@@ -262,116 +296,3 @@ async def test_a_document_of_keys_that_is_too_large_is_not_read() -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(huge)) as client:
         with pytest.raises(ValueError, match="too large"):
             await fetching("http://issuer/keys", client)()
-
-
-# Kubernetes' word ---------------------------------------------------------------------------------
-
-
-class ApiServer:
-    """TokenReview of an API server: accounts by token."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.shown: list[str] = []
-        self.status: dict[str, Any] = {}
-
-    async def review(self, request: Request) -> Response:
-        body = await request.json()
-        self.asked.append(body)
-        self.shown.append(request.headers["authorization"])
-        return JSONResponse({**body, "status": self.status}, status_code=201)
-
-    @property
-    def app(self) -> Starlette:
-        path = "/apis/authentication.k8s.io/v1/tokenreviews"
-        return Starlette(routes=[Route(path, self.review, methods=["POST"])])
-
-
-def account(name: str, *, audiences: list[str] | None = None) -> dict[str, Any]:
-    told = {"authenticated": True, "user": {"username": name}}
-    return told if audiences is None else {**told, "audiences": audiences}
-
-
-@asynccontextmanager
-async def reviewed(folder: Path) -> AsyncIterator[tuple[TokenReviews, ApiServer, StepClock]]:
-    server, clock = ApiServer(), StepClock()
-    (folder / "token").write_text("our-own-token\n")
-    async with (
-        serving(server.app, host="127.0.0.1", port=0) as port,
-        httpx.AsyncClient() as client,
-    ):
-        review = reviewing(
-            client, api=f"http://127.0.0.1:{port}", credentials=folder, audience=AUDIENCE
-        )
-        yield (
-            TokenReviews(review, clock, audience=AUDIENCE, role=Role.WORKER),
-            server,
-            clock,
-        )
-
-
-async def test_a_service_account_acts_in_its_own_namespace(tmp_path: Path) -> None:
-    async with reviewed(tmp_path) as (reviews, server, _):
-        server.status = account("system:serviceaccount:team-a:ci", audiences=[AUDIENCE])
-        identity = await reviews.identify("pod-token")
-        assert identity.namespaces == frozenset({"team-a"})
-        assert (identity.role, identity.name) == (Role.WORKER, "system:serviceaccount:team-a:ci")
-        assert server.asked[0]["spec"] == {"token": "pod-token", "audiences": [AUDIENCE]}
-        assert server.shown == ["Bearer our-own-token"]
-
-
-@pytest.mark.parametrize(
-    "status",
-    [
-        {},
-        {"authenticated": False},
-        {"authenticated": "true", "user": {"username": "system:serviceaccount:team-a:ci"}},
-        account("system:serviceaccount:team-a:ci"),
-        account("system:serviceaccount:team-a:ci", audiences=["https://kubernetes.default.svc"]),
-        account("system:admin", audiences=[AUDIENCE]),
-        account("system:serviceaccount:Team_A:ci", audiences=[AUDIENCE]),
-        account("system:serviceaccount:team-a:", audiences=[AUDIENCE]),
-    ],
-)
-async def test_whom_kubernetes_does_not_vouch_for_is_nobody(
-    tmp_path: Path, status: dict[str, Any]
-) -> None:
-    async with reviewed(tmp_path) as (reviews, server, _):
-        server.status = status
-        with pytest.raises(Unauthenticated):
-            await reviews.identify("pod-token")
-
-
-async def test_a_review_is_kept_for_a_minute_at_most(tmp_path: Path) -> None:
-    async with reviewed(tmp_path) as (reviews, server, clock):
-        server.status = account("system:serviceaccount:team-a:ci", audiences=[AUDIENCE])
-        for _ in range(5):
-            await reviews.identify("pod-token")
-        assert len(server.asked) == 1
-        server.status = {"authenticated": False}
-        clock.advance(60)
-        with pytest.raises(Unauthenticated):
-            await reviews.identify("pod-token")
-
-
-async def test_made_up_tokens_do_not_make_us_flood_the_api_server(tmp_path: Path) -> None:
-    async with reviewed(tmp_path) as (reviews, server, _):
-        refused = []
-        for number in range(80):
-            with pytest.raises((Unauthenticated, TooMany)) as error:
-                await reviews.identify(f"made-up-{number}")
-            refused.append(error.type)
-        assert len(server.asked) == 50
-        assert refused[50:] == [TooMany] * 30
-
-
-async def test_an_api_server_that_is_away_is_no_verdict(tmp_path: Path) -> None:
-    async with httpx.AsyncClient() as client:
-        review = reviewing(client, api="http://127.0.0.1:9", credentials=tmp_path, audience="a")
-        with pytest.raises(Transient) as error:
-            await review("secret-pod-token")
-        (tmp_path / "token").write_text("our-own-token")
-        with pytest.raises(Transient) as other:
-            await review("secret-pod-token")
-    assert "token" not in str(other.value).replace("for tokens", "")
-    assert "secret" not in str(error.value)

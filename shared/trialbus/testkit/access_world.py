@@ -233,7 +233,7 @@ async def access_world(
         ways = (
             TrialBearers([TRIAL_KEY], parts.store),
             StaticTokens(file, parts.clock),
-            Oidc(wanted, JsonWebKeys(issuer.fetch, parts.clock)),
+            Oidc(wanted, JsonWebKeys(issuer.fetch, parts.clock), parts.clock),
             TokenReviews(review, parts.clock, audience=AUDIENCE, role=Role.WRITER),
         )
         # Wrong tokens are what these tests are made of.

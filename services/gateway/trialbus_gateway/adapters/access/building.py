@@ -107,7 +107,7 @@ async def _oidc(settings: DoorSettings, clock: Clock, stack: AsyncExitStack) -> 
         namespaces_claim=settings.oidc_namespaces_claim,
         role_claim=settings.oidc_role_claim,
     )
-    way: Way = oidc.Oidc(wanted, keys.JsonWebKeys(fetch, clock))
+    way: Way = oidc.Oidc(wanted, keys.JsonWebKeys(fetch, clock), clock)
     return way
 
 

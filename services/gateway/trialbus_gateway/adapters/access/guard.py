@@ -1,10 +1,9 @@
 """The first thing that a request meets: who is it, and is it one too many? And what every answer
 carries for browsers."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,13 +19,15 @@ from trialbus_gateway.core.identities import ANYBODY, Identity
 # Where what goes on finds how to ask whether its caller is still welcome.
 VISIT = "trialbus.visit"
 _OPEN_PATHS = frozenset(path for path, it in NEEDS.items() if it.scope is NeedScope.OPEN)
-# Answers are data: no page may be made of them, none may hold them, none may keep them.
-_HEADERS: Mapping[str, str] = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-}
+# Answers are data: no page may be made of them, none may hold them.
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+# And what is one caller's own is not to be kept for others.
+_PRIVATE_HEADERS = (*_HEADERS, (b"cache-control", b"no-store"))
 
 # A failure as an answer, in the words of the API that the path belongs to.
 Tell = Callable[[Request, Exception], Response]
@@ -92,14 +93,14 @@ def visit_of(scope: MutableMapping[str, Any]) -> Visit | None:
 
 def _with_headers(send: Send, *, private: bool) -> Callable[[Message], Awaitable[None]]:
     """What an answer says itself stays. private: it is one caller's own."""
+    ours = _PRIVATE_HEADERS if private else _HEADERS
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
-                headers.setdefault(name, value)
-            if private:
-                headers.setdefault("cache-control", "no-store")
+            headers = list(message.get("headers", ()))
+            said = {name for name, _ in headers}
+            headers += [header for header in ours if header[0] not in said]
+            message = {**message, "headers": headers}
         await send(message)
 
     return sending

@@ -1,10 +1,13 @@
 """OIDC: JSON web tokens of one issuer, for one audience."""
 
+import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
 
+from trialbus.ports.clock import Clock
 from trialbus_gateway.adapters.access.claims import identity_of
 from trialbus_gateway.adapters.access.json_web_keys import KEY_TYPES, JsonWebKeys
 from trialbus_gateway.app.failures import Unauthenticated
@@ -12,6 +15,9 @@ from trialbus_gateway.core.identities import Identity
 
 # Clocks differ.
 LEEWAY_S = 60
+# A signature is judged again so often; it costs as much as the rest of a request.
+KEEP_S = 30.0
+_MOST_KEPT = 10_000
 _MAX_KID_CHARS = 200
 _REQUIRED = ["exp", "iss", "aud", "sub"]
 
@@ -25,17 +31,34 @@ class OidcSettings:
 
 
 class Oidc:
-    def __init__(self, settings: OidcSettings, keys: JsonWebKeys) -> None:
+    def __init__(self, settings: OidcSettings, keys: JsonWebKeys, clock: Clock) -> None:
         self._settings = settings
         self._keys = keys
+        self._clock = clock
+        # By hash of the token: who it is, and until when (now) that is believed.
+        self._kept: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
 
     def takes(self, token: str) -> bool:
         """By what the token says of itself: for the choice of who judges it, no more."""
-        return claimed_issuer(token) == self._settings.issuer
+        return _digest(token) in self._kept or claimed_issuer(token) == self._settings.issuer
 
     async def identify(self, token: str) -> Identity:
-        """Raises Unauthenticated, Transient. Of the header only algorithm and key id are read: no
-        key, and no address of one, is taken from a token."""
+        """Raises Unauthenticated, Transient."""
+        digest, now = _digest(token), self._clock.now()
+        identity, until = self._kept.get(digest, (None, now))
+        if identity is not None and now < until:
+            return identity
+        self._kept.pop(digest, None)
+        identity = await self._judged(token)
+        ends_at = now if identity.expires_at is None else identity.expires_at
+        self._kept[digest] = identity, min(now + KEEP_S, ends_at + LEEWAY_S)
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+        return identity
+
+    async def _judged(self, token: str) -> Identity:
+        """As `identify`. Of the header only algorithm and key id are read: no key, and no address
+        of one, is taken from a token."""
         algorithm, kid = _header(token)
         key = await self._keys.key(kid, algorithm)
         if key is None:
@@ -57,6 +80,10 @@ class Oidc:
             namespaces_claim=self._settings.namespaces_claim,
             role_claim=self._settings.role_claim,
         )
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def claimed_issuer(token: str) -> str | None:
