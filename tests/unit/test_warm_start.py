@@ -9,6 +9,7 @@ import pytest
 
 from trialbus.contracts.collections import TRIALS, WARM_TRIALS
 from trialbus.contracts.documents import TRIAL, WARM
+from trialbus.contracts.katib.spec import parse_experiment
 from trialbus.kernel.catalogue import AlgorithmDescription
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import Experiment
@@ -22,6 +23,7 @@ from trialbus.kernel.trial import Assignment, Trial, TrialPhase
 from trialbus.kernel.warm_start import WarmTrial, WarmTrials
 from trialbus.runtime.catalogue import installed_catalogue
 from trialbus.testkit.experiment_states import experiment, spec
+from trialbus.testkit.scenario import FAIR, experiment_object
 from trialbus.testkit.still_world import StillWorld
 from trialbus_experiment.app.warming import Warming
 from trialbus_experiment.core.warming import chosen, fitting
@@ -31,6 +33,18 @@ from trialbus_suggestion.core.memory import HistoryNeeded, Memory
 from trialbus_suggestion.core.registry import Registry
 
 LEARNING = [it for it in BUILT_IN if it.warm_start == "learns"]
+SETTINGS = {
+    "hyperband": [{"name": "r_l", "value": "9"}, {"name": "resource_name", "value": "epochs"}],
+    "pbt": [
+        {"name": "n_population", "value": "5"},
+        {"name": "truncation_threshold", "value": "0.4"},
+    ],
+}
+_EPOCHS = {"name": "epochs", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "1"}}
+PARAMETERS = {
+    "hyperband": [_EPOCHS],
+    "cmaes": [{**_EPOCHS, "feasibleSpace": {"min": "1", "max": "9"}}],
+}
 NEW = spec(algorithm=AlgorithmSpec(name="tpe"), warm_start_from=("old",))
 
 
@@ -150,6 +164,19 @@ async def test_an_algorithm_that_does_not_learn_takes_nothing() -> None:
     world = await world_with([trial(0, 0.5)])
     state = new(algorithm=AlgorithmSpec(name="sobol"))
     assert await warming(world).warmed(state) is state
+
+
+@pytest.mark.parametrize("name", ["cmaes", "hyperband", "pbt"])
+def test_an_algorithm_whose_trials_build_on_each_other_is_refused(name: str) -> None:
+    made = experiment_object("new", 1, FAIR)
+    made["spec"]["algorithm"] = {"algorithmName": name, "algorithmSettings": SETTINGS.get(name)}
+    made["spec"]["parameters"] += PARAMETERS.get(name, [])
+    parse_experiment(made, catalogue=installed_catalogue())
+    made["metadata"]["annotations"] = {"trialbus.io/warm-start-from": "old"}
+    with pytest.raises(
+        Refused, match=f"{name} cannot learn from trials of others; these can: .*tpe"
+    ):
+        parse_experiment(made, catalogue=installed_catalogue())
 
 
 def test_of_many_the_best_half_and_the_newest_are_taken_in_order() -> None:
