@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from trialbus.kernel.errors import Refused, Transient
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.trial_keys import TrialKeysMissing, trial_keys
 from trialbus.testkit.access_world import AUDIENCE, ISSUER, OURS, Issuer, StepClock, static
+from trialbus.testkit.gateway_world import parts_of
+from trialbus.testkit.memory_bus import MemoryBus
 from trialbus.testkit.memory_store import MemoryStore
 from trialbus_gateway.adapters.access.building import Unsafe, door_of, tls_of
 from trialbus_gateway.adapters.access.door import Door
@@ -29,6 +32,7 @@ from trialbus_gateway.adapters.access.oidc import Oidc, OidcSettings
 from trialbus_gateway.adapters.access.static_tokens import StaticTokens
 from trialbus_gateway.app.failures import TooMany, Unauthenticated
 from trialbus_gateway.core.identities import ANYBODY
+from trialbus_gateway.main import service
 
 TOKEN, OTHER = "tbs_one-token", "tbs_another-token"
 
@@ -65,6 +69,15 @@ async def test_beyond_loopback_a_gateway_does_not_start_without_authentication(
         assert door.asks
         with pytest.raises(Unauthenticated):
             await door.identify([])
+
+
+async def test_the_service_itself_opens_no_door_to_strangers(tmp_path: Path) -> None:
+    bus, store = MemoryBus().client("gateway"), MemoryStore().client("gateway")
+    parts = parts_of(bus, store, "gateway", tmp_path)
+    open_to_all = Settings.model_validate({"data_dir": tmp_path, "host": "0.0.0.0"})
+    with pytest.raises(Unsafe, match=r"0\.0\.0\.0"):
+        await service.build(replace(parts, settings=open_to_all))
+    assert await service.build(parts)
 
 
 @pytest.mark.parametrize(
