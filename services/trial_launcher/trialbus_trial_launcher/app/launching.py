@@ -86,7 +86,7 @@ class Launching:
         new = [state.id for state in living if state.spec.trials_by is TrialsBy.WORKERS]
         await self._leasing.look(new)
         ours = [state for state in living if state.spec.trials_by is TrialsBy.LAUNCHER]
-        self._pruning.see(ours)
+        self._pruning.see(living)
         taken = await self._begin(await self._act(ours, verdicts))
         if taken:
             # Another process, or this one in an earlier life, has begun them: see what they are.
