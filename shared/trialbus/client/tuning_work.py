@@ -20,6 +20,8 @@ from trialbus.client.space import Described, Space
 # Short, so that the trial of a process that was killed is soon given to another one.
 LEASE_S = 15.0
 LOOK_S = 0.1
+# A stack that is started again, or moved, is back by then.
+TIMEOUT_S = 120.0
 # A process that dies takes no trial with it, but one that dies again and again gets nowhere.
 MAX_RESTARTS = 10
 
@@ -49,7 +51,7 @@ def work(job: Job) -> None:
     trial's."""
     space = Described(job.space)
     call = caller_of(job.objective, space.names)
-    with Client(job.url, token=job.token, namespace=job.namespace) as client:
+    with Client(job.url, token=job.token, namespace=job.namespace, timeout=TIMEOUT_S) as client:
         try:
             for trial in client.work_on(job.name, ahead=1, lease=LEASE_S):
                 _try(trial, job.metric, space, call)
