@@ -29,7 +29,8 @@ INDEX_TO = Whole(name="indexTo", about="Only up to this index.", least=0, most=_
 _SORTS = (
     "`index`: in the order of opening, `-index`: the newest first; `value`: the best first, by the "
     "objective's direction, `-value`: the worst first; `finished`: in the order of ending, "
-    "`-finished`: the last ended first. Trials without such a number (NaN, text, none, not ended) "
+    "`-finished`: the last ended first. Failed trials with a value count unless `state` says "
+    "otherwise. Trials without such a number (NaN, text, none, not ended) "
     "come last, by index; of equal values the earlier comes first where values rise, the later "
     "where they fall. A trial that ends between two pages may move."
 )

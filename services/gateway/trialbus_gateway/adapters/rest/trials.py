@@ -105,8 +105,8 @@ LIST_OF_EXPERIMENT = Operation(
     examples=[
         Example(
             name="best",
-            about="The three best, as a table",
-            query={"sort": "value", "view": "table", "limit": 3},
+            about="The three best that succeeded, as a table",
+            query={"sort": "value", "state": ["Succeeded"], "view": "table", "limit": 3},
         ),
         Example(
             name="failed",
@@ -132,8 +132,8 @@ CURVES = Operation(
     examples=[
         Example(
             name="best",
-            about="The curves of the five best trials",
-            query={"sort": "value", "limit": 5, "points": 50},
+            about="The curves of the five best trials that succeeded",
+            query={"sort": "value", "state": ["Succeeded"], "limit": 5, "points": 50},
         )
     ],
 )
