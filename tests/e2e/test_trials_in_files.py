@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from trialbus.testkit.real_stack import RealStack
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
 
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[RealStack]:
-    stack = RealStack(tmp_path / "one")
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
+    """One for all: they use different names."""
+    stack = RealStack(tmp_path_factory.mktemp("files") / "one")
     try:
         stack.up()
         yield stack
