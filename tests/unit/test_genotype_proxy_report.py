@@ -63,4 +63,4 @@ def test_the_interval_is_that_of_the_mean() -> None:
     # Standard error of the mean of 100 coins: 0.05; 1.96 of them on either side.
     assert low == pytest.approx(0.5 - 0.098, abs=0.015)
     assert high == pytest.approx(0.5 + 0.098, abs=0.015)
-    assert interval([0.3, 0.3]) == (pytest.approx(0.3), pytest.approx(0.3))
+    assert interval([0.3, 0.3]) == pytest.approx((0.3, 0.3))
