@@ -149,6 +149,10 @@ MAX_WORK_ITEMS = 256
 MAX_ASK_WAIT_S = 30.0
 # Lost leases say more of workers (preempted, restarted) than of the trial: more than of runs.
 MAX_LOST_LEASES = 20
+# Living runs of workers that a launcher remembers, about 2 KB each; others are read when they end.
+MAX_REMEMBERED_LEASES = 10_000
+# What an experiment has for workers may be so old for who asks: a claim finds out what is taken.
+WORK_AGE_S = 0.05
 # Ends of asked trials that come so soon after a look wait for the next: one commit for many.
 ASKED_REST_S = 0.02
 # The document of an asked trial is written when it ends, or after this long.

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from random import Random
 
 from trialbus.contracts import subjects
+from trialbus.contracts.envelope import Body
 from trialbus.contracts.work import (
     Ask,
-    Body,
     GivenTrial,
+    Heartbeat,
     HeldTrial,
     Release,
     Report,
@@ -22,7 +23,8 @@ from trialbus.contracts.work import (
 )
 from trialbus.testkit.world import World
 
-LEASE_S = 4.0
+# Longer than a lost message costs: it is said again after five seconds.
+LEASE_S = 10.0
 _WAIT_S = 3.0
 _PAUSE_S = 0.2
 _Key = tuple[str, int]
@@ -77,8 +79,19 @@ class Worker:
             if self._crew.quiet:
                 await self._tell([(it, float(it.parameters["x"]) ** 2) for it in reply.trials])
                 continue
-            for trial in reply.trials:
+            waiting = list(reply.trials)
+            while waiting:
+                trial = waiting.pop(0)
+                waiting = await self._still_held(waiting)
                 await self._work(trial)
+
+    async def _still_held(self, trials: list[GivenTrial]) -> list[GivenTrial]:
+        """Those that wait until others are done are not forgotten."""
+        if not trials:
+            return []
+        held = tuple(HeldTrial(trial=it.trial, attempt=it.attempt) for it in trials)
+        reply = await self._say(WorkVerb.HEARTBEAT, Heartbeat(trials=held))
+        return [it for it, answer in zip(trials, reply.answers, strict=True) if answer.accepted]
 
     async def _work(self, trial: GivenTrial) -> None:
         """A few steps of its loss, then its end; sometimes nothing but the end."""
@@ -108,7 +121,14 @@ class Worker:
 
     async def _tell(self, ended: Sequence[tuple[GivenTrial, float]]) -> None:
         results = tuple(
-            Result(trial=trial.trial, attempt=trial.attempt, metrics={"loss": loss})
+            Result(
+                trial=trial.trial,
+                attempt=trial.attempt,
+                metrics={"loss": loss},
+                reported=self._rng.choice(
+                    [None, (trial.trial, trial.attempt) in self._crew.points]
+                ),
+            )
             for trial, loss in ended
         )
         if not results:

@@ -1,5 +1,6 @@
 """Leases end: told, given back, taken back or lost. The run's own document says which was first."""
 
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 
 from trialbus.contracts import subjects
@@ -8,7 +9,7 @@ from trialbus.contracts.collections import CHUNKS, RUNS
 from trialbus.contracts.documents import RUN
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.ids import chunk_id
-from trialbus.kernel.limits import REQUEST_TIMEOUT_S
+from trialbus.kernel.limits import MAX_REMEMBERED_LEASES, REQUEST_TIMEOUT_S
 from trialbus.kernel.run import Run
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
@@ -26,11 +27,19 @@ class Ending:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.notices = Notices(parts)
+        # Living runs as this process committed them last.
+        self._remembered: OrderedDict[str, Run] = OrderedDict()
 
-    async def runs(self, run_ids: Collection[str]) -> dict[str, Run]:
-        """As they are now. Raises Transient, as all here does."""
-        documents = await self._parts.store.get_many(RUNS.name, run_ids) if run_ids else {}
-        return {key: RUN.decode(document) for key, document in documents.items()}
+    async def runs(
+        self, run_ids: Collection[str], *, remembered: Collection[str] = ()
+    ) -> dict[str, Run]:
+        """As they are now. remembered: of these it will do as they were when this process changed
+        them last, because a commit follows that tells if they are others by now. Raises Transient,
+        as all here does."""
+        known = {key: self._remembered[key] for key in remembered if key in self._remembered}
+        unknown = [key for key in run_ids if key not in known]
+        documents = await self._parts.store.get_many(RUNS.name, unknown) if unknown else {}
+        return known | {key: RUN.decode(document) for key, document in documents.items()}
 
     async def reported(self, runs: Collection[Run]) -> frozenset[str]:
         """Ids of those that have reported anything: they have a first chunk."""
@@ -51,14 +60,22 @@ class Ending:
             Write(base=RUN.encode(before), document=RUN.encode(after)) for before, after in changes
         ]
         writes += [Write(base=None, document=RUN.encode(run)) for run in claims]
-        outcomes = await self._parts.store.commit(RUNS.name, writes)
         wanted = [*(after for _, after in changes), *claims]
+        for run in wanted:
+            self._remembered.pop(run.id, None)
+        outcomes = await self._parts.store.commit(RUNS.name, writes)
         done = [
             run for run, outcome in zip(wanted, outcomes, strict=True) if outcome is Outcome.DONE
         ]
         self._parts.telemetry.conflicts.inc(len(wanted) - len(done))
+        self._remember(done)
         self.notices.add(done)
         return frozenset(run.id for run in done)
+
+    def _remember(self, runs: Sequence[Run]) -> None:
+        self._remembered.update((run.id, run) for run in runs if not run.ended)
+        while len(self._remembered) > MAX_REMEMBERED_LEASES:
+            self._remembered.popitem(last=False)
 
     async def close_chain(self, run: Run, metrics: Mapping[str, float]) -> str | None:
         """Of a run that has reported: store its last metrics and make its chain complete. Returns

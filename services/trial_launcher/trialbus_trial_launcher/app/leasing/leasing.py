@@ -64,7 +64,7 @@ class _Asked:
 class Leasing:
     def __init__(self, parts: Parts, checkpoint_root: str) -> None:
         self._parts = parts
-        self._works = Works(parts.store)
+        self._works = Works(parts.store, parts.clock)
         self._ending = Ending(parts)
         self._giving = Giving(parts, self._ending, checkpoint_root)
         self._waiting = Waiting(parts, self._works, self._giving)

@@ -1,8 +1,10 @@
 """Results and releases: of what ends a lease the first word counts."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from trialbus.contracts.work import HeldTrial, Result
+from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES
 from trialbus.kernel.run import Run, RunVerdict, StopReason
 from trialbus.runtime.parts import Parts
@@ -40,8 +42,12 @@ class Telling:
         repeats: _Repeats[T],
         claims: Callable[[], Awaitable[Claims]],
     ) -> None:
+        # Of those whose end is one commit here, that says if the run is another by now.
+        alone = {word.run_id for word in words if _is_alone(word.item)}
         for _ in range(MAX_COMMIT_RETRIES):
-            runs = await self._ending.runs({word.run_id for word in unanswered(words)})
+            wanted = {word.run_id for word in unanswered(words)}
+            runs = await self._ending.runs(wanted, remembered=alone)
+            alone = set()
             for word in unanswered(words):
                 run = runs.get(word.run_id)
                 if run is not None and run.ended and repeats(word, run):
@@ -73,38 +79,59 @@ class Telling:
         unsure = [key for key, word in due.items() if word.item.reported is None]
         reported = await self._ending.reported([runs[key] for key in unsure])
         reported |= {key for key, word in due.items() if word.item.reported}
+        complete = await asyncio.gather(
+            *(self._complete(word, runs[key], key in reported) for key, word in due.items())
+        )
         now = self._parts.clock.now()
-        changed = {}
-        for key, word in due.items():
-            result, run = word.item, runs[key]
-            if (why := await self._unfinished(word, run, reported=key in reported)) is not None:
-                word.refuse(why)
-                continue
-            changed[key] = told(
-                run,
+        return {
+            key: told(
+                runs[key],
                 now,
-                succeeded=result.state == _SUCCEEDED,
-                message=result.message,
-                metrics=result.metrics,
+                succeeded=word.item.state == _SUCCEEDED,
+                message=word.item.message,
+                metrics=word.item.metrics,
                 reported=key in reported,
             )
-        return changed
+            for (key, word), is_complete in zip(due.items(), complete, strict=True)
+            if is_complete
+        }
 
-    async def _unfinished(self, word: Word[Result], run: Run, *, reported: bool) -> str | None:
-        """Why its metrics are not all there; None: they are."""
+    async def _complete(self, word: Word[Result], run: Run, reported: bool) -> bool:
+        """Whether its metrics are all there. If they never will be the word is refused, if that is
+        not known it is to be repeated."""
         result, objective = word.item, word.work.spec.objective.metric
         if reported:
-            return await self._ending.close_chain(run, result.metrics)
+            return await self._close_chain(word, run)
         if result.state == _SUCCEEDED and objective not in result.metrics:
             given = ", ".join(map(repr, result.metrics)) or "nothing"
-            return f"a success needs a value of {objective!r}; there is {given}"
-        return None
+            word.refuse(f"a success needs a value of {objective!r}; there is {given}")
+            return False
+        return True
+
+    async def _close_chain(self, word: Word[Result], run: Run) -> bool:
+        try:
+            why = await self._ending.close_chain(run, word.item.metrics)
+        except Transient:
+            word.refuse(None)
+            return False
+        if why is None:
+            return True
+        again = (await self._ending.runs([run.id])).get(run.id)
+        if again is None or not again.ended:
+            word.refuse(why)
+        # Else it has ended meanwhile, perhaps by this very word: that is looked at next.
+        return False
 
     async def _released(
         self, due: Mapping[str, Word[HeldTrial]], runs: Mapping[str, Run]
     ) -> Mapping[str, Run]:
         now = self._parts.clock.now()
         return {key: released(runs[key], now) for key in due}
+
+
+def _is_alone(item: HeldTrial) -> bool:
+    """A result without reports before it: nobody else is asked."""
+    return isinstance(item, Result) and item.reported is False
 
 
 def _told_before(word: Word[Result], run: Run) -> bool:

@@ -8,10 +8,11 @@ from pydantic import TypeAdapter
 
 from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.documents import Document
-from trialbus.kernel.experiment import ExperimentPhase, OpenState, OpenTrial
+from trialbus.kernel.experiment import GONE_PHASES, ExperimentPhase, OpenState, OpenTrial
 from trialbus.kernel.ids import trial_index, trial_name
-from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS
+from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS, WORK_AGE_S
 from trialbus.kernel.spec import ExperimentSpec, TrialsBy
+from trialbus.ports.clock import Clock
 from trialbus.ports.store import Query, Store
 from trialbus_trial_launcher.core.leases import Place
 
@@ -76,8 +77,11 @@ class Work:
 class Works:
     """Specs never change in what matters to workers, so they are kept."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
+        # As they were seen last, and when.
+        self._seen: OrderedDict[Named, tuple[float, Work]] = OrderedDict()
         self._specs: OrderedDict[str, ExperimentSpec] = OrderedDict()
 
     def knows(self, uid: str) -> bool:
@@ -89,12 +93,18 @@ class Works:
         self._specs.pop(uid, None)
 
     async def find(self, names: Collection[Named]) -> dict[Named, Work]:
-        """Of the living experiments with these names; what is not there is absent."""
-        alive = [f"{namespace}/{name}" for namespace, name in names]
+        """Of the living experiments with these names, as they are or were a moment ago; what is not
+        there is absent."""
+        oldest = self._clock.monotonic() - WORK_AGE_S
+        known = {name: self._seen[name] for name in names if name in self._seen}
+        fresh = {name: work for name, (at, work) in known.items() if at >= oldest}
+        alive = [f"{named[0]}/{named[1]}" for named in names if named not in fresh]
+        if not alive:
+            return fresh
         found = await self._store.find(
             EXPERIMENTS.name, Query(among={"alive_name": alive}, fields=_FIELDS)
         )
-        return {(work.namespace, work.name): work for work in await self._works(found)}
+        return fresh | {(work.namespace, work.name): work for work in await self._works(found)}
 
     async def of(self, uids: Collection[str]) -> dict[str, Work]:
         documents = await self._store.get_many(EXPERIMENTS.name, uids, fields=_FIELDS)
@@ -108,7 +118,7 @@ class Works:
                 self._specs[uid] = _SPEC.validate_python(document["spec"])
         while len(self._specs) > MAX_KNOWN_EXPERIMENTS:
             self._specs.popitem(last=False)
-        return [
+        works = [
             Work(
                 uid=it["_id"],
                 namespace=it["namespace"],
@@ -120,3 +130,15 @@ class Works:
             for it in documents
             if it["_id"] in self._specs
         ]
+        self._note(works)
+        return works
+
+    def _note(self, works: Collection[Work]) -> None:
+        now = self._clock.monotonic()
+        for work in works:
+            if work.phase in GONE_PHASES:
+                self._seen.pop((work.namespace, work.name), None)
+            else:
+                self._seen[work.namespace, work.name] = (now, work)
+        while len(self._seen) > MAX_KNOWN_EXPERIMENTS:
+            self._seen.popitem(last=False)
