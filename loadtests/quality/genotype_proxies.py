@@ -52,10 +52,18 @@ TIMED_PROTOCOL = (
     "Seeds 201 to 212, in order; if time is short as many as are complete at 06:08 UTC, at least "
     "10 for a claim; no other seeds, times or settings were tried."
 )
+CONFIRMING_PROTOCOL = (
+    "Fixed 2026-11-22 06:24 UTC, before the first of these runs, to see whether what was ahead above "
+    "is so again: nothing is chosen any more. As the set-up with final trainings of equal time, its "
+    "settings unchanged, but on images drawn anew (training, validation and test) and with the "
+    "seeds 301 to 312, all of which are run and told, whatever they come to. A is ahead of B if the "
+    "interval lies above zero."
+)
 # Of the 16 in the protocol: broken off after six, five of which DARTS had lost to B, to spend the
 # time on the next set-up.
 SEEDS = range(101, 107)
 TIMED_SEEDS = range(201, 213)
+CONFIRMING_SEEDS = range(301, 313)
 FINAL_S = 12.0
 # The space of examples/nas/darts.yaml; the search is that of its trial, on textures.
 PRIMITIVES = (
@@ -85,24 +93,33 @@ FINAL_SHAPE, FINAL_EPOCHS = replace(SHAPE, channels=8), 2
 TRAINED, VALIDATED, TESTED = 12_000, 1_500, 3_000
 BATCH, RATE = 32, 0.01
 # Of the images: no other seeds are of these three parts.
-DATA_SEED = 4
+DATA_SEED, CONFIRMING_DATA_SEED = 4, 5
 
 Part = tuple[Array, Labels]
 
 
+def part(name: str, seed: int) -> Part:
+    """Of the images that the experiments with this seed use."""
+    return _drawn_part(name, CONFIRMING_DATA_SEED if seed in CONFIRMING_SEEDS else DATA_SEED)
+
+
 @cache
-def part(name: str) -> Part:
+def _drawn_part(name: str, data_seed: int) -> Part:
     number = ("training", "validation", "test").index(name)
     count = (TRAINED, VALIDATED, TESTED)[number]
-    return draw_textures(count, np.random.default_rng([DATA_SEED, number]))
+    return draw_textures(count, np.random.default_rng([data_seed, number]))
 
 
 def run_proxies(kept: Kept) -> None:
     """What is missing of all seeds' experiments, one after the other."""
-    for name, text in (("proxies", PROTOCOL), ("timed", TIMED_PROTOCOL)):
+    for name, text in (
+        ("proxies", PROTOCOL),
+        ("timed", TIMED_PROTOCOL),
+        ("confirming", CONFIRMING_PROTOCOL),
+    ):
         if kept.find(kind="protocol", name=name, seed=0) is None:
             kept.add({"kind": "protocol", "name": name, "seed": 0, "text": text})
-    for seed in (*SEEDS, *TIMED_SEEDS):
+    for seed in (*SEEDS, *TIMED_SEEDS, *CONFIRMING_SEEDS):
         _run_seed(kept, seed)
     for first in (SEEDS[0], TIMED_SEEDS[0]):
         for primitive in PRIMITIVES:
@@ -130,7 +147,7 @@ def _searched(kept: Kept, seed: int) -> Record:
     known = kept.find(kind="search", name="darts", seed=seed)
     if known is not None:
         return known
-    images, labels = part("training")
+    images, labels = part("training", seed)
     half = SEARCHED_IMAGES // 2
     for_weights = images[:half], labels[:half]
     for_alphas = images[half : 2 * half], labels[half : 2 * half]
@@ -167,7 +184,7 @@ def _finals(kept: Kept, seed: int, budget_s: float) -> Iterator[Record]:
 
 
 def _proxies(kept: Kept, seed: int, budget_s: float) -> Iterator[Record]:
-    images, labels = part("training")
+    images, labels = part("training", seed)
     half = SEARCHED_IMAGES // 2
     some, spent_s, number = (images[:half], labels[:half]), 0.0, 0
     while spent_s < budget_s:
@@ -184,13 +201,13 @@ def _final(kept: Kept, name: str, seed: int, genotype: Genotype) -> Record:
     known = kept.find(kind="final", name=name, seed=seed)
     if known is not None:
         return known
-    some, epochs = part("training"), FINAL_EPOCHS
-    if seed in TIMED_SEEDS:
+    some, epochs = part("training", seed), FINAL_EPOCHS
+    if seed in (*TIMED_SEEDS, *CONFIRMING_SEEDS):
         validation, cpu_s, network = _trained_for(genotype, some, FINAL_S, seed)
     else:
         validation, cpu_s, network = _trained(genotype, FINAL_SHAPE, some, epochs, seed)
     record = _record("final", name, seed, genotype, validation, cpu_s)
-    return kept.add({**record, "test": round(accuracy(network, *part("test")), 4)})
+    return kept.add({**record, "test": round(accuracy(network, *part("test", seed)), 4)})
 
 
 def _drawn(seed: int, what: int, number: int) -> Genotype:
@@ -201,7 +218,7 @@ def _trained(
     genotype: Genotype, shape: Shape, some: Part, epochs: int, seed: int
 ) -> tuple[float, float, GenotypeNetwork]:
     """Validation accuracy, processor seconds with it, and the network."""
-    held, of_held = part("validation")
+    held, of_held = part("validation", seed)
     data = Images(
         train_images=some[0],
         train_labels=some[1],
@@ -234,7 +251,7 @@ def _trained_for(
         rows, order = order[:BATCH], order[BATCH:]
         cross_entropy(network(constant(images[rows]), training=True), labels[rows]).backward()
         optimizer.step()
-    validation = accuracy(network, *part("validation"))
+    validation = accuracy(network, *part("validation", seed))
     return validation, time.process_time() - began, network
 
 

@@ -190,6 +190,7 @@ def _sections(of_proxies: Kept) -> list[str]:
     for title, name, seeds in (
         ("Search on a proxy, longer final training", "proxies", proxies.SEEDS),
         ("Search on a proxy, final trainings of equal time", "timed", proxies.TIMED_SEEDS),
+        ("The same again, on new images", "confirming", proxies.CONFIRMING_SEEDS),
     ):
         duels = duels_of(of_proxies, seeds)
         lines += [f"## {title}", "", *proxy_section(of_proxies, duels, name), ""]
