@@ -53,11 +53,11 @@ TIMED_PROTOCOL = (
     "10 for a claim; no other seeds, times or settings were tried."
 )
 CONFIRMING_PROTOCOL = (
-    "Fixed 2026-11-22 06:24 UTC, before the first of these runs, to see whether what was ahead above "
-    "is so again: nothing is chosen any more. As the set-up with final trainings of equal time, its "
-    "settings unchanged, but on images drawn anew (training, validation and test) and with the "
-    "seeds 301 to 312, all of which are run and told, whatever they come to. A is ahead of B if the "
-    "interval lies above zero."
+    "Fixed 2026-11-22 06:20 UTC, before the first of these runs, to see whether what was ahead "
+    "above is so again: nothing is chosen any more. As the set-up with final trainings of equal "
+    "time, its settings unchanged, but on images drawn anew (training, validation and test) and "
+    "with the seeds 301 to 312, all of which are run and told, whatever they come to. A is ahead "
+    "of B if the interval lies above zero."
 )
 # Of the 16 in the protocol: broken off after six, five of which DARTS had lost to B, to spend the
 # time on the next set-up.
