@@ -102,6 +102,8 @@ def compose(
                     subject=subjects.commands(verb.value),
                     queue="trial_launcher",
                     respond=leasing.respond,
+                    # Two workers that take turns must not wait for each other.
+                    max_groups=4,
                 )
                 for verb in WorkVerb
             ),

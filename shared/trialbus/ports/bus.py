@@ -58,10 +58,16 @@ class Bus(Protocol):
         """Ask whoever serves the subject. Raises Transient: nobody there, or no answer in time."""
 
     def serve(
-        self, subject: str, queue: str, responder: Responder, *, max_group: int
+        self,
+        subject: str,
+        queue: str,
+        responder: Responder,
+        *,
+        max_group: int,
+        max_groups: int = 1,
     ) -> AbstractAsyncContextManager[None]:
         """Answer requests on `subject` (may hold wildcards) as one of the group `queue`.
-        Requests that come while a group is being answered form the next group. When the
+        Requests that come while `max_groups` are being answered form the next group. When the
         responder raises, the group gets no answer (senders repeat). What is to be answered later
         is waited for beside the groups, and given up when the service leaves."""
 

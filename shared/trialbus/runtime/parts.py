@@ -75,12 +75,14 @@ class Reactor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """Requests that a service answers, in groups, after the commit."""
+    """Requests that a service answers, in groups, after the commit. max_groups: how many groups
+    may be in hand at once; one is best where groups make commits cheap."""
 
     subject: str
     queue: str
     respond: Responder
     max_group: int = 256
+    max_groups: int = 1
 
 
 async def _nothing() -> None:

@@ -42,6 +42,7 @@ class RunningService:
                             served.queue,
                             served.respond,
                             max_group=served.max_group,
+                            max_groups=served.max_groups,
                         )
                     )
                 await self._work(behaviour, stop)

@@ -214,9 +214,15 @@ class MemoryClient:
 
     @asynccontextmanager
     async def serve(
-        self, subject: str, queue: str, responder: Responder, *, max_group: int
+        self,
+        subject: str,
+        queue: str,
+        responder: Responder,
+        *,
+        max_group: int,
+        max_groups: int = 1,
     ) -> AsyncIterator[None]:
-        service = Service(self, subject, queue, responder, max_group)
+        service = Service(self, subject, queue, responder, max_group, max_groups)
         task = asyncio.create_task(service.run(), name=f"serve {subject}")
         self.server.join(service)
         try:

@@ -30,6 +30,7 @@ class Service:
     queue: str
     responder: Responder
     max_group: int
+    max_groups: int = 1
     _waiting: deque[Asked] = field(default_factory=deque)
     _news: Signal = field(default_factory=Signal)
     _later: set[asyncio.Task[None]] = field(default_factory=set)
@@ -47,6 +48,11 @@ class Service:
             task.cancel()
 
     async def run(self) -> None:
+        async with asyncio.TaskGroup() as in_hand:
+            for _ in range(self.max_groups):
+                in_hand.create_task(self._answer_groups())
+
+    async def _answer_groups(self) -> None:
         while self._waiting or not self._ended:
             if not self._waiting:
                 await self._news.wait()

@@ -43,9 +43,17 @@ class GuardedBus:
         return await self._bus.request(request, timeout_s=timeout_s)
 
     def serve(
-        self, subject: str, queue: str, responder: Responder, *, max_group: int
+        self,
+        subject: str,
+        queue: str,
+        responder: Responder,
+        *,
+        max_group: int,
+        max_groups: int = 1,
     ) -> AbstractAsyncContextManager[None]:
-        return self._bus.serve(subject, queue, responder, max_group=max_group)
+        return self._bus.serve(
+            subject, queue, responder, max_group=max_group, max_groups=max_groups
+        )
 
     def tail(
         self, subject: str, *, from_start: bool

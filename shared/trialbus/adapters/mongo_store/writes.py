@@ -3,7 +3,8 @@
 A replacement is an update of {_id, version} with `upsert=True`. A document whose version moved is
 not matched, so the server tries to insert it, which fails: that is how a lost race is told from a
 won one, write by write (a plain bulk update only tells totals). Collections without the validator
-answer 11000 (the `_id` exists), those with it 121, as for a document that is gone.
+answer 11000 (the `_id` exists), those with it 121, as for a document that is gone. An insert beside
+replacements is an update, too, that finds nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,10 @@ class Group:
     unstorable: Mapping[int, str]
 
     def operations(self) -> list[Operation]:
-        return [_operation(self.writes[index]) for index in self._sent()]
+        sent = [self.writes[index] for index in self._sent()]
+        # Inserts and updates would be two commands, each of which waits for the disk.
+        is_mixed = len({write.base is None for write in sent}) > 1
+        return [_operation(write, as_update=is_mixed) for write in sent]
 
     def outcomes(self, details: Mapping[str, Any]) -> list[Outcome]:
         """`details`: of the bulk write's error, {} if it had none."""
@@ -118,10 +122,17 @@ def _levels(value: Any) -> int:
     return 0
 
 
-def _operation(write: Write) -> Operation:
+def _operation(write: Write, *, as_update: bool) -> Operation:
+    """as_update: an insert, too."""
     document, base = write.document, write.base
-    if base is None:
+    if base is None and not as_update:
         return InsertOne(document)
+    if base is None:
+        fields = {name: value for name, value in document.items() if name != "_id"}
+        # Matches nothing, so it is inserted, or fails because there is one.
+        return UpdateOne(
+            {"_id": write.id, "version": {"$lt": 0}}, {"$setOnInsert": fields}, upsert=True
+        )
     update: dict[str, Any] = {"$set": _changed(base, document), "$setOnInsert": {REVIVED: True}}
     gone = base.keys() - document.keys()
     if gone:

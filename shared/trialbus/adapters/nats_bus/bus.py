@@ -137,9 +137,22 @@ class NatsBus:
         return bytes(answer.data)
 
     def serve(
-        self, subject: str, queue: str, responder: Responder, *, max_group: int
+        self,
+        subject: str,
+        queue: str,
+        responder: Responder,
+        *,
+        max_group: int,
+        max_groups: int = 1,
     ) -> AbstractAsyncContextManager[None]:
-        return serving(self._connection, subject, queue, responder, max_group=max_group)
+        return serving(
+            self._connection,
+            subject,
+            queue,
+            responder,
+            max_group=max_group,
+            max_groups=max_groups,
+        )
 
     def tail(
         self, subject: str, *, from_start: bool

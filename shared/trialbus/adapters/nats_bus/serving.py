@@ -17,10 +17,13 @@ log = structlog.get_logger(__name__)
 
 
 class _Server:
-    def __init__(self, connection: Connection, responder: Responder, max_group: int) -> None:
+    def __init__(
+        self, connection: Connection, responder: Responder, max_group: int, max_groups: int
+    ) -> None:
         self._connection = connection
         self._responder = responder
         self._max_group = max_group
+        self._max_groups = max_groups
         self._waiting: deque[Msg] = deque()
         self._news = asyncio.Event()
         self._leaving = False
@@ -34,9 +37,14 @@ class _Server:
         self._news.set()
 
     async def run(self) -> None:
+        async with asyncio.TaskGroup() as in_hand:
+            for _ in range(self._max_groups):
+                in_hand.create_task(self._answer_groups())
+
+    async def _answer_groups(self) -> None:
         while self._waiting or not self._leaving:
-            self._news.clear()
             if not self._waiting:
+                self._news.clear()
                 await self._news.wait()
                 continue
             count = min(self._max_group, len(self._waiting))
@@ -90,10 +98,16 @@ class _Server:
 
 @asynccontextmanager
 async def serving(
-    connection: Connection, subject: str, queue: str, responder: Responder, *, max_group: int
+    connection: Connection,
+    subject: str,
+    queue: str,
+    responder: Responder,
+    *,
+    max_group: int,
+    max_groups: int,
 ) -> AsyncIterator[None]:
     """See `Bus.serve`."""
-    server = _Server(connection, responder, max_group)
+    server = _Server(connection, responder, max_group, max_groups)
     task = asyncio.create_task(server.run(), name=f"serve {subject}")
     route = await connection.subscribe(subject, server.on_request, queue=queue)
     try:
