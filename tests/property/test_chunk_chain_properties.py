@@ -227,7 +227,8 @@ class Collection:
     async def _ask(self, replica: int, report: ChunkReport) -> ChunkReply:
         request = Request(subject="trialbus.v1.metric.n.e.t", data=report.to_bytes())
         [answer] = await self.replicas[replica].served[0].respond([request])
-        reply = ChunkReply.from_bytes(answer or b"")
+        assert isinstance(answer, bytes)
+        reply = ChunkReply.from_bytes(answer)
         assert reply.refused is None
         return reply
 

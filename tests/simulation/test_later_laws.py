@@ -310,10 +310,10 @@ def test_law_10_is_broken_where_a_handler_reads_all_trials(
 ) -> None:
     observe = Views.observe
 
-    async def read_all(self: Views, states: Any, settled: Any) -> Any:
+    async def read_all(self: Views, states: Any, settled: Any, now: float) -> Any:
         for state in states:
             await self._store.find("trials", Query(equals={"uid": state.id}))
-        return await observe(self, states, settled)
+        return await observe(self, states, settled, now)
 
     monkeypatch.setattr(Views, "observe", read_all)
     assert "trials" in grows(play, monkeypatch)

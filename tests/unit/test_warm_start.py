@@ -264,7 +264,8 @@ def proposed(
 @pytest.mark.parametrize("description", LEARNING, ids=lambda it: it.name)
 def test_the_first_points_are_better_than_without(description: AlgorithmDescription) -> None:
     """The first four, over six seeds: those without know nothing, those with it the valley."""
-    warm, cold = [], []
+    warm: list[float] = []
+    cold: list[float] = []
     for seed in range(6):
         for losses, history in ((warm, known(seed)), (cold, History())):
             points = proposed(Memory(Registry(), Random), description.name, seed, history)

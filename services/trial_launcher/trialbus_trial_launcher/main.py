@@ -97,16 +97,7 @@ def compose(
             Served(
                 subject=subjects.log(host), queue="trial_launcher", respond=Logs(launcher).respond
             ),
-            *(
-                Served(
-                    subject=subjects.commands(verb.value),
-                    queue="trial_launcher",
-                    respond=leasing.respond,
-                    # Two workers that take turns must not wait for each other.
-                    max_groups=4,
-                )
-                for verb in WorkVerb
-            ),
+            *_served_to_workers(leasing),
         ),
         tasks=(
             following.watch_ends,
@@ -119,6 +110,19 @@ def compose(
         ),
         close=close,
     )
+
+
+def _served_to_workers(leasing: Leasing) -> list[Served]:
+    """Two workers that take turns must not wait for each other, so several groups are in hand."""
+    return [
+        Served(
+            subject=subjects.commands(verb.value),
+            queue="trial_launcher",
+            respond=leasing.respond,
+            max_groups=4,
+        )
+        for verb in WorkVerb
+    ]
 
 
 def _tokens(settings: Settings) -> Callable[[TrialGrant], str | None]:
