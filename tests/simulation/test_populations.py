@@ -16,7 +16,8 @@ from trialbus.ports.launcher import RunPlan
 from trialbus.testkit.law_probes import Play
 from trialbus.testkit.memory_launcher import Script
 from trialbus.testkit.outcome_checks import check_outcome
-from trialbus.testkit.scenario import Outcome, Story, script_of
+from trialbus.testkit.run_scripts import script_of
+from trialbus.testkit.scenario import Outcome, Story
 from trialbus_suggestion.core.pbt import PopulationBasedTraining
 
 Chain = tuple[str, ...]

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +16,12 @@ from trialbus.contracts.documents import EXPERIMENT
 from trialbus.contracts.envelope import CommandReply
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import Experiment
-from trialbus.ports.launcher import Launcher, RunPlan, RunState
+from trialbus.ports.launcher import Launcher, RunState
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.testkit.asked_workers import Crew, work_all
-from trialbus.testkit.memory_launcher import LOST, MemoryWorld, Script, most_at_once
+from trialbus.testkit.memory_launcher import MemoryWorld, most_at_once
 from trialbus.testkit.mortal_launcher import MortalLauncher
+from trialbus.testkit.run_scripts import Program, script_of
 from trialbus.testkit.virtual_time import run_virtual
 from trialbus.testkit.world import STORE_LATENCY_S, LoopClock, Weather, World
 
@@ -43,34 +43,6 @@ _GARBAGE_THRESHOLD = 50_000
 
 # Composes a launcher over a place to run things, given the identity of the boot of its machine.
 LauncherComposer = Callable[[Parts, Launcher, str], Behaviour]
-
-
-# What the run with this id does, under a seed.
-Program = Callable[[int, str, RunPlan], Script]
-
-
-def script_of(seed: int, run_id: str, plan: RunPlan) -> Script:
-    """What a run does: mostly reports a few values of its loss and ends well."""
-    rng = Random(f"{seed}/{run_id}")
-    parameters = json.loads(plan.files["parameters.json"])
-    loss = float(parameters["x"]) ** 2
-    fate = rng.random()
-    if fate < 0.03:
-        return LOST
-    steps = rng.randrange(1, 5)
-    pace = rng.choice([0.001, 0.1, 0.5])
-    lines = tuple(
-        (pace * step, f"epoch {step} loss={loss + 3.0 / step}\n".encode())
-        for step in range(1, steps + 1)
-    )
-    duration = pace * (steps + 0.5)
-    if fate < 0.08:
-        return Script(output=lines, duration_s=duration, exit_code=1)
-    if fate < 0.11:
-        return Script(output=((0.0, b"nothing to see\n"),), duration_s=duration)
-    if fate < 0.13:
-        return Script(output=((0.0, b"loss=nan\n"),), duration_s=duration)
-    return Script(output=lines, duration_s=duration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
