@@ -26,6 +26,7 @@ from trialbus.kernel.line_streams import Point
 from trialbus.kernel.measurements import observe
 from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.runtime.parts import Behaviour
+from trialbus.testkit.bus_probes import at_once
 from trialbus.testkit.memory_store import StoreCall
 from trialbus.testkit.still_world import HastyClock, StillWorld, experiment
 from trialbus_metrics_collector.main import service
@@ -187,7 +188,7 @@ class Collection:
         data = PushReport(id=f"p{number}", points=points).to_bytes()
         request = Request(subject="trialbus.v1.push.team.tune.tune-a", data=data)
         [answer] = await self.replicas[step.replica].served[1].respond([request])
-        reply = PushReply.from_bytes(answer or b"")
+        reply = PushReply.from_bytes(at_once(answer))
         if reply.refused is not None:
             assert "has ended" in reply.refused
             self.refused.add(number)
@@ -227,8 +228,7 @@ class Collection:
     async def _ask(self, replica: int, report: ChunkReport) -> ChunkReply:
         request = Request(subject="trialbus.v1.metric.n.e.t", data=report.to_bytes())
         [answer] = await self.replicas[replica].served[0].respond([request])
-        assert isinstance(answer, bytes)
-        reply = ChunkReply.from_bytes(answer)
+        reply = ChunkReply.from_bytes(at_once(answer))
         assert reply.refused is None
         return reply
 

@@ -13,6 +13,7 @@ from trialbus.kernel.errors import Transient
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import chunk_id
 from trialbus.runtime.parts import Behaviour
+from trialbus.testkit.bus_probes import at_once
 from trialbus.testkit.memory_store import StoreCall
 from trialbus.testkit.still_world import UID, StillWorld, experiment
 from trialbus_metrics_collector.app.tails import Tails
@@ -45,7 +46,7 @@ async def ask(behaviour: Behaviour, *reports: ChunkReport | bytes) -> list[Chunk
         for report in reports
     ]
     answers = await behaviour.served[0].respond(requests)
-    return [ChunkReply.from_bytes(answer or b"") for answer in answers]
+    return [ChunkReply.from_bytes(at_once(answer)) for answer in answers]
 
 
 def stored(to_byte: int, *, final: bool = False) -> ChunkReply:

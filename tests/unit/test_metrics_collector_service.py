@@ -17,6 +17,7 @@ from trialbus.kernel.limits import LATE_WRITE_S
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.runtime.parts import Behaviour, React
 from trialbus.runtime.service import RunningService
+from trialbus.testkit.bus_probes import at_once
 from trialbus.testkit.still_world import UID, StillWorld, deleted, experiment
 from trialbus.testkit.waits import until
 from trialbus_metrics_collector.main import service
@@ -49,7 +50,7 @@ async def ask(behaviour: Behaviour, *reports: ChunkReport | bytes) -> list[Chunk
         for report in reports
     ]
     answers = await behaviour.served[0].respond(requests)
-    return [ChunkReply.from_bytes(answer or b"") for answer in answers]
+    return [ChunkReply.from_bytes(at_once(answer)) for answer in answers]
 
 
 def stored(to_byte: int, *, final: bool = False) -> ChunkReply:
@@ -88,7 +89,7 @@ async def say(world: World, *reports: ChunkReport) -> list[ChunkReply]:
         )
         for report in reports
     ]
-    return [ChunkReply.from_bytes(answer or b"") for answer in answers]
+    return [ChunkReply.from_bytes(at_once(answer)) for answer in answers]
 
 
 async def test_a_stopping_rule_is_told_of_its_metric() -> None:

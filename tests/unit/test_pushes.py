@@ -17,6 +17,7 @@ from trialbus.kernel.limits import MAX_CHUNK_POINTS, MAX_RUN_METRICS, PUSH_DEADL
 from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.store import Query
 from trialbus.runtime.parts import Behaviour, Parts
+from trialbus.testkit.bus_probes import at_once
 from trialbus.testkit.memory_store import StoreCall
 from trialbus.testkit.still_world import (
     UID,
@@ -109,7 +110,7 @@ def losses(*values: float) -> list[Point]:
 async def report(collector: Behaviour, said: ChunkReport) -> ChunkReply:
     request = Request(subject="trialbus.v1.metric.team.tune.tune-a", data=said.to_bytes())
     [answer] = await collector.served[0].respond([request])
-    return ChunkReply.from_bytes(answer or b"")
+    return ChunkReply.from_bytes(at_once(answer))
 
 
 async def test_a_push_takes_its_place_in_the_chain_and_output_goes_on_where_it_was() -> None:
@@ -337,7 +338,7 @@ async def test_over_the_bus_each_push_is_answered_alone() -> None:
     ]
     requests = [Request(subject=subject, data=data) for subject, data in subjects]
     answers = await collector.served[1].respond(requests)
-    replies = [PushReply.from_bytes(answer or b"") for answer in answers]
+    replies = [PushReply.from_bytes(at_once(answer)) for answer in answers]
     assert [reply.accepted for reply in replies] == [True, False, False, True]
     assert replies[2].refused == "there is no trial 'nobody'"
     [loss] = world.losses

@@ -31,7 +31,7 @@ from trialbus.testkit.stopping_world import StoppingWorld, react
 from trialbus_experiment.core.decide import decide
 from trialbus_experiment.core.observed import Observed, SeenObservation
 from trialbus_experiment.core.trials import closed_trial
-from trialbus_gateway.app.metrics import JoinedSeries, _join
+from trialbus_gateway.app.metrics import EVERY_POINT, _Joining
 from trialbus_gateway.core.experiment_story import tell_experiment
 from trialbus_gateway.core.trial_story import TrialFacts, tell_trial
 from trialbus_suggestion.adapters.katib_messages import trial_messages
@@ -192,27 +192,12 @@ async def test_stopping_rules_pass_texts_over(texts: tuple[str, ...]) -> None:
 
 
 def test_the_gateway_tells_each_point_as_a_number_or_a_text() -> None:
-    chunk = Chunk(
-        id="c",
-        uid=UID,
-        run="r",
-        version=1,
-        from_byte=0,
-        to_byte=1,
-        series=(
-            Series(metric="m", first_step=1, values=(0.5, NAN), times=(1.0, 2.0), texts=("", "a")),
-            Series(metric="n", first_step=1, values=(1.0,), times=(1.0,)),
-        ),
-        summaries=(),
-        final=True,
-        final_run="r",
-        stored_at=0.0,
-    )
-    joined: dict[str, JoinedSeries] = {}
-    assert _join(joined, chunk) == 3
-    _join(joined, replace(chunk, series=(replace(chunk.series[1], metric="m", first_step=2),)))
-    assert joined["m"].values == [0.5, "a", 1.0]
-    assert joined["m"].steps == [1, 2, 3]
+    joining = _Joining("m", EVERY_POINT)
+    texts = Series(metric="m", first_step=1, values=(0.5, NAN), times=(1.0, 2.0), texts=("", "a"))
+    assert joining.join(texts) == 2
+    joining.join(Series(metric="m", first_step=2, values=(1.0,), times=(1.0,)))
+    assert joining.joined().values == [0.5, "a", 1.0]
+    assert joining.joined().steps == [1, 2, 3]
 
 
 def test_an_algorithm_on_another_server_is_told_the_text_as_by_katib() -> None:

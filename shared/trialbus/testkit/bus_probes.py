@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from trialbus.contracts import subjects
 from trialbus.contracts.messages import Message
-from trialbus.ports.bus import Delivery, Inbox
+from trialbus.ports.bus import Answer, Delivery, Inbox
 
 DEADLINE_S = 20.0
 # The wait of the servers under test: short, so that tests can see its end.
@@ -18,6 +18,12 @@ QUIET_S = 0.2
 def unique(prefix: str) -> str:
     digits = str.maketrans("0123456789", "ghijklmnop")
     return prefix + uuid.uuid4().hex.translate(digits)
+
+
+def at_once(answer: Answer) -> bytes:
+    """The bytes of an answer that must not be left to others, or come later."""
+    assert isinstance(answer, bytes)
+    return answer
 
 
 def event(
