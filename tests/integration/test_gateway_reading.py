@@ -354,3 +354,29 @@ async def test_metric_points_are_joined_over_all_chunks(world: World) -> None:
     assert series["values"][:4] == [0.0, "-Infinity", 1.0, "NaN"]
     assert len(series["times"]) == 900
     assert world.store.full_scans == []
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1/experiments?namspace=lab", "known are"),
+        ("/v1/trials?status=failed&limit=1", "known are"),
+        (f"{PATH}/metrics?metric=loss&unknown", "known are"),
+        ("/v1/status?verbose=1", "there are none here"),
+    ],
+)
+async def test_a_query_parameter_that_nobody_knows_is_refused_with_the_known_ones(
+    tmp_path: Path, path: str, told: str
+) -> None:
+    async with gateway_world(tmp_path) as world:
+        answer = await world.client.get(path)
+    assert answer.status_code == 400
+    assert "no query parameter" in answer.text
+    assert told in answer.text
+
+
+async def test_a_misspelt_condition_does_not_let_a_command_through(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world:
+        answer = await world.client.post(f"{PATH}/stop?uuid=of-another")
+        assert answer.status_code == 400
+        assert "known are id, uid" in answer.text

@@ -1,6 +1,7 @@
 """The gateway about itself: its status, and the description of its API."""
 
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -58,7 +59,9 @@ class About:
         return Response(self._document, media_type=JSON)
 
 
+@cache
 def release() -> str:
+    """Found once: it stands in a file of the installed package."""
     try:
         return version("trialbus")
     except PackageNotFoundError:

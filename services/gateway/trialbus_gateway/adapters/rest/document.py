@@ -23,7 +23,7 @@ Json = Any
 
 _REFERENCES = "#/components/schemas/{model}"
 FAILURES: Mapping[int, str] = {
-    400: "It cannot be read: a name, a number, a body.",
+    400: "It cannot be read: a name, a number, a body, a query parameter that is not listed here.",
     401: "Who asks has not said who it is, or cannot be believed.",
     403: "A page of another site, or somebody who may not.",
     404: "There is no such object.",

@@ -9,12 +9,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from trialbus_gateway.adapters.rest.parameters import Parameter
+from trialbus_gateway.app.failures import Unreadable
 
 Json = Any
 Endpoint = Callable[[Request], Awaitable[Response]]
 Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
 
 JSON = "application/json"
+_SHOWN_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +86,26 @@ class DescribedRoute(Route):
     """A route with one method, and its description."""
 
     def __init__(self, method: Method, path: str, endpoint: Endpoint, operation: Operation) -> None:
-        super().__init__(path, endpoint, methods=[method])
+        super().__init__(path, _strict(endpoint, operation), methods=[method])
         self.method = method
         self.operation = operation
         described = {it.name for it in operation.parameters if it.place == "path"}
         if described != set(self.param_convertors):
             raise ValueError(f"{method} {path}: its path has {set(self.param_convertors)}")
+
+
+def _strict(endpoint: Endpoint, operation: Operation) -> Endpoint:
+    """A misspelt filter would let everything through, so what is not known is refused."""
+    known = sorted(it.name for it in operation.parameters if it.place == "query")
+    told = f"known are {', '.join(known)}" if known else "there are none here"
+
+    async def asked(request: Request) -> Response:
+        unknown = next((name for name in request.query_params if name not in known), None)
+        if unknown is not None:
+            raise Unreadable(f"no query parameter {unknown[:_SHOWN_CHARS]!r}: {told}")
+        return await endpoint(request)
+
+    return asked
 
 
 def described(
