@@ -16,6 +16,8 @@ from trialbus.ports.store import Query, Store
 from trialbus_experiment.core.observed import Observed, SeenObservation
 
 T = TypeVar("T")
+# Earlier than a stall is told: who decides does so a little later than the look began.
+_YOUNG_S = LAUNCH_DEADLINE_S - 10.0
 
 
 class Views:
@@ -66,7 +68,7 @@ class Views:
                 # What runs is paid for while it does.
                 asked = asked and state.spec.max_resource_seconds is None
                 # A closing one has ended.
-                young = trial is None or now - trial.opened_at < LAUNCH_DEADLINE_S
+                young = trial is None or now - trial.opened_at < _YOUNG_S
                 (ended if asked and young else whole).append(run)
         documents = await self._store.get_many(RUNS.name, whole) if whole else {}
         found = list(documents.values())

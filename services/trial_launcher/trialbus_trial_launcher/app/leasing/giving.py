@@ -1,7 +1,9 @@
 """Giving trials out: who inserts the run has the trial."""
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from trialbus.contracts.collections import ANSWERS, RUNS
@@ -9,7 +11,7 @@ from trialbus.contracts.documents import ANSWER, RUN
 from trialbus.contracts.work import Ask, GivenTrial
 from trialbus.kernel.checkpoints import checkpoint_of
 from trialbus.kernel.ids import answer_id
-from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_PAYLOAD_BYTES
+from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_KNOWN_EXPERIMENTS, MAX_PAYLOAD_BYTES
 from trialbus.kernel.run import Run
 from trialbus.kernel.space import typed
 from trialbus.kernel.suggestion import Answer
@@ -17,7 +19,7 @@ from trialbus.ports.store import Query
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.ending import Ending
 from trialbus_trial_launcher.app.leasing.work import Work
-from trialbus_trial_launcher.core.leases import Place, leased
+from trialbus_trial_launcher.core.leases import Place, leased, released
 
 _KEPT_ANSWERS = 1000
 # Of the answer's bytes: the rest is for what stands around the trials.
@@ -90,12 +92,35 @@ class Giving:
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         # Runs of open attempts that somebody has, or that are being given out just now.
         self._claimed: dict[str, set[str]] = {}
+        # By the keys of asks that are being given to.
+        self._in_hand: dict[str, asyncio.Future[None]] = {}
 
     def forget(self, uid: str) -> None:
         self._claimed.pop(uid, None)
 
     async def give(self, askings: Sequence[Asking]) -> None:
         """Fills in what is given; less than asked: there is no more just now. Raises Transient."""
+        async with self._alone(askings):
+            await self._give(askings)
+
+    @asynccontextmanager
+    async def _alone(self, askings: Sequence[Asking]) -> AsyncIterator[None]:
+        """A repeat that comes while its first is in hand sees what that one gets."""
+        while busy := [it for it in askings if it.key in self._in_hand]:
+            for asking in busy:
+                asking.again = True
+            await asyncio.wait({self._in_hand[it.key] for it in busy})
+        done = asyncio.get_running_loop().create_future()
+        keys = {asking.key for asking in askings}
+        self._in_hand.update(dict.fromkeys(keys, done))
+        try:
+            yield
+        finally:
+            for key in keys:
+                del self._in_hand[key]
+            done.set_result(None)
+
+    async def _give(self, askings: Sequence[Asking]) -> None:
         await self._repeat([asking for asking in askings if asking.again])
         await self._learn([asking.work for asking in askings])
         answers = await self._load_answers([it.work for it in askings if not it.done])
@@ -115,10 +140,25 @@ class Giving:
         await self._learn([asking.work for asking in askings])
         return self._claims(askings, await self._load_answers([it.work for it in askings]))
 
-    async def _repeat(self, askings: Sequence[Asking]) -> None:
-        """Those that were answered before get what they got, as far as it is still theirs."""
+    async def compare(self, askings: Sequence[Asking]) -> None:
+        """Asks that were taken for new and may be none: what an earlier one of the same name has
+        counts, and what these got goes back. Raises Transient."""
+        found = await self._asked_before(askings)
+        for asking in askings:
+            own = {(it.index, it.attempt) for it in asking.given}
+            runs = found.get(asking.key, [])
+            if all((run.index, run.attempt) in own for run in runs):
+                continue
+            now = self._parts.clock.now()
+            back = [run for run in runs if (run.index, run.attempt) in own and not run.ended]
+            await self._ending.commit([(run, released(run, now)) for run in back])
+            asking.given = []
+            await self._repeat([asking])
+
+    async def _asked_before(self, askings: Sequence[Asking]) -> dict[str, list[Run]]:
+        """What was given to these asks, by their keys."""
         if not askings:
-            return
+            return {}
         found = await self._parts.store.find(
             RUNS.name, Query(among={"ask": [asking.key for asking in askings]})
         )
@@ -126,6 +166,11 @@ class Giving:
         for document in found:
             run = RUN.decode(document)
             earlier.setdefault(run.ask or "", []).append(run)
+        return earlier
+
+    async def _repeat(self, askings: Sequence[Asking]) -> None:
+        """Those that were answered before get what they got, as far as it is still theirs."""
+        earlier = await self._asked_before(askings)
         answered = [asking for asking in askings if asking.key in earlier]
         answers = await self._load_answers([asking.work for asking in answered])
         for asking in answered:
@@ -139,6 +184,9 @@ class Giving:
 
     async def _learn(self, works: Sequence[Work]) -> None:
         """Which open attempts somebody has, of experiments that this process does not know yet."""
+        while len(self._claimed) > MAX_KNOWN_EXPERIMENTS:
+            # It is learned again.
+            del self._claimed[next(iter(self._claimed))]
         unknown = {work.uid: work for work in works if work.uid not in self._claimed}
         ids = [place.run_id for work in unknown.values() for place in work.waiting()]
         found = await self._parts.store.get_many(RUNS.name, ids, fields=("uid",)) if ids else {}

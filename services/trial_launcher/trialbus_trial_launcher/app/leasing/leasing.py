@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from trialbus.contracts.envelope import Body, FieldProblem
-from trialbus.contracts.requests import refused_notice
+from trialbus.contracts.requests import event_in, refused_notice
 from trialbus.contracts.work import (
     Ask,
     Heartbeat,
@@ -147,7 +147,9 @@ class Leasing:
         return _Asked(request=request, said=said, work=work)
 
     async def _refused(self, request: Request, problems: Sequence[Problem]) -> WorkReply:
-        notice = refused_notice(request, problems, self._parts.clock.now())
+        notice = refused_notice(
+            request, problems, self._parts.clock.now(), command=_event_id(request)
+        )
         if notice is not None:
             await self._parts.outbox.publish_notices([notice])
         found = tuple(FieldProblem(field=it.field, message=it.message) for it in problems)
@@ -156,12 +158,15 @@ class Leasing:
     async def _obey(self, asked: Sequence[_Asked]) -> None:
         """Reports before results, results before asks."""
         words: dict[type[Body], list[Word[Any]]] = {}
+        askings: dict[str, Asking] = {}
         for it in asked:
             it.words = [Word(it.work, item) for item in _items(it.said.body)]
             words.setdefault(type(it.said.body), []).extend(it.words)
             ask = _ask_in(it.said.body)
             if ask is not None and not it.work.over:
-                it.asking = Asking(it.work, ask)
+                # The same ask twice, as after a pause of the store, gets the same trials.
+                asking = Asking(it.work, ask)
+                it.asking = askings.setdefault(asking.key, asking)
         if own := words.get(Reports):
             await self._reporting.report(own)
         if own := words.get(Heartbeat):
@@ -169,22 +174,28 @@ class Leasing:
         if own := words.get(Release):
             await self._telling.release(own)
         if own := words.get(Tell):
-            await self._telling.tell(own, partial(self._first_claims, asked))
-        hungry = [it.asking for it in asked if it.asking is not None and not it.asking.is_full]
+            lost = await self._telling.tell(own, partial(self._first_claims, asked))
+            doubtful = {
+                it.asking.key: it.asking
+                for it in asked
+                if it.asking is not None and any(word.run_id in lost for word in it.words)
+            }
+            await self._giving.compare(list(doubtful.values()))
+        hungry = [asking for asking in askings.values() if not asking.is_full]
         if hungry:
             await self._giving.give(hungry)
 
     async def _first_claims(self, asked: Sequence[_Asked]) -> Claims:
         """A request whose results are new was never answered, so its ask is new too, and both are
         one commit."""
-        fresh = [
-            it.asking
+        fresh = {
+            it.asking.key: it.asking
             for it in asked
-            if it.asking is not None and all(word.answer is None for word in it.words)
-        ]
-        for asking in fresh:
+            if it.asking is not None and it.words and all(word.answer is None for word in it.words)
+        }
+        for asking in fresh.values():
             asking.again = False
-        return await self._giving.claims(fresh) if fresh else Claims()
+        return await self._giving.claims(list(fresh.values())) if fresh else Claims()
 
     def _answer(self, asked: _Asked, turn: int) -> Answer:
         asking = asked.asking
@@ -196,6 +207,15 @@ class Leasing:
     async def _later(self, asked: _Asked, waited: Awaitable[Asking | None]) -> bytes | None:
         asked.asking = await waited
         return None if asked.asking is None else asked.reply().to_bytes()
+
+
+def _event_id(request: Request) -> str:
+    """ "" if it is none that can be read."""
+    try:
+        event = event_in(request)
+    except (Poison, Refused):
+        return ""
+    return "" if event is None else event.id
 
 
 def _items(body: Said) -> Sequence[HeldTrial]:

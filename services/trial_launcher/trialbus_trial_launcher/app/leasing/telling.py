@@ -27,9 +27,10 @@ class Telling:
 
     async def tell(
         self, words: Sequence[Word[Result]], claims: Callable[[], Awaitable[Claims]] = no_claims
-    ) -> None:
-        """claims: what is to be given out in the same commit. Raises Transient."""
-        await self._end(words, self._told, _told_before, claims)
+    ) -> frozenset[str]:
+        """claims: what is to be given out in the same commit. Returns the runs that others had
+        changed by then: its words about them may be repeats. Raises Transient."""
+        return await self._end(words, self._told, _told_before, claims)
 
     async def release(self, words: Sequence[Word[HeldTrial]]) -> None:
         """Raises Transient."""
@@ -41,7 +42,8 @@ class Telling:
         change: _Change[T],
         repeats: _Repeats[T],
         claims: Callable[[], Awaitable[Claims]],
-    ) -> None:
+    ) -> frozenset[str]:
+        lost: frozenset[str] = frozenset()
         # Of those whose end is one commit here, that says if the run is another by now.
         alone = {word.run_id for word in words if _is_alone(word.item)}
         for _ in range(MAX_COMMIT_RETRIES):
@@ -56,7 +58,7 @@ class Telling:
             # The first of two words about one run; the other comes next.
             due = {word.run_id: word for word in reversed(unanswered(words))}
             if not due:
-                return
+                return lost
             changed = await change(due, runs)
             with_them, claims = await claims(), no_claims
             try:
@@ -67,10 +69,12 @@ class Telling:
                 with_them.fail()
                 raise
             with_them.settle(done)
+            lost |= changed.keys() - done
             for key in done & due.keys():
                 due[key].accept()
         for word in unanswered(words):
             word.refuse(None)
+        return lost
 
     async def _told(
         self, due: Mapping[str, Word[Result]], runs: Mapping[str, Run]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from trialbus.contracts.work import GivenTrial
 from trialbus.kernel.errors import Transient
+from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.giving import Asking, Giving
 from trialbus_trial_launcher.app.leasing.work import Works
@@ -34,6 +35,7 @@ class Waiting:
         # By experiment, the turn of its last news.
         self._heard: dict[str, int] = {}
         self._wake = asyncio.Event()
+        self._looking = asyncio.Lock()
 
     @property
     def turn(self) -> int:
@@ -43,9 +45,10 @@ class Waiting:
     def wait(self, asking: Asking, turn: int) -> Awaitable[Asking | None]:
         """With a trial, or as it was when its time is over; None: the same ask came again, and is
         answered in its place. turn: when it was looked for trials without success."""
-        asking.again = False
         waiter = _Waiter(asking)
         before = self._waiters.pop(asking.key, None)
+        # What is being given to the one before is this one's.
+        asking.again = before is not None
         if before is not None:
             before.found.cancel()
         self._waiters[asking.key] = waiter
@@ -62,7 +65,9 @@ class Waiting:
             async with asyncio.timeout(asking.ask.wait):
                 return await waiter.found
         except TimeoutError:
-            return asking
+            # It may be getting one just now, which nobody would know of.
+            async with self._looking:
+                return asking
         except asyncio.CancelledError:
             if waiter.found.cancelled() and self._waiters.get(asking.key) is not waiter:
                 return None
@@ -74,7 +79,11 @@ class Waiting:
     def news(self, uids: Sequence[str]) -> None:
         """Of these experiments something has changed."""
         self._turn += 1
-        self._heard.update(dict.fromkeys(uids, self._turn))
+        for uid in uids:
+            self._heard.pop(uid, None)
+            self._heard[uid] = self._turn
+        while len(self._heard) > MAX_KNOWN_EXPERIMENTS:
+            del self._heard[next(iter(self._heard))]
         waited = {waiter.asking.work.uid for waiter in self._waiters.values()}
         self._news.update(uid for uid in uids if uid in waited)
         if self._news:
@@ -93,7 +102,8 @@ class Waiting:
             if not uids:
                 continue
             try:
-                await self._look(uids)
+                async with self._looking:
+                    await self._look(uids)
             except Transient as error:
                 self._parts.telemetry.log.warning("asks wait for the store", error=str(error))
 

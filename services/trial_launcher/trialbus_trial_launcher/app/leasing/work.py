@@ -116,8 +116,6 @@ class Works:
             specs = await self._store.get_many(EXPERIMENTS.name, unknown, fields=("spec",))
             for uid, document in specs.items():
                 self._specs[uid] = _SPEC.validate_python(document["spec"])
-        while len(self._specs) > MAX_KNOWN_EXPERIMENTS:
-            self._specs.popitem(last=False)
         works = [
             Work(
                 uid=it["_id"],
@@ -130,6 +128,9 @@ class Works:
             for it in documents
             if it["_id"] in self._specs
         ]
+        # Only now: the oldest may be among those that are wanted.
+        while len(self._specs) > MAX_KNOWN_EXPERIMENTS:
+            self._specs.popitem(last=False)
         self._note(works)
         return works
 
