@@ -1,5 +1,6 @@
 """How callers prove who they are: files of tokens, and an issuer's keys."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,6 +20,7 @@ from trialbus.adapters.http import serving
 from trialbus.contracts.token_file import hash_of, read_tokens, write_tokens
 from trialbus.kernel.access import Role
 from trialbus.kernel.errors import Refused, Transient
+from trialbus.local.hosting import host_service
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.trial_keys import TrialKeysMissing, trial_keys
 from trialbus.testkit.access_world import AUDIENCE, ISSUER, OURS, Issuer, StepClock, static
@@ -78,6 +80,17 @@ async def test_the_service_itself_opens_no_door_to_strangers(tmp_path: Path) -> 
     with pytest.raises(Unsafe, match=r"0\.0\.0\.0"):
         await service.build(replace(parts, settings=open_to_all))
     assert await service.build(parts)
+
+
+@pytest.mark.parametrize("given", [{"host": "0.0.0.0"}, {"tls_cert": "/nowhere/tls.crt"}])
+async def test_unsafe_settings_are_refused_before_any_server_is_asked_for(
+    tmp_path: Path, given: dict[str, str]
+) -> None:
+    nobody = {"nats_url": "nats://127.0.0.1:9", "mongo_url": "mongodb://127.0.0.1:9"}
+    settings = Settings.model_validate({"data_dir": tmp_path, **nobody, **given})
+    with pytest.raises(Unsafe):
+        async with asyncio.timeout(5):
+            await host_service("gateway", settings, asyncio.Event())
 
 
 @pytest.mark.parametrize(

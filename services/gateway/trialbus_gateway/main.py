@@ -15,7 +15,7 @@ from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter
 from trialbus.runtime.trial_keys import trial_keys
-from trialbus_gateway.adapters.access.building import door_of, tls_of
+from trialbus_gateway.adapters.access.building import check_safety, door_of, tls_of
 from trialbus_gateway.adapters.addresses import announce
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
 from trialbus_gateway.adapters.routes import http_app
@@ -113,4 +113,6 @@ def grpc_addresses(settings: Settings) -> Mapping[str, str]:
     }
 
 
-service = ServiceDefinition(name="gateway", owns=(WEBHOOKS, DELIVERIES), build=build)
+service = ServiceDefinition(
+    name="gateway", owns=(WEBHOOKS, DELIVERIES), build=build, check=check_safety
+)

@@ -61,6 +61,7 @@ async def host_service(name: str, settings: Settings, stop: asyncio.Event) -> No
     when it ended by itself, UnknownService when it is not installed, NotPermitted when the bus does
     not let it do its work."""
     definition = load_definition(name)
+    definition.check(settings)
     telemetry = Telemetry(name)
     running: list[RunningService] = []
     pages = health_app(lambda: any(service.ready for service in running), telemetry.registry)

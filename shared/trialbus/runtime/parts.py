@@ -99,12 +99,18 @@ class Behaviour:
     close: Callable[[], Awaitable[None]] = _nothing
 
 
+def _nothing_refused(_settings: Settings) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceDefinition:
     """One service: what it owns in the store, and how it is put together. loads: modules worth
-    importing before the service's process is forked."""
+    importing before the service's process is forked. check: raises for settings that the service
+    must not start with, before any server is asked for."""
 
     name: str
     owns: tuple[CollectionSpec, ...]
     build: Callable[[Parts], Awaitable[Behaviour]]
     loads: tuple[str, ...] = field(default=())
+    check: Callable[[Settings], None] = _nothing_refused

@@ -45,6 +45,17 @@ class Unsafe(Exception):
     """The settings would open the door to strangers, or cannot be followed."""
 
 
+def check_safety(settings: DoorSettings) -> None:
+    """What the settings alone tell. Raises Unsafe."""
+    tls_of(settings)
+    if not settings.authenticates and not is_loopback(settings.host):
+        raise Unsafe(
+            f"TRIALBUS_HOST is {settings.host}, and nothing says who may use the gateway: "
+            "set TRIALBUS_TOKENS_FILE, TRIALBUS_OIDC_ISSUER or TRIALBUS_KUBERNETES_AUDIENCE, "
+            "or listen on 127.0.0.1"
+        )
+
+
 async def door_of(
     settings: DoorSettings,
     clock: Clock,
@@ -53,13 +64,8 @@ async def door_of(
     keys: Callable[[], Sequence[bytes]],
 ) -> Door:
     """store: unguarded. stack: closes with the service. keys: of trials' tokens. Raises Unsafe."""
+    check_safety(settings)
     if not settings.authenticates:
-        if not is_loopback(settings.host):
-            raise Unsafe(
-                f"TRIALBUS_HOST is {settings.host}, and nothing says who may use the gateway: "
-                "set TRIALBUS_TOKENS_FILE, TRIALBUS_OIDC_ISSUER or TRIALBUS_KUBERNETES_AUDIENCE, "
-                "or listen on 127.0.0.1"
-            )
         return Door(clock)
     ways: list[Way] = [TrialBearers(keys(), store)]
     if settings.tokens_file:
