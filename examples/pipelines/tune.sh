@@ -5,8 +5,9 @@
 #
 # experiment.json holds an Experiment. best.json then holds its best parameters as a JSON object.
 # TRIALBUS_TOKEN, if it is set, says who asks. The same RUN_ID is the same experiment: a step that is
-# started again waits on for what it created before. Exit code 1: the experiment has failed or was
-# deleted; 2: it was refused; 3: the gateway is away for too long.
+# started again waits on for what it created before. `metadata.generateName` instead of a name gives
+# each run an experiment of its own. Exit code 1: the experiment has failed or was deleted; 2: it was
+# refused; 3: the gateway is away for too long.
 set -eu
 
 wait_s=${WAIT_S:-300} # for one answer: less than what proxies close
@@ -23,9 +24,12 @@ umask 077
 if [ -n "${TRIALBUS_TOKEN:-}" ]; then
     printf 'header = "authorization: Bearer %s"\n' "$TRIALBUS_TOKEN" > "$folder/curl"
 fi
-jq --null-input --arg id "${RUN_ID:?}" --slurpfile data "$experiment" \
-    '{specversion: "1.0", id: $id, source: "/pipelines",
-      type: "io.trialbus.experiment.create.v1", data: $data[0]}' > "$folder/event"
+mark=$(printf %s "${RUN_ID:?}" | sha256sum | cut -c 1-8)
+jq --null-input --arg id "$RUN_ID" --arg mark "$mark" --slurpfile data "$experiment" \
+    '{specversion: "1.0", id: $id, source: "/pipelines", type: "io.trialbus.experiment.create.v1",
+      data: ($data[0] | if .metadata.generateName
+             then .metadata |= (.name = .generateName + $mark | del(.generateName)) else . end)}' \
+    > "$folder/event"
 
 # Prints the status; the answer is in $folder/answer.
 call() {

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 FOLDER = Path(__file__).resolve().parents[2] / "examples/pipelines"
 TRIALS = 2
 TOKEN = "a-token-that-nobody-asks-for"
-NEEDED = ("sh", "curl", "jq")
+NEEDED = ("sh", "curl", "jq", "sha256sum")
 
 
 @pytest.fixture(scope="module")
@@ -169,12 +169,13 @@ def test_a_step_fails_with_the_reason(stack: RealStack, tmp_path: Path, step: An
     assert TOKEN not in failed.complaint + refused.complaint + conflict.complaint
 
 
-def test_a_generated_name_is_one_for_each_run(stack: RealStack, tmp_path: Path) -> None:
-    experiment, url = wanted("x"), str(stack.status.http)
-    experiment["metadata"] = {"generateName": "nightly-", "namespace": "tests"}
-    for run_id in ("monday", "monday", "tuesday"):
-        done = kubeflow(url, experiment, run_id, tmp_path)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_generated_name_is_one_for_each_run(stack: RealStack, tmp_path: Path, step: Any) -> None:
+    experiment, url, prefix = wanted("x"), str(stack.status.http), f"{step.__name__}-nightly-"
+    experiment["metadata"] = {"generateName": prefix, "namespace": "tests"}
+    for day in ("monday", "monday", "tuesday"):
+        done = step(url, experiment, f"{step.__name__}-{day}", tmp_path)
         assert done.code == 0, done.complaint
     items = stack.api().items("/v1/experiments", namespace="tests")
     names = [it["metadata"]["name"] for it in items]
-    assert len([name for name in names if re.fullmatch(r"nightly-[0-9a-f]{8}", name)]) == 2
+    assert len([name for name in names if re.fullmatch(prefix + "[0-9a-f]{8}", name)]) == 2
