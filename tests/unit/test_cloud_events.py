@@ -137,3 +137,9 @@ def test_source_and_id_together_name_a_command() -> None:
 )
 def test_every_problem_of_a_command_is_said(event: CloudEvent, fields: set[str]) -> None:
     assert refused_fields(event) == fields
+
+
+def test_a_missing_name_is_called_missing() -> None:
+    with pytest.raises(Refused) as refused:
+        read_command(command("create", {"metadata": {"generateName": "nightly-"}}))
+    assert [it.message for it in refused.value.problems] == ["the name is missing"]

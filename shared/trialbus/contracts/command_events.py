@@ -116,5 +116,7 @@ def _checked(field: str, namespace: Any, name: Any) -> tuple[str, str]:
 
 def _name_problems(namespace: object, name: object) -> Iterator[str]:
     for what, text in (("namespace", namespace), ("name", name)):
-        if not isinstance(text, str) or not ids.is_name(text):
+        if text is None:
+            yield f"the {what} is missing"
+        elif not isinstance(text, str) or not ids.is_name(text):
             yield f"the {what} {text!r:.80} is no DNS label (lower case letters, digits and '-')"
