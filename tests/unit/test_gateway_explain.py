@@ -17,6 +17,7 @@ from trialbus.kernel.experiment import (
 )
 from trialbus.kernel.ids import trial_name
 from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
 from trialbus.testkit.gateway_documents import UID, condition, experiment, opened, run, trial
@@ -86,6 +87,15 @@ def test_an_open_trial_says_what_it_waits_for(
     told = tell_trial(TrialFacts(trial=trial(), experiment=state, runs=list(runs.values())), NOW)
     assert waits(told.story) == [expected]
     assert (told.story.standing.reason, told.story.standing.message) == (reason, message)
+
+
+def test_a_trial_of_workers_waits_for_a_worker() -> None:
+    state = experiment(open={"0": opened()}, next_index=1)
+    state = replace(state, spec=replace(state.spec, trials_by=TrialsBy.WORKERS))
+    message = f"attempt 1 of {NAME} has waited 13 min for a worker to ask for it"
+    expected = Step(at=200.0, event="waiting", reason="WaitsForWorker", message=message)
+    assert waits(tell_experiment(state, {}, [], NOW)) == [expected]
+    assert waits(tell_trial(TrialFacts(trial=trial(), experiment=state), NOW).story) == [expected]
 
 
 def test_an_unanswered_request_says_since_when() -> None:

@@ -210,7 +210,8 @@ def _trial_waits(state: Experiment, runs: Mapping[int, Run], now: float) -> Iter
     indices = sorted(int(key) for key in state.open)
     for index in indices[:_TOLD_TRIALS]:
         name = trial_name(state.name, state.id, index)
-        yield wait_of(name, state.open[str(index)], runs.get(index), now)
+        by = state.spec.trials_by
+        yield wait_of(name, state.open[str(index)], runs.get(index), by, now)
     if untold := indices[_TOLD_TRIALS:]:
         at = min(state.open[str(index)].opened_at for index in untold)
         yield _wait(at, "Running", f"and {counted(len(untold), 'more open trial')}")

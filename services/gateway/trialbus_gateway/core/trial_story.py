@@ -17,6 +17,7 @@ from trialbus.kernel.lineage import (
     RANK_LABEL,
 )
 from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import MetricValues, Trial, TrialPhase
 from trialbus_gateway.core.stories import (
@@ -53,6 +54,10 @@ class TrialFacts:
     def attempt(self) -> int:
         """Its newest one."""
         return self.trial.attempt if self.at_hand is None else self.at_hand.attempt
+
+    @property
+    def trials_by(self) -> TrialsBy:
+        return TrialsBy.LAUNCHER if self.experiment is None else self.experiment.spec.trials_by
 
     @property
     def run(self) -> Run | None:
@@ -109,7 +114,7 @@ def _standing(facts: TrialFacts, now: float) -> Standing:
     if isinstance(at_hand, ClosingTrial):
         return Standing(reason=at_hand.reason, message=at_hand.message)
     if isinstance(at_hand, OpenTrial):
-        wait = wait_of(trial.name, at_hand, facts.run, now)
+        wait = wait_of(trial.name, at_hand, facts.run, facts.trials_by, now)
         return Standing(reason=wait.reason, message=wait.message)
     return Standing(reason="ExperimentDeleted", message="Its experiment is gone")
 
@@ -133,7 +138,7 @@ def _steps(facts: TrialFacts, now: float) -> Iterator[Step]:
             message=closing.message,
         )
     elif isinstance(facts.at_hand, OpenTrial):
-        yield wait_of(facts.trial.name, facts.at_hand, facts.run, now)
+        yield wait_of(facts.trial.name, facts.at_hand, facts.run, facts.trials_by, now)
 
 
 def _drawn(answer: Answer, trial: Trial) -> Step:

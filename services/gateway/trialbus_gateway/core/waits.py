@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from trialbus.kernel.experiment import ClosingTrial, OpenState, OpenTrial
 from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.trial import Trial
 from trialbus_gateway.core.stories import WAITING, Step, for_s
 
@@ -32,14 +33,16 @@ def state_text(trial: Trial, open_: OpenTrial | ClosingTrial | None, run: Run | 
     return open_state(open_, run).value
 
 
-def wait_of(name: str, open_: OpenTrial, run: Run | None, now: float) -> Step:
-    """run: of this attempt, None while no launcher has taken it."""
+def wait_of(name: str, open_: OpenTrial, run: Run | None, by: TrialsBy, now: float) -> Step:
+    """run: of this attempt, None while nobody has taken it. by: who runs its trials."""
     attempt = f"attempt {open_.attempt} of {name}"
     if open_.state is OpenState.PAUSED:
         return _wait(open_.opened_at, "Suspended", f"{name} waits until the experiment is resumed")
     if run is None:
-        waited = for_s(open_.opened_at, now)
-        message = f"{attempt} has waited {waited} for a launcher to start it"
+        waited = f"{attempt} has waited {for_s(open_.opened_at, now)}"
+        if by is TrialsBy.WORKERS:
+            return _wait(open_.opened_at, "WaitsForWorker", f"{waited} for a worker to ask for it")
+        message = f"{waited} for a launcher to start it"
         return _wait(open_.opened_at, "WaitsForLauncher", message)
     if run.phase is RunPhase.LOST:
         at = _end_of(run)
