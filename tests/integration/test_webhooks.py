@@ -3,13 +3,14 @@
 import asyncio
 import base64
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from trialbus.contracts.collections import COLLECTIONS, EXPERIMENTS
-from trialbus.contracts.documents import EXPERIMENT
+from trialbus.contracts.collections import COLLECTIONS, DELIVERIES, EXPERIMENTS
+from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.ports.store import Write
 from trialbus.runtime.clock import SystemClock
 from trialbus.testkit.waits import until
@@ -17,6 +18,7 @@ from trialbus.testkit.webhook_receiver import HANG, Receiver, receiving
 from trialbus.testkit.webhook_world import SECRET, WebhookWorld, ended, one
 from trialbus_gateway.adapters.rest.webhooks import WebhookList
 from trialbus_gateway.app import webhook_queue, webhook_sending, webhooks
+from trialbus_gateway.app.webhook_documents import DELIVERY, Delivery, order_at
 from trialbus_gateway.app.webhooks import Webhooks
 from trialbus_gateway.core import webhook_retries
 from trialbus_gateway.core.webhook_signatures import message_id, signature
@@ -322,3 +324,38 @@ async def test_the_secret_is_nowhere_to_be_seen(
     for text in (told, stored, written.out + written.err):
         assert base64.b64encode(SECRET).decode() not in text
         assert "hush" not in text
+
+
+async def test_what_waits_too_long_for_a_webhook_that_takes_nothing_does_not_stay_for_ever(
+    world: WebhookWorld, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_retries, "PAUSED_AFTER_S", 0.0)
+    world.write({"name": "chat", "url": receiver.url})
+    receiver.status = 500
+    async with world.ready() as gateway:
+        now = time.time()
+        ages = [*(webhook_retries.KEPT_S + 60.0 + i for i in range(20)), 3600.0]
+        writes = [Write(base=None, document=_waiting(f"u-{age:g}", now - age)) for age in ages]
+        await world.store.client("tests").commit(DELIVERIES.name, writes)
+        await until(lambda: _waits(gateway, 1), "what is too old is gone")
+        await until(lambda: _gave_up(gateway, 20), "it is counted")
+
+
+def _waiting(uid: str, at: float) -> Document:
+    return DELIVERY.encode(
+        Delivery(
+            id=f"chat/{uid}",
+            version=1,
+            waiting="chat",
+            uid=uid,
+            type="experiment.started",
+            event_id=uid,
+            order=order_at(at),
+            queued_at=at,
+            body="{}",
+        )
+    )
+
+
+async def _gave_up(gateway: Webhooks, count: int) -> bool:
+    return bool((await one(gateway))["givenUp"] == count)

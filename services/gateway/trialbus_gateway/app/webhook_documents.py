@@ -58,6 +58,11 @@ WEBHOOK = DocumentCodec(Webhook)
 DELIVERY = DocumentCodec(Delivery)
 
 
+def order_at(at: float) -> str:
+    """The beginning of an event's order: its time, in seconds since the epoch."""
+    return f"{at:017.6f}"
+
+
 class WebhookDocuments:
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -123,6 +128,15 @@ class WebhookDocuments:
 
     async def count_waiting(self, name: str) -> int:
         return await self._store.count(DELIVERIES.name, Query(equals={"waiting": name}))
+
+    async def drop_waiting(self, name: str, before: float) -> int:
+        """What was queued before; how many. An event is never queued before it happened, so the
+        order, which an index has, bounds what is looked at."""
+        query = Query(
+            equals={"waiting": name},
+            below={"order": order_at(before), "queued_at": before},
+        )
+        return await self._store.delete(DELIVERIES.name, query)
 
     async def expire(self, before: float) -> None:
         await self._store.delete(DELIVERIES.name, Query(below={"done_at": before}))

@@ -20,7 +20,7 @@ from trialbus.ports.bus import Delivery as Handed
 from trialbus.ports.store import Query
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.following import structured
-from trialbus_gateway.app.webhook_documents import Delivery, Webhook, WebhookDocuments
+from trialbus_gateway.app.webhook_documents import Delivery, Webhook, WebhookDocuments, order_at
 from trialbus_gateway.core.webhook_ends import ends_of
 from trialbus_gateway.core.webhook_settings import ENDS
 
@@ -173,7 +173,7 @@ class WebhookQueue:
                 uid=event.uid,
                 type=event.type,
                 event_id=event.id,
-                order=f"{event.at:017.6f} {_RANKS[event.type]:02d} {event.id}",
+                order=f"{order_at(event.at)} {_RANKS[event.type]:02d} {event.id}",
                 queued_at=self._parts.clock.now(),
                 body=body,
             )

@@ -102,6 +102,7 @@ class WebhookSender:
                 await self._store_state(held_until=self._clock.now() + HELD_S)
                 now = self._clock.monotonic()
                 if self._is_held and (swept_at is None or now - swept_at >= SWEEP_S):
+                    await self._drop_old()
                     await self._sweep(self.target.settings.name)
                     swept_at = now
             except Transient as error:
@@ -112,6 +113,17 @@ class WebhookSender:
                 )
             self.wake()
             await self._clock.sleep(HELD_S / 3)
+
+    async def _drop_old(self) -> None:
+        """A webhook that takes nothing is tried too seldom to be rid of what is too old for it."""
+        name = self.target.settings.name
+        dropped = await self._documents.drop_waiting(name, self._clock.now() - retries.KEPT_S)
+        if not dropped:
+            return
+        self._parts.telemetry.webhook_attempts.labels(outcome="given_up").inc(dropped)
+        self._parts.telemetry.log.error("events too old for webhook", webhook=name, count=dropped)
+        if self._state is not None:
+            self._state = replace(self._state, given_up=self._state.given_up + dropped)
 
     async def _store_state(self, *, held_until: float) -> None:
         """Claim it, or hold it longer, and store how it does."""
