@@ -13,7 +13,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from trialbus.adapters.http import serving
@@ -27,6 +27,7 @@ from trialbus.testkit.access_world import AUDIENCE, ISSUER, OURS, Issuer, StepCl
 from trialbus.testkit.gateway_world import parts_of
 from trialbus.testkit.memory_bus import MemoryBus
 from trialbus.testkit.memory_store import MemoryStore
+from trialbus_gateway.adapters.access import json_web_keys
 from trialbus_gateway.adapters.access.building import Unsafe, door_of, tls_of
 from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.access.json_web_keys import JsonWebKeys, fetching
@@ -322,3 +323,24 @@ async def test_a_document_of_keys_that_is_too_large_is_not_read() -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(huge)) as client:
         with pytest.raises(ValueError, match="too large"):
             await fetching("http://issuer/keys", client)()
+
+
+async def test_keys_that_come_drop_by_drop_keep_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json_web_keys, "_TIMEOUT_S", 0.2)
+
+    async def drops(_: Request) -> Response:
+        async def pieces() -> AsyncIterator[bytes]:
+            while True:
+                yield b" "
+                await asyncio.sleep(0.05)
+
+        return StreamingResponse(pieces())
+
+    app = Starlette(routes=[Route("/keys", drops)])
+    async with serving(app, host="127.0.0.1", port=0) as port, httpx.AsyncClient() as client:
+        fetch = fetching(f"http://127.0.0.1:{port}/keys", client)
+        async with asyncio.timeout(5):
+            with pytest.raises(Transient):
+                await JsonWebKeys(fetch, StepClock()).key("any", "RS256")

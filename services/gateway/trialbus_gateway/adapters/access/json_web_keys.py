@@ -107,7 +107,11 @@ def _algorithm_of(entry: Mapping[str, Any]) -> str | None:
 def fetching(url: str, client: httpx.AsyncClient) -> Fetch:
     async def fetch() -> bytes:
         pieces, size = [], 0
-        async with client.stream("GET", url, timeout=_TIMEOUT_S) as response:
+        # All of it in time: whoever shows a token waits for it.
+        async with (
+            asyncio.timeout(_TIMEOUT_S),
+            client.stream("GET", url, timeout=_TIMEOUT_S) as response,
+        ):
             response.raise_for_status()
             async for piece in response.aiter_bytes():
                 size += len(piece)
