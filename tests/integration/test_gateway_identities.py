@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -332,9 +332,11 @@ async def test_keys_that_come_drop_by_drop_keep_nobody_waiting(
 
     async def drops(_: Request) -> Response:
         async def pieces() -> AsyncIterator[bytes]:
+            never = asyncio.Event()
             while True:
                 yield b" "
-                await asyncio.sleep(0.05)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(never.wait(), 0.05)
 
         return StreamingResponse(pieces())
 
