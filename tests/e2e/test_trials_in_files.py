@@ -93,6 +93,10 @@ async def test_trials_go_out_and_come_back_the_same(stack: RealStack, tmp_path: 
         "import", str(other), "--name", "from-csv", "--objective", "loss", "--minimize"
     )
     assert refused.code == 2, refused.err
+    misnamed = await stack.cli(
+        "import", file, "--name", "misnamed", "--objective", "error", "--minimize"
+    )
+    assert (misnamed.code, "no metric is error" in misnamed.err) == (2, True)
 
 
 async def test_a_table_of_another_program_becomes_an_experiment(

@@ -86,10 +86,13 @@ def _experiment(file: str, form: FileFormat, wanted: Wanted) -> tuple[Object, Sc
     with reading(file, form) as rows:
         for number, row in enumerate(rows, start=1):
             scan.look(row, f"{file}: row {number}")
+    metric = objective["objectiveMetricName"]
     if not scan.rows:
         raise CommandFailed(f"{file} has no trials", REFUSED)
+    if scan.metrics and metric not in (*scan.metrics, *scan.columns):
+        known = ", ".join(scan.metrics)
+        raise CommandFailed([f"{file}: no metric is {metric}", f"its metrics: {known}"], REFUSED)
     if not scan.values:
-        metric = objective["objectiveMetricName"]
         raise CommandFailed(
             [f"{file}: no row has a value of {metric}", f"its columns: {', '.join(scan.columns)}"],
             REFUSED,
