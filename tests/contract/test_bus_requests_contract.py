@@ -231,3 +231,37 @@ async def test_a_tail_follows_events_only(world: BusWorld) -> None:
     with pytest.raises(ValueError, match="not an event subject"):
         async with bus.tail("trialbus.v1.cmd.>", from_start=False):
             pytest.fail("it followed")
+
+
+async def test_one_request_that_breaks_the_responder_keeps_no_answer_from_the_others(
+    world: BusWorld, namespace: str
+) -> None:
+    bus, asker = await world.connect(), await world.connect()
+    first_is_in_hand, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(group: Sequence[Request]) -> Sequence[bytes]:
+        first_is_in_hand.set()
+        await go_on.wait()
+        if any(request.data == b"bad" for request in group):
+            raise ValueError("unbearable")
+        return [request.data for request in group]
+
+    def ask(data: bytes) -> asyncio.Task[bytes]:
+        subject = subjects.command(namespace, "e", "stop")
+        deadline_s = QUIET_S if data == b"bad" else DEADLINE_S
+        request = Request(subject=subject, data=data)
+        return asyncio.create_task(asker.request(request, timeout_s=deadline_s))
+
+    pattern = f"trialbus.v1.cmd.{namespace}.*.stop"
+    async with bus.serve(pattern, "experiment", answer, max_group=8):
+        begun = ask(b"first")
+        async with asyncio.timeout(DEADLINE_S):
+            await first_is_in_hand.wait()
+        group = [ask(b"one"), ask(b"bad"), ask(b"two")]
+        await asyncio.gather(*(_some_turns() for _ in range(3)))
+        await answered_elsewhere(asker, bus, namespace)
+        go_on.set()
+        assert await begun == b"first"
+        assert [await group[0], await group[2]] == [b"one", b"two"]
+        with pytest.raises(Transient):
+            await group[1]

@@ -2,6 +2,7 @@
 same trials; nothing is leased to nobody."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from trialbus.ports.bus import Request
 from trialbus.testkit.experiment_states import experiment, spec
 from trialbus.testkit.memory_store import MemoryStore, StoreCall
 from trialbus.testkit.still_world import StillWorld
+from trialbus.testkit.waits import until
 from trialbus_trial_launcher.app.leasing import waiting, work
 from trialbus_trial_launcher.app.leasing.leasing import Leasing
 
@@ -182,7 +184,8 @@ async def test_who_has_waited_long_enough_is_told_of_what_is_being_given_just_no
     await leasing.look([UID])
     await slow.waiting.wait()
     # Its time runs out while the commit is on its way.
-    await asyncio.sleep(0.1)
+    over = time.monotonic() + 0.1
+    await until(lambda: time.monotonic() >= over, "its time has run out")
     slow.go_on.set()
     [reply] = await later
     serving.cancel()

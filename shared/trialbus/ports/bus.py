@@ -68,8 +68,9 @@ class Bus(Protocol):
     ) -> AbstractAsyncContextManager[None]:
         """Answer requests on `subject` (may hold wildcards) as one of the group `queue`.
         Requests that come while `max_groups` are being answered form the next group. When the
-        responder raises, the group gets no answer (senders repeat). What is to be answered later
-        is waited for beside the groups, and given up when the service leaves."""
+        responder raises Transient, the group gets no answer (senders repeat); anything else, and
+        each of the group is answered alone, so that one bad request is nobody else's. What is to be
+        answered later is waited for beside the groups, and given up when the service leaves."""
 
     def tail(
         self, subject: str, *, from_start: bool

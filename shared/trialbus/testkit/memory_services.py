@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trialbus.contracts.messages import Request
+from trialbus.kernel.errors import Transient
 from trialbus.ports.bus import Responder
 from trialbus.testkit.memory_queues import Signal, after_each, bound
 
@@ -65,7 +66,11 @@ class Service:
         try:
             answers = await self.responder([it.request for it in group])
             pairs = list(zip(group, answers, strict=True))
+        except Transient:
+            return
         except Exception:  # noqa: BLE001 - the senders repeat, whatever it was
+            for asked in group if len(group) > 1 else ():
+                await self._answer([asked])
             return
         await self.client.alive()
         for asked, answer in pairs:

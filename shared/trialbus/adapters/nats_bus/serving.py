@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 from trialbus.adapters.nats_bus.connection import Connection, ConnectionLost
 from trialbus.contracts.messages import Request
 from trialbus.kernel import limits
+from trialbus.kernel.errors import Transient
 from trialbus.ports.bus import Responder
 
 log = structlog.get_logger(__name__)
@@ -63,8 +64,14 @@ class _Server:
         ]
         try:
             answers = list(zip(group, await self._responder(requests), strict=True))
+        except Transient as error:
+            log.warning("responder_failed", requests=len(group), error=repr(error))
+            return
         except Exception as error:  # noqa: BLE001 - the senders repeat, whatever it was
             log.warning("responder_failed", requests=len(group), error=repr(error))
+            # One of them may be what it cannot bear: that must not be everybody's.
+            for message in group if len(group) > 1 else ():
+                await self._answer([message])
             return
         for message, answer in answers:
             if isinstance(answer, bytes):
