@@ -6,7 +6,6 @@ is that of both worker processes together; bars are judged on medians over round
 
 import argparse
 import asyncio
-import os
 import statistics
 import sys
 from asyncio.subprocess import PIPE
@@ -14,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests.peers import entrants
+from loadtests.peers import entrants, page
 from loadtests.peers.entrants import Entrant
 from loadtests.stack import Stack, running_stack
 
 WORKERS = 2
+# Fewer make no page.
+FULL_ROUNDS = 5
 AHEAD = 32
 BENCH_PYTHON = Path(sys.prefix) / "bench" / "bin" / "python"
 
@@ -96,41 +97,28 @@ async def measure(chosen: argparse.Namespace) -> dict[str, list[float]]:
     return rates
 
 
-def table(rates: dict[str, list[float]], seconds: float) -> str:
-    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    beside = statistics.median(rates[POSTGRES])
-    lines = [
-        f"{os.cpu_count()} cores, load average at the end {load}; {WORKERS} worker processes, "
-        f"{seconds:g} s each, {len(rates[POSTGRES])} rounds.",
-        "",
-        "| system | trials a second (median) | least | most | times Optuna on PostgreSQL |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {statistics.median(own):.0f} | {min(own):.0f} | {max(own):.0f} | "
-        f"{statistics.median(own) / beside:.1f} |"
-        for name, own in rates.items()
-    ]
-    return "\n".join(lines)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    text: str
+    kept: bool
 
 
-def missed(rates: dict[str, list[float]]) -> list[str]:
-    """The bars that are not kept. A ratio is the median over rounds of what stood side by side."""
-    problems = []
-    for bar in BARS:
-        rate = statistics.median(rates[bar.name])
-        pairs = zip(rates[bar.name], rates[bar.beside], strict=True)
-        times = statistics.median(own / other for own, other in pairs)
-        if rate < bar.rate:
-            problems.append(f"{bar.name}: {rate:.0f}/s, the bar is {bar.rate:g}/s")
-        if times < bar.times:
-            problems.append(f"{bar.name}: {times:.2f} times {bar.beside}, the bar is {bar.times:g}")
-    return problems
+def judged(bar: Bar, rates: dict[str, list[float]]) -> Judged:
+    """A ratio is the median over rounds of what stood side by side."""
+    rate = statistics.median(rates[bar.name])
+    pairs = zip(rates[bar.name], rates[bar.beside], strict=True)
+    times = statistics.median(own / other for own, other in pairs)
+    kept = rate >= bar.rate and times >= bar.times
+    text = (
+        f"{bar.name}: {rate:.0f} a second (bar {bar.rate:g}), {times:.2f} times {bar.beside} "
+        f"(bar {bar.times:g}): {'kept' if kept else 'NOT kept'}"
+    )
+    return Judged(text=text, kept=kept)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="loadtests.peers", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=FULL_ROUNDS)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--only", default="", help="Entrants with this in their names.")
     parser.add_argument("--python", default=str(BENCH_PYTHON), help="Python with the others in it.")
@@ -138,10 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rates = asyncio.run(measure(chosen))
     if chosen.only:
         return 0
-    print(table(rates, chosen.seconds))
-    problems = missed(rates)
-    print("\n" + ("\n".join(problems) if problems else "every bar is kept"))
-    return 1 if problems else 0
+    shown = page.table(rates, beside=POSTGRES, workers=WORKERS, seconds=chosen.seconds)
+    verdicts = [judged(bar, rates) for bar in BARS]
+    print(shown, "", *(verdict.text for verdict in verdicts), sep="\n")
+    if chosen.rounds >= FULL_ROUNDS:
+        page.write(shown, [verdict.text for verdict in verdicts])
+    return 0 if all(verdict.kept for verdict in verdicts) else 1
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ many = settings(
 )
 
 FOLDER = Path(__file__).parents[2] / "examples"
-EXAMPLES = [yaml.safe_load(path.read_text()) for path in sorted(FOLDER.rglob("*.yaml"))]
+OBJECTS = [yaml.safe_load(path.read_text()) for path in sorted(FOLDER.rglob("*.yaml"))]
+EXAMPLES = [it for it in OBJECTS if it.get("kind") == "Experiment"]
 INSTALLED = load_catalogue()
 # What the examples name and is not here yet is taken as it is.
 OTHERS = {
