@@ -60,7 +60,7 @@ SELECTIONS = [
 ]
 
 
-@pytest.mark.parametrize("selection", SELECTIONS, ids=str)
+@pytest.mark.parametrize("selection", SELECTIONS, ids=range(len(SELECTIONS)))
 async def test_a_page_examines_about_what_it_shows(
     database: MongoSettings, store: MongoStore, selection: TrialSelection
 ) -> None:
