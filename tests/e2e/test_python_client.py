@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import trialbus
+from trialbus.testkit import waits
 from trialbus.testkit.real_stack import RealStack, experiment_object
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
@@ -145,7 +146,10 @@ def test_a_killed_workers_trial_is_given_again(stack: RealStack, client: trialbu
     name = process.stdout.readline().strip()
     # Longer than its lease, which is renewed.
     assert process.stdout.readline() == "held on\n"
-    assert client.trial(name).state == "Running"
+    # A trial that lives longer than a second gets its document, though its worker says nothing.
+    waits.until_sync(
+        lambda: [it.state for it in client.trials("mortal")] == ["Running"], "listed as running"
+    )
     process.send_signal(signal.SIGKILL)
     process.communicate()
     with client.ask("mortal", timeout=60) as trial:

@@ -26,6 +26,7 @@ from trialbus.local.servers import (
     find_nats_server,
     ports,
     process,
+    replica_set,
     require,
     running_mongod,
     running_servers,
@@ -139,6 +140,23 @@ async def test_a_given_port_that_is_taken_is_named(
         with pytest.raises(ServerFailed, match=f"port {taken} .* is in use"):
             await make_spec(tmp_path, taken).start()
     assert children_in(tmp_path) == []
+
+
+async def test_waiting_ends_though_the_waiting_task_swallows_its_cancellation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stubborn(port: int) -> None:
+        del port
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(replica_set, "make_primary", stubborn)
+    async with AsyncExitStack() as stack:
+        server = await mongod_spec(tmp_path).start()
+        stack.push_async_callback(server.stop)
+        with pytest.raises(ServerFailed, match=r"not ready in 0\.1 s"):
+            await asyncio.wait_for(server.ready(deadline_s=0.1), DEADLINE_S)
 
 
 async def test_a_server_that_ends_while_waited_for_is_reported(tmp_path: Path) -> None:

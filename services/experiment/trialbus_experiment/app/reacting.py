@@ -1,5 +1,6 @@
 """load -> decide -> commit -> let the trial documents follow, for a group of experiments."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.limits import (
     ASKED_REST_S,
+    ASKED_TRIAL_DOCUMENT_S,
     DELETED_RETENTION_S,
     MAX_COMMIT_RETRIES,
 )
@@ -37,6 +39,8 @@ class ExperimentReactor:
         self._purging = Purging(parts.store, parts.clock, self._remove_trials)
         # Living experiments whose trials workers ask for.
         self._asked: set[str] = set()
+        # Of these, those that are looked at again soon, for documents that were not due yet.
+        self._looks: set[str] = set()
 
     async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
         """Advance each experiment as far as what is seen allows."""
@@ -73,6 +77,8 @@ class ExperimentReactor:
         for uid, state in changed.items():
             if uid not in lost:
                 self._offer(state)
+        for uid in current:
+            self._look_again(uid)
         again = [uid for uid, state in current.items() if _waits_for_settling(state)]
         for state in current.values():
             await self._clean_up(state)
@@ -115,6 +121,17 @@ class ExperimentReactor:
 
     def _offer(self, state: Experiment) -> None:
         self._parts.outbox.offer(EXPERIMENTS.name, state.id, state.outbox, urgent=True)
+
+    def _look_again(self, uid: str) -> None:
+        """When the documents of its young trials are due: nothing else may wake it by then."""
+        if uid in self._looks or not self._trials.waiting(uid):
+            return
+        self._looks.add(uid)
+        asyncio.get_running_loop().call_later(ASKED_TRIAL_DOCUMENT_S, self._look, uid)
+
+    def _look(self, uid: str) -> None:
+        self._looks.discard(uid)
+        self._parts.nudge([uid])
 
     async def _clean_up(self, state: Experiment) -> None:
         """Drop what this process remembers of what is over."""

@@ -28,12 +28,18 @@ class TrialDocuments:
         self._outbox = outbox
         self._known: dict[str, dict[int, Trial]] = {}
         self._settled: dict[str, set[int]] = {}
+        self._waiting: set[str] = set()
 
     def settled(self, uids: Iterable[str]) -> dict[str, frozenset[int]]:
         """Closing trials whose documents are written, by experiment."""
         return {uid: frozenset(self._settled.get(uid, ())) for uid in uids}
 
+    def waiting(self, uid: str) -> bool:
+        """Whether an open trial has no document yet because it is young."""
+        return uid in self._waiting
+
     def forget(self, uid: str) -> None:
+        self._waiting.discard(uid)
         self._known.pop(uid, None)
         self._settled.pop(uid, None)
 
@@ -67,11 +73,13 @@ class TrialDocuments:
         answers = observed[state.id].answers
         asked = state.spec.trials_by is TrialsBy.WORKERS
         missing = []
+        self._waiting.discard(state.id)
         for key, open_ in state.open.items():
             index = int(key)
             if index in known or open_.state is OpenState.PAUSED:
                 continue
             if asked and now - open_.opened_at < ASKED_TRIAL_DOCUMENT_S:
+                self._waiting.add(state.id)
                 continue
             missing.append(opened_trial(state, index, open_, answers[open_.request]))
         return missing

@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from trialbus.local.servers import guarded_exec, ports
 
@@ -24,6 +25,7 @@ POLL_INTERVAL_S = 0.005
 # Two log files of this size at most for each server.
 MAX_LOG_BYTES = 16 * 1024 * 1024
 LOG_CHECK_INTERVAL_S = 30.0
+CANCEL_AGAIN_S = 1.0
 COMPLAINT_BYTES = 2000
 
 
@@ -85,9 +87,7 @@ class ServerProcess:
             else:
                 raise ServerFailed(f"{self.name} not ready in {deadline_s} s, see {self.log_path}")
         finally:
-            for task in (making, ending):
-                task.cancel()
-            await asyncio.gather(making, ending, return_exceptions=True)
+            await _end(making, ending)
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> int:
         """SIGTERM, wait, SIGKILL. Also kills when it is itself cancelled. Returns the exit code."""
@@ -225,6 +225,15 @@ class ServerSpec(ABC):
 def _signal(send: Callable[[], None]) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has ended already
         send()
+
+
+async def _end(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel until they are over: a driver that loses its server may swallow a cancellation."""
+    while alive := [task for task in tasks if not task.done()]:
+        for task in alive:
+            task.cancel()
+        await asyncio.wait(alive, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _keep(trim_log: Callable[[int], None], process: asyncio.subprocess.Process) -> None:
