@@ -1,6 +1,7 @@
 """Settings of a service process: environment variables `TRIALBUS_<NAME>`."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -85,11 +86,55 @@ class Settings(BaseSettings):
         "writer", description="Role of those service accounts: reader, writer or worker."
     )
     kubernetes_api: str = Field(
-        "https://kubernetes.default.svc", description="Address of the API server for reviews."
+        "https://kubernetes.default.svc", description="Address of the Kubernetes API server."
     )
     kubernetes_credentials_dir: str = Field(
         "/var/run/secrets/kubernetes.io/serviceaccount",
         description="Folder with our own `token` and the `ca.crt` of the API server.",
+    )
+    place: Literal["local", "kubernetes"] = Field(
+        "local", description="Where trials run: processes on this machine, or objects of a cluster."
+    )
+    kubeconfig: str = Field(
+        "",
+        description="File with the cluster's address and our credentials; empty: those of "
+        "kubernetes_api and kubernetes_credentials_dir.",
+    )
+    kubernetes_namespaces: str = Field(
+        "",
+        description="Namespaces whose experiments run on the cluster, separated by commas, each "
+        "with a Role of ours; empty: all, with a ClusterRole.",
+    )
+    kubernetes_instance: str = Field(
+        "trialbus",
+        description="Name of this installation, a label of every object that it makes; another "
+        "one for each installation on one cluster.",
+    )
+    custom_resources: bool = Field(
+        False,
+        description="Whether the gateway keeps the cluster's Experiment, Trial and Suggestion "
+        "objects and the store in step.",
+    )
+    wrapper_image: str = Field(
+        "",
+        description="Image with the wrapper that ships a trial's metrics from its pod; empty: "
+        "logs are followed from outside.",
+    )
+    trial_gateway_url: str = Field(
+        "",
+        description="Address of the gateway's HTTP API as trials reach it; empty: as it announces "
+        "it on this machine.",
+    )
+    trial_gateway_grpc: str = Field("", description="The same of its gRPC API, HOST:PORT.")
+    checkpoint_claim: str = Field(
+        "",
+        description="PersistentVolumeClaim, in each namespace of experiments, that checkpoints are "
+        "kept in on a cluster; empty: checkpoint_root must be a URI, or trials keep none.",
+    )
+    pod_security: Literal["as-written", "restricted"] = Field(
+        "as-written",
+        description="`restricted` adds to trials' pods what the restricted Pod Security Standard "
+        "asks for and their templates leave out.",
     )
     trial_key_file: str = Field(
         "",
