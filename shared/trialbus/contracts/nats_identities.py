@@ -94,8 +94,13 @@ _EXCHANGES = (
     _Exchange(
         patterns=(subjects.pushes(),),
         server=METRICS_COLLECTOR,
-        services=(GATEWAY, TRIAL_LAUNCHER),
+        services=(GATEWAY, TRIAL_LAUNCHER, EXPERIMENT),
         roles=(Role.TRIAL,),
+    ),
+    _Exchange(
+        patterns=(subjects.claims(), subjects.outputs()),
+        server=TRIAL_LAUNCHER,
+        services=(GATEWAY,),
     ),
     _Exchange(patterns=(subjects.logs(),), server=TRIAL_LAUNCHER, services=(GATEWAY,)),
 )

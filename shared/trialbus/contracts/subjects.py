@@ -4,6 +4,8 @@ events    `trialbus.v1.evt.<namespace>.<experiment>.<aggregate>.<participle>`
 commands  `trialbus.v1.cmd.<namespace>.<experiment>.<verb>`
 metrics   `trialbus.v1.metric.<namespace>.<experiment>.<trial>`
 pushes    `trialbus.v1.push.<namespace>.<experiment>.<trial>`
+claims    `trialbus.v1.claim.<namespace>.<experiment>.<trial>`
+outputs   `trialbus.v1.output.<namespace>.<experiment>.<trial>`
 logs      `trialbus.v1.log.<host>`             the host percent-encoded: host names hold dots
 
 Publishers, subscribers and people use these *plain* subjects. The event stream stores each event
@@ -27,6 +29,8 @@ _EVENT = "trialbus.v1.evt"
 _COMMAND = "trialbus.v1.cmd"
 _METRIC = "trialbus.v1.metric"
 _PUSH = "trialbus.v1.push"
+_CLAIM = "trialbus.v1.claim"
+_OUTPUT = "trialbus.v1.output"
 _LOG = "trialbus.v1.log"
 _STORED = "trialbus.v1.part"
 _DEAD = "trialbus.v1.dead"
@@ -85,6 +89,16 @@ def push(namespace: str, experiment: str, trial: str) -> str:
     return ".".join([_PUSH, _name(namespace), _name(experiment), _name(trial)])
 
 
+def claim(namespace: str, experiment: str, trial: str) -> str:
+    """Where a pod claims an attempt of a trial."""
+    return ".".join([_CLAIM, _name(namespace), _name(experiment), _name(trial)])
+
+
+def output(namespace: str, experiment: str, trial: str) -> str:
+    """Where a pod ships what its trial reports."""
+    return ".".join([_OUTPUT, _name(namespace), _name(experiment), _name(trial)])
+
+
 def events(
     *, namespace: str | None = None, experiment: str | None = None, event_type: str | None = None
 ) -> str:
@@ -109,6 +123,14 @@ def metrics() -> str:
 
 def pushes() -> str:
     return f"{_PUSH}.*.*.*"
+
+
+def claims() -> str:
+    return f"{_CLAIM}.*.*.*"
+
+
+def outputs() -> str:
+    return f"{_OUTPUT}.*.*.*"
 
 
 def logs() -> str:
@@ -144,6 +166,14 @@ def parse_metric(subject: str) -> MetricSubject:
 
 def parse_push(subject: str) -> MetricSubject:
     return _trial_subject(subject, _PUSH)
+
+
+def parse_claim(subject: str) -> MetricSubject:
+    return _trial_subject(subject, _CLAIM)
+
+
+def parse_output(subject: str) -> MetricSubject:
+    return _trial_subject(subject, _OUTPUT)
 
 
 def _trial_subject(subject: str, prefix: str) -> MetricSubject:

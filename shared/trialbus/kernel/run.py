@@ -50,7 +50,10 @@ class Run:
 
     Of a trial that a worker asked for: worker, ask (the id of its ask), lease_s, and lease_until:
     when it is lost, None once it has ended. told: the values that came with its end, if nothing was
-    reported before it."""
+    reported before it.
+
+    Of a run on a cluster: holder, the uid of the pod that has claimed it: no other may run its
+    command. Its claim raises `version`."""
 
     id: str
     uid: str
@@ -81,6 +84,7 @@ class Run:
     lease_s: float = 0.0
     lease_until: float | None = None
     told: tuple[MetricValues, ...] | None = None
+    holder: str = ""
 
     @property
     def ended(self) -> bool:
