@@ -1,10 +1,11 @@
 """Committing the ends of runs, in groups, and telling the experiments."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from trialbus.contracts.collections import RUNS
-from trialbus.contracts.documents import RUN
+from trialbus.contracts.documents import RUN, Document
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.run import Run
 from trialbus.ports.store import Outcome, Write
@@ -48,17 +49,42 @@ class Recording:
             self._parts.telemetry.log.warning("ends wait for the store", error=str(error))
             await self._parts.clock.sleep(_RETRY_DELAY_S)
             return group
-        done = [
-            after
-            for (_, after), outcome in zip(group, outcomes, strict=True)
-            if outcome is Outcome.DONE
+        missed = [
+            ends
+            for ends, outcome in zip(group, outcomes, strict=True)
+            if outcome is not Outcome.DONE
         ]
+        self._parts.telemetry.conflicts.inc(len(missed))
+        claimed = await self._claimed(missed)
+        waiting = {before.id for before, _ in claimed}
         for before, _ in group:
-            self.committed(before.id)
-        # A conflict means that the end is recorded already (an unknown result, tried again).
-        self._parts.telemetry.conflicts.inc(len(group) - len(done))
-        await self._parts.outbox.publish_notices(ended_notices(after for _, after in group))
-        return []
+            if before.id not in waiting:
+                self.committed(before.id)
+        ended = [after for before, after in group if before.id not in waiting]
+        await self._parts.outbox.publish_notices(ended_notices(ended))
+        return claimed
+
+    async def _claimed(self, missed: Sequence[tuple[Run, Run]]) -> list[tuple[Run, Run]]:
+        """Those whose pod claimed them meanwhile, over what they are now. Of the others the end is
+        recorded already (an unknown result, tried again)."""
+        if not missed:
+            return []
+        afters = {after.id: after for _, after in missed}
+        documents = await self._read(list(afters))
+        found = map(RUN.decode, documents.values())
+        return [
+            (run, replace(afters[run.id], version=run.version + 1, holder=run.holder))
+            for run in found
+            if not run.ended
+        ]
+
+    async def _read(self, run_ids: Sequence[str]) -> Mapping[str, Document]:
+        while True:
+            try:
+                return await self._parts.store.get_many(RUNS.name, run_ids)
+            except Transient as error:
+                self._parts.telemetry.log.warning("ends wait for the store", error=str(error))
+                await self._parts.clock.sleep(_RETRY_DELAY_S)
 
 
 def _ignore(_run_id: str) -> None:
