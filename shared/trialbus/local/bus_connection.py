@@ -26,7 +26,12 @@ async def open_bus(
         answers_to=reply_patterns(identity.name) if secured else None,
         tls=_tls(settings),
     )
-    return await NatsBus.open(options, wait_s=wait_s, provisions=makes or not secured)
+    return await NatsBus.open(
+        options,
+        wait_s=wait_s,
+        replicas=settings.nats_replicas,
+        provisions=makes or not secured,
+    )
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

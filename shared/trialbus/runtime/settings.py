@@ -27,6 +27,13 @@ class Settings(BaseSettings):
     )
     nats_tls_cert: str = Field("", description="File with our own certificate for nats-server.")
     nats_tls_key: str = Field("", description="File with the key of that certificate.")
+    nats_replicas: int = Field(
+        1,
+        ge=1,
+        le=5,
+        description="Servers of a NATS cluster that each stream is kept on; at most as many as there "
+        "are.",
+    )
     mongo_url: str = Field(
         "mongodb://127.0.0.1:27017/?directConnection=true",
         description="Connection string of MongoDB (a replica set of one or more).",
