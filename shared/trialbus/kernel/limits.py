@@ -216,6 +216,33 @@ READ_BLOCK_BYTES = 1024 * 1024
 # prints for ever must not fill the disk under the store. High, because it ends user code.
 MAX_OUTPUT_BYTES = 10 * 1024**3
 
+# A cluster -----------------------------------------------------------------------------------
+# Of one process: fifty trials a second at six requests each, and a third more; a server that has
+# less to give says 429.
+CLUSTER_REQUESTS_PER_SECOND = 400.0
+# Of one process: as many as keep that rate up at 0.15 s a request.
+CLUSTER_REQUESTS_AT_ONCE = 64
+# One call of the API server, with waiting for its turn and with repeats after 429.
+CLUSTER_CALL_DEADLINE_S = 30.0
+# After a 429 that does not say when to come again.
+CLUSTER_RETRY_AFTER_S = 1.0
+# Which kinds the server knows is asked again after so long.
+CLUSTER_DISCOVERY_S = 300.0
+# And for a kind that was not there after so long: its definition may have come.
+CLUSTER_MISSING_KIND_S = 1.0
+# Tokens that Kubernetes gives live an hour and are replaced before; files are cheap to read.
+CLUSTER_CREDENTIALS_S = 60.0
+# One watch, then the next from where it was; so a connection that died silently is found out.
+CLUSTER_WATCH_S = 60.0
+# A server ends a watch by itself; this much later we do.
+CLUSTER_WATCH_GRACE_S = 5.0
+# A followed log that says nothing for so long is taken up anew: its connection may have died.
+CLUSTER_LOG_SILENCE_S = 300.0
+# Between a watch that failed and the next; doubled each time, with a random part.
+CLUSTER_BACKOFF_S = 0.2
+# It is doubled up to here: a server that is away is found again soon.
+MAX_CLUSTER_BACKOFF_S = 10.0
+
 # What people see -----------------------------------------------------------------------------
 # Kept in the run's and the trial's document: enough for the end of a traceback.
 LOG_TAIL_BYTES = 4096
