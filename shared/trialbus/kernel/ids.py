@@ -11,6 +11,7 @@ chunk id       `<run id>@<from_byte>`          zero padded, so that ids sort by 
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 # Katib's alphabet for generated trial names: no vowels, so no words.
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -18,6 +19,7 @@ _SUFFIX_LENGTH = 8
 _SPACE = len(_ALPHABET) ** _SUFFIX_LENGTH
 # Coprime to the alphabet's size (27 = 3^3), so that index -> suffix is injective.
 _STRIDE = 122_949_829_351
+_BACK = pow(_STRIDE, -1, _SPACE)
 _OFFSET_DIGITS = 15
 
 # Also safe as a subject token, a file name, a DNS label and a Mongo value.
@@ -91,10 +93,11 @@ def trial_index(experiment: str, uid: str, name: str) -> int | None:
     number = 0
     for digit in digits:
         number = number * len(_ALPHABET) + digit
-    index = (number - _start(uid)) * pow(_STRIDE, -1, _SPACE) % _SPACE
+    index = (number - _start(uid)) * _BACK % _SPACE
     return index if trial_name(experiment, uid, index) == name else None
 
 
+@lru_cache(maxsize=1024)
 def _start(uid: str) -> int:
     """Where the names of an experiment begin in the cycle of all suffixes."""
     return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:8], "big")

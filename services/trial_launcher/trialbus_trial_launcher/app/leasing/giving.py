@@ -188,16 +188,14 @@ class Giving:
             # It is learned again.
             del self._claimed[next(iter(self._claimed))]
         unknown = {work.uid: work for work in works if work.uid not in self._claimed}
-        ids = [place.run_id for work in unknown.values() for place in work.waiting()]
+        ids = [key for work in unknown.values() for key in work.waiting]
         found = await self._parts.store.get_many(RUNS.name, ids, fields=("uid",)) if ids else {}
         for uid in unknown:
             self._claimed.setdefault(uid, set())
         for run_id, document in found.items():
             self._claimed.setdefault(document["uid"], set()).add(run_id)
         for work in works:
-            self._claimed.setdefault(work.uid, set()).intersection_update(
-                place.run_id for place in work.waiting()
-            )
+            self._claimed.setdefault(work.uid, set()).intersection_update(work.waiting)
 
     def _claims(self, askings: Sequence[Asking], answers: Mapping[str, Answer]) -> "Claims":
         claims = [
@@ -210,22 +208,26 @@ class Giving:
 
     def _claims_of(self, asking: Asking, answers: Mapping[str, Answer]) -> Iterator[Claim]:
         claimed = self._claimed.setdefault(asking.work.uid, set())
-        room = _MOST_BYTES - sum(len(it.model_dump_json()) for it in asking.given)
         missing = asking.ask.count - len(asking.given)
-        for place in asking.work.waiting():
-            if missing == 0:
-                return
-            if place.run_id in claimed:
+        if missing <= 0:
+            return
+        is_one = asking.ask.count == 1
+        room = _MOST_BYTES - sum(len(it.model_dump_json()) for it in asking.given)
+        for run_id, place in asking.work.waiting.items():
+            if run_id in claimed:
                 continue
             given = self._given(asking, place.index, place.attempt, answers)
             if given is None:
                 continue
-            room -= len(given.model_dump_json())
-            if room < 0 and asking.given:
+            # The first is given whatever its size.
+            room -= 0 if is_one else len(given.model_dump_json())
+            if room < 0 and missing < asking.ask.count:
                 return
             missing -= 1
-            claimed.add(place.run_id)
+            claimed.add(run_id)
             yield Claim(asking=asking, given=given, run=self._run(asking, place))
+            if missing == 0:
+                return
 
     def _run(self, asking: Asking, place: Place) -> Run:
         return leased(
@@ -237,9 +239,7 @@ class Giving:
         )
 
     async def _load_answers(self, works: Sequence[Work]) -> Mapping[str, Answer]:
-        wanted = {
-            answer_id(work.uid, trial.request) for work in works for trial in work.open.values()
-        }
+        wanted = frozenset[str]().union(*(work.answer_ids for work in works))
         missing = [key for key in wanted if key not in self._answers]
         if missing:
             documents = await self._parts.store.get_many(ANSWERS.name, missing)

@@ -100,11 +100,11 @@ class Leasing:
         found = await self._works.of(uids)
         works = [work for work in found.values() if work.phase is not ExperimentPhase.DELETED]
         verdicts = await self._reporting.verdicts(
-            [place.run_id for work in works if work.spec.early_stopping for place in work.waiting()]
+            [key for work in works if work.spec.early_stopping for key in work.waiting]
         )
         wanted: dict[str, tuple[Place, str]] = {}
         for work in works:
-            for place, stop in work.attempts():
+            for place, stop in work.attempts:
                 early = StopReason.EARLY_STOPPED.value if place.run_id in verdicts else ""
                 if stop or early:
                     wanted[place.run_id] = (place, stop or early)

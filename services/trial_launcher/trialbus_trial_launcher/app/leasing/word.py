@@ -1,7 +1,7 @@
 """One thing that a worker says of one trial, and its answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from trialbus.contracts.work import Answered, HeldTrial
@@ -13,16 +13,15 @@ T = TypeVar("T", bound=HeldTrial)
 
 @dataclass(slots=True)
 class Word(Generic[T]):
-    """answer: None until it is known."""
+    """run_id: "" if the experiment has no such trial. answer: None until it is known."""
 
     work: Work
     item: T
     answer: Answered | None = None
+    run_id: str = field(init=False)
 
-    @property
-    def run_id(self) -> str:
-        """ "" if the experiment has no such trial."""
-        return self.work.run_of(self.item.trial, self.item.attempt) or ""
+    def __post_init__(self) -> None:
+        self.run_id = self.work.run_of(self.item.trial, self.item.attempt) or ""
 
     def accept(self, *, stop: str = "") -> None:
         self._answer(accepted=True, refused=None, stop=stop)

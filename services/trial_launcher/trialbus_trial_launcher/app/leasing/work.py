@@ -1,15 +1,16 @@
 """What an experiment has for workers: its open attempts, as they are now."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pydantic import TypeAdapter
 
 from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.documents import Document
 from trialbus.kernel.experiment import GONE_PHASES, ExperimentPhase, OpenState, OpenTrial
-from trialbus.kernel.ids import trial_index, trial_name
+from trialbus.kernel.ids import answer_id, trial_index, trial_name
 from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS, WORK_AGE_S
 from trialbus.kernel.spec import ExperimentSpec, TrialsBy
 from trialbus.ports.clock import Clock
@@ -26,9 +27,9 @@ _LIVING = frozenset({ExperimentPhase.CREATED, ExperimentPhase.RUNNING, Experimen
 Named = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Work:
-    """open: by trial index."""
+    """open: by trial index. One is looked at by many requests, so what follows from it is kept."""
 
     uid: str
     namespace: str
@@ -55,7 +56,8 @@ class Work:
             attempt=attempt,
         )
 
-    def attempts(self) -> list[tuple[Place, str]]:
+    @cached_property
+    def attempts(self) -> Sequence[tuple[Place, str]]:
         """Those that are open, the oldest trial first, with why they must stop, "" if they need
         not."""
         return [
@@ -64,9 +66,16 @@ class Work:
             if trial.state is OpenState.ACTIVE
         ]
 
-    def waiting(self) -> list[Place]:
-        """Attempts that are to run; whether somebody has them is told by their runs."""
-        return [place for place, stop in self.attempts() if not stop]
+    @cached_property
+    def waiting(self) -> Mapping[str, Place]:
+        """By run id, the oldest first: attempts that are to run; whether somebody has them is told
+        by their runs."""
+        return {place.run_id: place for place, stop in self.attempts if not stop}
+
+    @cached_property
+    def answer_ids(self) -> frozenset[str]:
+        """Of the answers that hold its open trials' points."""
+        return frozenset(answer_id(self.uid, trial.request) for trial in self.open.values())
 
     def run_of(self, trial: str, attempt: int) -> str | None:
         """The run id of a trial by its name; None: it is none of this experiment's."""
