@@ -33,6 +33,9 @@ from trialbus_trial_launcher.app.logs import Logs
 from trialbus_trial_launcher.app.plans import Place
 from trialbus_trial_launcher.app.pruning import Pruning
 from trialbus_trial_launcher.app.recording import Recording
+from trialbus_trial_launcher.app.shipping.attempts import Attempts
+from trialbus_trial_launcher.app.shipping.claiming import Claiming
+from trialbus_trial_launcher.app.shipping.receiving import Receiving
 from trialbus_trial_launcher.app.sources.means import Means
 
 
@@ -98,6 +101,7 @@ def compose(
                 subject=subjects.log(host), queue="trial_launcher", respond=Logs(launcher).respond
             ),
             *_served_to_workers(leasing),
+            *_served_to_pods(parts),
         ),
         tasks=(
             following.watch_ends,
@@ -122,6 +126,23 @@ def _served_to_workers(leasing: Leasing) -> list[Served]:
             max_groups=4,
         )
         for verb in WorkVerb
+    ]
+
+
+def _served_to_pods(parts: Parts) -> list[Served]:
+    """Pieces of output are large, so their groups are small; several are in hand, because each
+    waits for the collector."""
+    attempts = Attempts(parts)
+    claiming, receiving = Claiming(parts, attempts), Receiving(parts, attempts)
+    return [
+        Served(subject=subjects.claims(), queue="trial_launcher", respond=claiming.respond),
+        Served(
+            subject=subjects.outputs(),
+            queue="trial_launcher",
+            respond=receiving.respond,
+            max_group=32,
+            max_groups=4,
+        ),
     ]
 
 

@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 
 from trialbus.contracts.chunks import PushedPoint, PushReport
-from trialbus.contracts.collections import EVIDENCE
 from trialbus.contracts.work import HeldTrial, Report
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.ids import parse_run_id
@@ -19,6 +18,7 @@ from trialbus_trial_launcher.app.leasing.word import (
     refuse_not_held,
     unanswered,
 )
+from trialbus_trial_launcher.app.verdicts import to_be_stopped
 from trialbus_trial_launcher.core.leases import renewed
 
 
@@ -90,15 +90,7 @@ class Reporting:
 
     async def verdicts(self, run_ids: Collection[str]) -> frozenset[str]:
         """Of these runs those that a stopping rule wants stopped."""
-        if not run_ids:
-            return frozenset()
-        store = self._parts.store
-        found = await store.get_many(EVIDENCE.name, run_ids, fields=("verdict",))
-        return frozenset(
-            key
-            for key, document in found.items()
-            if document.get("verdict") is not None and document["verdict"]["stop"]
-        )
+        return await to_be_stopped(self._parts.store, run_ids)
 
 
 def _push_of(report: Report) -> PushReport:

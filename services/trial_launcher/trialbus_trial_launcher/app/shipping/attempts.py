@@ -1,0 +1,60 @@
+"""The attempts that pods speak for: what their runs and experiments say of them now."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from trialbus.contracts.collections import RUNS
+from trialbus.contracts.documents import RUN
+from trialbus.kernel.experiment import ExperimentPhase, OpenState
+from trialbus.kernel.run import Run, RunPhase
+from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.leasing.work import Work, Works
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """work: None: its experiment is deleted."""
+
+    run: Run
+    work: Work | None
+
+    @property
+    def stop(self) -> str:
+        """Why its experiment wants it stopped, "" if it does not."""
+        trial = None if self.work is None else self.work.open.get(self.run.index)
+        return "" if trial is None else trial.stop
+
+    @property
+    def over(self) -> str:
+        """Why nothing more of it is wanted, "" while it is."""
+        run = self.run
+        if run.ended:
+            return f"attempt {run.attempt} of {run.trial} has ended{_how(run)}"
+        if self.work is None or self.work.phase is ExperimentPhase.DELETED:
+            return f"the experiment {run.experiment} is deleted"
+        trial = self.work.open.get(run.index)
+        if trial is None:
+            return f"the trial {run.trial} is not open"
+        if trial.attempt != run.attempt:
+            return f"{run.trial} is at attempt {trial.attempt}, not {run.attempt}"
+        if trial.state is not OpenState.ACTIVE:
+            return f"the experiment {run.experiment} is suspended"
+        return ""
+
+
+def _how(run: Run) -> str:
+    how = run.stop_reason or (run.message if run.phase is RunPhase.LOST else "")
+    return f": {how}" if how else ""
+
+
+class Attempts:
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._works = Works(parts.store, parts.clock)
+
+    async def find(self, run_ids: Collection[str]) -> dict[str, Attempt]:
+        """By run id; those that were never begun are absent. Raises Transient."""
+        documents = await self._store.get_many(RUNS.name, run_ids)
+        runs = [RUN.decode(document) for document in documents.values()]
+        works = await self._works.of({run.uid for run in runs})
+        return {run.id: Attempt(run=run, work=works.get(run.uid)) for run in runs}
