@@ -8,5 +8,15 @@ It loads on first use: half a second, which a service without a cluster does not
 """
 
 from trialbus.adapters.kubernetes_api.opening import ClusterSettings, open_cluster
+from trialbus.adapters.kubernetes_api.reflector import Change, ObjectKey, Reflector
+from trialbus.adapters.kubernetes_api.reflectors import Reflectors, namespaces_of
 
-__all__ = ["ClusterSettings", "open_cluster"]
+__all__ = [
+    "Change",
+    "ClusterSettings",
+    "ObjectKey",
+    "Reflector",
+    "Reflectors",
+    "namespaces_of",
+    "open_cluster",
+]
