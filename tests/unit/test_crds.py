@@ -18,6 +18,7 @@ ALLOWED = {
     "items", "required", "minimum", "maximum", "minLength", "maxLength", "pattern", "default",
     "anyOf", "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type",
+    "minItems", "maxItems", "maxProperties", "x-kubernetes-validations",
 }  # fmt: skip
 INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 SCALARS = {"string", "integer", "number", "boolean"}
@@ -36,6 +37,11 @@ def violations(node: Schema, path: str = "") -> Iterator[str]:
         yield f"{path}: needs a type"
     if node.get("nullable") and "enum" in node:
         yield f"{path}: null is none of the enum"
+    if node.get("nullable"):
+        yield f"{path}: a rule would have to know of null"
+    for rule in node.get("x-kubernetes-validations", ()):
+        if not rule.get("rule") or not rule.get("message") or "\n" in rule["message"]:
+            yield f"{path}: a rule needs a message of one line"
     yield from _object_violations(node, path)
     if node.get("type") == "array":
         yield from _list_violations(node, path)
@@ -160,6 +166,7 @@ def test_there_is_one_for_each_kind() -> None:
         ({"type": "string", "x-kubernetes-preserve-unknown-fields": True}, "only an object"),
         ({"type": "object", "required": ["a"]}, "a is required"),
         ({"type": "string", "enum": ["a"], "nullable": True}, "null is none"),
+        ({"type": "string", "x-kubernetes-validations": [{"rule": "true"}]}, "needs a message"),
         (
             {
                 "type": "array",
