@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from trialbus.testkit.documented_answers import DocumentedAnswers
 from trialbus.testkit.gateway_examples import example_world
 from trialbus.testkit.gateway_world import World
-from trialbus_gateway.adapters.rest.document import described_routes, openapi, target_of
+from trialbus_gateway.adapters.rest.document import described_routes, openapi, sent_body, target_of
 from trialbus_gateway.adapters.rest.operations import DescribedRoute, Example
 
 # Served, and not described yet: for the time in which a route is being made.
@@ -94,7 +94,7 @@ async def sent(world: World, route: DescribedRoute, example: Example) -> httpx.R
     content = None
     if example.body is not None:
         headers["content-type"] = example.media_type
-        content = json.dumps(example.body)
+        content = sent_body(example)
     target = target_of(route, example)
     return await world.client.request(route.method, target, headers=headers, content=content)
 

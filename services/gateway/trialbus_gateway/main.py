@@ -25,6 +25,7 @@ from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
+from trialbus_gateway.app.shipping import Shipping
 from trialbus_gateway.app.showing import Showing
 from trialbus_gateway.app.webhooks import Webhooks
 from trialbus_gateway.app.working import Working
@@ -54,6 +55,7 @@ async def build(parts: Parts) -> Behaviour:
         health_routes(ready, parts.telemetry.registry),
         ingress=Ingress(parts, commanding, questions, working),
         working=working,
+        shipping=Shipping(parts),
         webhooks=webhooks,
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
         listens_on=settings.host,

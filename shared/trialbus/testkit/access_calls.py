@@ -89,6 +89,7 @@ def calls(access: AccessWorld, namespace: str) -> list[Call]:
             "namespace": namespace,
             "name": name,
             "trial": trial.name,
+            "attempt": "1",
             "resource": "experiments",
             "group": "batch",
             "path:path": "api/v1",

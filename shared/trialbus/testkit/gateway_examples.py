@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import ANSWERS, CHUNKS, EXPERIMENTS, RUNS, TRIALS
 from trialbus.contracts.documents import ANSWER, CHUNK, EXPERIMENT, RUN, TRIAL, Document
 from trialbus.contracts.messages import Request
+from trialbus.contracts.shipping import Claim, ClaimReply, Output, OutputReply
 from trialbus.contracts.work import WorkVerb
 from trialbus.kernel.chunks import Chunk, MetricSummary, Series
 from trialbus.kernel.experiment import BestTrial, Counts, Experiment, ExperimentPhase
@@ -23,6 +25,7 @@ from trialbus.testkit.gateway_world import World, gateway_world, katib
 from trialbus.testkit.work_desk import WorkDesk
 
 POINTS = 1200
+_RUNNING = run_id(UID, 2, 1)
 
 
 @asynccontextmanager
@@ -41,8 +44,30 @@ async def example_world(folder: Path) -> AsyncIterator[World]:
         for collection, documents in documents_by_collection().items():
             await world.put(*documents, into=collection)
         serve = world.bus.client("launcher").serve
-        async with serve(subjects.commands(), "launcher", respond, max_group=64):
+        async with (
+            serve(subjects.commands(), "launcher", respond, max_group=64),
+            serve(subjects.claims(), "launcher", _claimed, max_group=64),
+            serve(subjects.outputs(), "launcher", _shipped, max_group=64),
+        ):
             yield world
+
+
+async def _claimed(requests: Sequence[Request]) -> list[bytes]:
+    """The attempt that runs is free, whoever asks."""
+    claims = [Claim.from_bytes(it.data) for it in requests]
+    return [ClaimReply(**_known(it.run), held=it.run == _RUNNING).to_bytes() for it in claims]
+
+
+async def _shipped(requests: Sequence[Request]) -> list[bytes]:
+    outputs = [Output.of(it) for it in requests]
+    return [
+        OutputReply(**_known(it.run), stored_to=it.start + len(it.data), final=it.final).to_bytes()
+        for it in outputs
+    ]
+
+
+def _known(run_: str) -> dict[str, Any]:
+    return {} if run_ == _RUNNING else {"known": False, "refused": "there is no such attempt"}
 
 
 def documents_by_collection() -> dict[str, list[Document]]:

@@ -50,6 +50,7 @@ from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
+from trialbus_gateway.app.shipping import Shipping
 from trialbus_gateway.app.showing import Showing
 from trialbus_gateway.app.webhooks import Webhooks
 from trialbus_gateway.app.working import Working
@@ -182,6 +183,7 @@ async def gateway_world(
         ),
         ingress=Ingress(parts, commanding, questions, working),
         working=working,
+        shipping=Shipping(parts, deadline_s=0.3, attempt_s=0.1),
         webhooks=Webhooks(parts),
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
         door=None if door is None else door(unguarded),

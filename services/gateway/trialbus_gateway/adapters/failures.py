@@ -14,6 +14,8 @@ from trialbus_gateway.app.failures import (
     AnotherByNow,
     Forbidden,
     NotThere,
+    NotWanted,
+    Over,
     TooLarge,
     TooMany,
     TooSlow,
@@ -30,6 +32,8 @@ _STATUS_OF: Mapping[type[Exception], int] = {
     NotThere: 404,
     TooSlow: 408,
     AnotherByNow: 409,
+    Over: 409,
+    NotWanted: 410,
     TooLarge: 413,
     TooMany: 429,
 }

@@ -20,6 +20,7 @@ from trialbus_gateway.adapters.rest.about import About
 from trialbus_gateway.adapters.rest.access import Access
 from trialbus_gateway.adapters.rest.commands import Commands
 from trialbus_gateway.adapters.rest.experiments import ExperimentReading
+from trialbus_gateway.adapters.rest.shipping import ShippingRoutes
 from trialbus_gateway.adapters.rest.suggestions import SuggestionReading
 from trialbus_gateway.adapters.rest.trials import TrialReading
 from trialbus_gateway.adapters.rest.webhooks import WebhookReading
@@ -27,6 +28,7 @@ from trialbus_gateway.adapters.rest.workers import Workers
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
+from trialbus_gateway.app.shipping import Shipping
 from trialbus_gateway.app.webhooks import Webhooks
 from trialbus_gateway.app.working import Working
 
@@ -38,6 +40,7 @@ def http_app(
     *,
     ingress: Ingress,
     working: Working,
+    shipping: Shipping | None = None,
     webhooks: Webhooks | None = None,
     kubernetes: Sequence[BaseRoute] = (),
     listens_on: str = "127.0.0.1",
@@ -48,6 +51,7 @@ def http_app(
     described = [
         # First: routes are tried in their order, and these are called hundreds of times a second.
         *Workers(working).routes(),
+        *(() if shipping is None else ShippingRoutes(shipping).routes()),
         *About(questions.status).routes(),
         *Access().routes(),
         *ExperimentReading(questions).routes(),

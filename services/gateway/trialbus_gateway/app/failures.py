@@ -7,6 +7,8 @@ __all__ = [
     "Expired",
     "Forbidden",
     "NotThere",
+    "NotWanted",
+    "Over",
     "TooLarge",
     "TooMany",
     "TooSlow",
@@ -21,6 +23,14 @@ class Unreadable(Exception):
 
 class AnotherByNow(Exception):
     """The command was meant for an experiment that has been deleted since."""
+
+
+class Over(Exception):
+    """The attempt has ended, or is another pod's: what speaks for it is to stop."""
+
+
+class NotWanted(Exception):
+    """Nothing more of this is taken, ever; whoever sends it may go on with the rest."""
 
 
 class Expired(Exception):

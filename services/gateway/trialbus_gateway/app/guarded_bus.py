@@ -18,6 +18,7 @@ from trialbus_gateway.core.identities import Identity
 # trialbus.v1.<family>.<namespace>.<experiment>...
 _FAMILY, _NAMESPACE, _VERB = 2, 3, 5
 _COMMANDS, _LOGS, _PUSHES = "cmd", "log", "push"
+_SHIPPED = ("claim", "output")
 _WORK = frozenset(verb.value for verb in WorkVerb)
 
 
@@ -50,9 +51,15 @@ class GuardedBus:
         *,
         max_group: int,
         max_groups: int = 1,
+        gather_s: float = 0.0,
     ) -> AbstractAsyncContextManager[None]:
         return self._bus.serve(
-            subject, queue, responder, max_group=max_group, max_groups=max_groups
+            subject,
+            queue,
+            responder,
+            max_group=max_group,
+            max_groups=max_groups,
+            gather_s=gather_s,
         )
 
     def tail(
@@ -87,6 +94,8 @@ def _check(subject: str, data: bytes) -> None:
             reach.demand(action, words[_NAMESPACE])
         else:
             _check_trial(identity, words, action, data)
+    elif family in _SHIPPED and len(words) > _VERB and identity.trial is not None:
+        _check_trial(identity, words, Action.REPORT, data)
     elif identity.is_limited:
         raise Forbidden("this is not for tenants")
 
@@ -102,7 +111,7 @@ def _check_trial(identity: Identity, words: Sequence[str], action: Action, data:
     assert grant is not None
     if tuple(words[_NAMESPACE : _NAMESPACE + 2]) != (grant.namespace, grant.experiment):
         raise NotThere(f"there is no experiment {words[_NAMESPACE]}/{words[_NAMESPACE + 1]}")
-    if words[_FAMILY] == _PUSHES:
+    if words[_FAMILY] == _PUSHES or words[_FAMILY] in _SHIPPED:
         named = {(words[_VERB], grant.attempt)}
     elif words[_VERB] == WorkVerb.REPORT.value:
         try:

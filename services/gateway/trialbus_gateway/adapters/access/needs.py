@@ -20,6 +20,7 @@ class Scope(Enum):
     NAMED = "named"  # `{name}` of the path is a namespace
     LISTED = "listed"  # `?namespace=`, else all that the caller sees
     TRIAL = "trial"  # `{trial}` of the path: the name of a trial of some namespace
+    ATTEMPT = "attempt"  # as TRIAL, and only the trial's own token of `{attempt}`
     EACH = "each"  # the body, word by word: the guarded bus judges each of them
     INSTALLATION = "installation"  # the whole
 
@@ -50,6 +51,7 @@ _LISTED = _need(Scope.LISTED)
 _OWN = _need(Scope.NAMESPACE)
 _WORK = _need(Scope.NAMESPACE, POST=Action.WORK)
 _TRIAL = _need(Scope.TRIAL, POST=(Action.WORK, Action.REPORT))
+_ATTEMPT = _need(Scope.ATTEMPT, POST=Action.REPORT)
 _OPERATE = _need(Scope.INSTALLATION, GET=Action.OPERATE, **dict.fromkeys(_WRITES, Action.OPERATE))
 
 _EXPERIMENT = "/v1/namespaces/{namespace}/experiments/{name}"
@@ -89,6 +91,8 @@ NEEDS: Mapping[str, Need] = {
     "/v1/trials/{trial}/log": _TRIAL,
     "/v1/trials/{trial}/metrics": _TRIAL,
     "/v1/trials/{trial}/explain": _TRIAL,
+    "/v1/trials/{trial}/attempts/{attempt}/claim": _ATTEMPT,
+    "/v1/trials/{trial}/attempts/{attempt}/output": _ATTEMPT,
     "/v1/webhooks": _OPERATE,
     "/v1/events": _need(Scope.EACH, POST=(Action.COMMAND, Action.WORK, Action.REPORT)),
     # Kubernetes: what the API server tells everybody, too, and the rest of discovery

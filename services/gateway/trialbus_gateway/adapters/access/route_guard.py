@@ -11,7 +11,7 @@ from trialbus_gateway.adapters.access import needs
 from trialbus_gateway.adapters.access.needs import Need
 from trialbus_gateway.app import reach
 from trialbus_gateway.app.failures import Forbidden, NotThere
-from trialbus_gateway.core.identities import Identity
+from trialbus_gateway.core.identities import ANYBODY, Identity
 
 # Any word of a trial by its name, as far as the caller sees it. Raises NotThere, Unreadable.
 FindTrial = Callable[[str], Awaitable[object]]
@@ -60,6 +60,11 @@ class _Guarded:
             case needs.Scope.TRIAL:
                 if not may:
                     await self._find_trial(str(request.path_params["trial"]))
+            case needs.Scope.ATTEMPT:
+                if identity is ANYBODY:
+                    return True
+                await self._find_trial(str(request.path_params["trial"]))
+                raise Forbidden("only a trial's own token may speak for its attempt")
             case needs.Scope.INSTALLATION:
                 return may and not identity.is_limited
             case _:
@@ -77,7 +82,9 @@ def _check_trial(identity: Identity, need: Need, request: Request) -> None:
             return
         case needs.Scope.EACH if may and Action.REPORT in _actions(need, request):
             return
-        case needs.Scope.TRIAL:
+        case needs.Scope.ATTEMPT if path["attempt"] != str(grant.attempt):
+            raise NotThere(f"there is no attempt {str(path['attempt'])[:100]} of this trial")
+        case needs.Scope.TRIAL | needs.Scope.ATTEMPT:
             if path["trial"] != grant.trial:
                 raise NotThere(f"there is no trial {str(path['trial'])[:100]}")
             if may:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from starlette.routing import BaseRoute, Mount
 
 from trialbus_gateway.adapters.rest.operations import (
+    JSON,
     Answer,
     DescribedRoute,
     Example,
@@ -216,6 +217,12 @@ def _query_text(value: Json) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
+def sent_body(example: Example) -> str:
+    """A text of another kind than JSON goes as it stands."""
+    is_text = isinstance(example.body, str) and example.media_type != JSON
+    return str(example.body) if is_text else json.dumps(example.body)
+
+
 def curl(route: DescribedRoute, example: Example) -> str:
     """The example's request, for a shell."""
     words = ["curl", "-sS"]
@@ -224,6 +231,7 @@ def curl(route: DescribedRoute, example: Example) -> str:
     for name, value in example.headers.items():
         words += ["-H", f"{name}: {value}"]
     if example.body is not None:
-        words += ["-H", f"content-type: {example.media_type}", "-d", json.dumps(example.body)]
+        words += ["-H", f"content-type: {example.media_type}"]
+        words += ["-d", sent_body(example)]
     target = target_of(route, example)
     return f'{shlex.join(words)} "{SHELL_ADDRESS}{target}"'
