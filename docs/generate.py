@@ -26,6 +26,7 @@ from pydantic_core import PydanticUndefined
 from making.algorithm_pages import algorithms_page, pages_of_descriptions
 from making.asyncapi import asyncapi
 from making.client_page import client_page
+from making.cluster_pages import cluster_permissions_page
 from making.event_pages import EVENTS, contract, events_page
 from making.event_releases import release_events
 from making.http_pages import http_calls_page
@@ -257,8 +258,13 @@ def generated() -> dict[Path, str]:
         "algorithms": algorithms_page(),
         "events": events_page(texts, contracts),
         "http-calls": http_calls_page(),
+        "cluster-permissions": cluster_permissions_page(),
     }
-    titles = {"algorithms": "Algorithms and stopping rules", "http-calls": "HTTP calls"}
+    titles = {
+        "algorithms": "Algorithms and stopping rules",
+        "http-calls": "HTTP calls",
+        "cluster-permissions": "Permissions on a cluster",
+    }
     for name, body in pages.items():
         title = titles.get(name, name.capitalize())
         head = f"{NOTE}# {title}\n\n{texts['introductions'][name]}\n"

@@ -11,6 +11,7 @@ import typer
 
 from trialbus.cli.auth_commands import auth
 from trialbus.cli.choices import Format, Goal, Kind
+from trialbus.cli.doctor_commands import doctor
 from trialbus.cli.failures import CommandFailed
 from trialbus.cli.file_commands import export, import_
 from trialbus.cli.nats_auth_commands import nats, provision
@@ -322,14 +323,7 @@ def kubeconfig(
     configuring.kubeconfig(data_dir, url, namespace=namespace, write=write)
 
 
-@app.command()
-def doctor(as_json: AsJson = False, data_dir: DataDir = None, url: Url = None) -> None:
-    """Say what this machine lacks.
-
-    Exit code 1 if no stack could run."""
-    from trialbus.cli import stack_commands
-
-    raise typer.Exit(stack_commands.doctor(data_dir, url, as_json=as_json))
+app.command()(doctor)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`trialbus up`, `down`, `status` and `doctor`."""
+"""`trialbus up`, `down` and `status`."""
 
 import json
 from dataclasses import asdict
@@ -9,7 +9,7 @@ import typer
 
 from trialbus.cli import starting
 from trialbus.cli.api import path_of
-from trialbus.cli.failures import FAILED, OK, CommandFailed
+from trialbus.cli.failures import CommandFailed
 from trialbus.cli.mappings import notes_on_mappings
 from trialbus.cli.stacks import (
     api_of,
@@ -98,17 +98,7 @@ def _processes(running: StackStatus) -> list[list[str]]:
     return [["supervisor", "ready", str(running.pid), "0"], *rows]
 
 
-def doctor(data_dir: Path | None, url: str | None, *, as_json: bool) -> int:
-    """OK when a stack can run here; with an address: when a stack answers there."""
-    if url is not None:
-        connect(None, url).get(path_of("status"))
-        typer.echo(f"a stack answers at {url}")
-        return OK
-    from trialbus.cli import doctor as examination  # noqa: PLC0415 - loads the servers' code
-
-    found = examination.checks(data_folder(data_dir))
-    if as_json:
-        typer.echo(json.dumps([asdict(check) for check in found], indent=2))
-    else:
-        typer.echo("\n".join(aligned(list(examination.rows(found)))))
-    return OK if examination.all_needed_are_good(found) else FAILED
+def check_answers(url: str) -> None:
+    """Says that a stack answers there."""
+    connect(None, url).get(path_of("status"))
+    typer.echo(f"a stack answers at {url}")

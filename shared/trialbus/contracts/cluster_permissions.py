@@ -14,6 +14,7 @@ from trialbus.contracts.nats_identities import GATEWAY, TRIAL_LAUNCHER
 __all__ = [
     "PERMISSIONS",
     "TRIAL_KINDS",
+    "TRIAL_KIND_VERSIONS",
     "ClusterPermission",
     "When",
     "permissions_of",
@@ -57,6 +58,20 @@ TRIAL_KINDS: dict[str, tuple[str, str]] = {
     "RayJob": ("ray.io", "rayjobs"),
     "Workflow": ("argoproj.io", "workflows"),
     "PipelineRun": ("tekton.dev", "pipelineruns"),
+}
+
+# With the version that each is usually served as; templates name their own.
+TRIAL_KIND_VERSIONS: dict[str, str] = {
+    "Job": "batch/v1",
+    "PyTorchJob": "kubeflow.org/v1",
+    "TFJob": "kubeflow.org/v1",
+    "MPIJob": "kubeflow.org/v1",
+    "XGBoostJob": "kubeflow.org/v1",
+    "TrainJob": "trainer.kubeflow.org/v1alpha1",
+    "JobSet": "jobset.x-k8s.io/v1alpha2",
+    "RayJob": "ray.io/v1",
+    "Workflow": "argoproj.io/v1alpha1",
+    "PipelineRun": "tekton.dev/v1",
 }
 
 _READ = ("get", "list", "watch")
