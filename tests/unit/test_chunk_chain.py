@@ -177,6 +177,7 @@ def test_a_sound_report_has_no_problem() -> None:
         ),
         (OpenAttempts(phase=ExperimentPhase.RUNNING, attempts={2: 1}), None),
         (OpenAttempts(phase=ExperimentPhase.ENDING, attempts={2: 1}), None),
+        (OpenAttempts(phase=ExperimentPhase.CREATED, attempts={}, importing=True), None),
     ],
 )
 def test_only_the_open_attempt_of_a_living_experiment_is_heard(

@@ -1,6 +1,7 @@
 """Imports as the experiment service takes them: exact, repeatable, refused with every problem."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -115,3 +116,23 @@ def test_values_are_kept_as_trials_get_them() -> None:
     [trial] = read_portion(json.loads(text), SPEC).trials
     assert trial.assignments[0].value == "5"
     assert trial.metrics[0].latest != trial.metrics[0].latest
+
+
+def test_series_are_of_trials_that_are_there_and_of_numbers() -> None:
+    one = {"parameters": {"x": 0.1}, "value": 0.5}
+    series = [
+        {"index": 4, "metric": "loss", "values": [0.5, "NaN"], "times": [1.0, 2.0], "attempt": 2},
+        {"index": 5, "metric": "loss", "values": ["text"], "times": [1.0, 2.0]},
+    ]
+    told = {"first": 4, "trials": [one], "series": series}
+    with pytest.raises(Refused) as refused:
+        read_portion(told, SPEC)
+    assert [str(it) for it in refused.value.problems] == [
+        "series[1].index: there are 5 trials so far",
+        "series[1].times: must be as many as the values",
+        "series[1].values: must be numbers",
+    ]
+    [good] = read_portion({**told, "series": series[:1]}, SPEC).series
+    assert (good.index, good.attempt, good.metric, good.times) == (4, 2, "loss", (1.0, 2.0))
+    assert good.values[0] == 0.5
+    assert math.isnan(good.values[1])

@@ -92,7 +92,7 @@ async def test_what_a_crash_left_uncounted_is_seen_by_nobody_and_counted_by_the_
     writing = importer.commanding._importing
     portion = {"first": 0, "trials": [{"parameters": {"x": 0.25}, "value": 0.5}]}
     [document] = importer.world.store.documents("experiments")
-    await writing.write_trials(Command(id="lost", portion=portion), document)
+    await writing.write(Command(id="lost", portion=portion), document)
     assert (len(importer.trials), importer.state.finished) == (1, 0)
     assert (await importer.tell(0, 0.5, last=True)).accepted
     assert (len(importer.trials), importer.state.finished) == (1, 1)

@@ -33,8 +33,20 @@ def export(
 
 
 def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Trials, one a row or line.")],
-    name: Annotated[str, typer.Option("--name", help="Of the experiment that they become.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|katib", help="Trials, one a row or line; or `katib`.")
+    ],
+    exports: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[EXPORT]...",
+            help="With `katib`: what `kubectl get experiments,trials -A -o json` wrote, and its "
+            "ConfigMap katib-config.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the experiment that the trials become.")
+    ] = None,
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="Where it is to be.")
     ] = "default",
@@ -50,13 +62,35 @@ def import_(
             "--like", metavar="FILE", help="An Experiment whose objective and parameters count."
         ),
     ] = None,
+    observations: Annotated[
+        str | None,
+        typer.Option(
+            "--observations", metavar="DUMP", help="With `katib`: its table observation_logs."
+        ),
+    ] = None,
+    go_on: Annotated[
+        bool,
+        typer.Option("--continue", help="With `katib`: what had not ended goes on here."),
+    ] = False,
     form: FileForm = None,
     data_dir: DataDir = None,
     url: Url = None,
 ) -> None:
-    """Make an experiment that has ended of the trials in a file."""
-    from trialbus.cli import importing, reading, stacks
+    """Make an experiment that has ended of the trials in a file; or bring in those of Katib."""
+    from trialbus.cli import importing, katib_commands, reading, stacks
 
+    if file == katib_commands.WORD and exports:
+        katib_commands.import_katib(
+            exports,
+            observations=observations,
+            go_on=go_on,
+            connect=lambda: stacks.connect(data_dir, url),
+        )
+        return
+    if exports or observations or go_on:
+        raise typer.BadParameter("several files, --observations and --continue are for `katib`")
+    if name is None:
+        raise typer.BadParameter("--name is needed: of the experiment that the trials become")
     said = None if like is None else reading.read_experiment(like).document
     wanted = importing.Wanted(
         name=name, namespace=namespace, objective=objective, minimize=minimize, like=said

@@ -18,7 +18,7 @@ from trialbus.kernel.limits import MAX_IMPORTED_TRIALS, MAX_PAYLOAD_BYTES
 
 Object = dict[str, Any]
 # Of a portion as JSON: a command takes more than its data.
-_PORTION_BYTES = MAX_PAYLOAD_BYTES // 2
+PORTION_BYTES = MAX_PAYLOAD_BYTES // 2
 _ENDED = frozenset({"Succeeded", "Failed", "Killed", "EarlyStopped", "MetricsUnavailable"})
 _OWN = ("index", "trial", "state", "attempt", "startTime", "completionTime", "durationSeconds",
         "value", "message")  # fmt: skip
@@ -55,8 +55,8 @@ def import_file(api: Api, file: str, wanted: Wanted, form: FileFormat | None) ->
     answer = patiently(lambda: api.call("PUT", path, {"object": experiment}))
     done = Imported(wanted.namespace, wanted.name)
     with reading(file, chosen) as rows:
-        for portion in _portions(_trials(rows, scan, done)):
-            _tell(api, wanted, str(answer["uid"]), portion)
+        for portion in portions(_trials(rows, scan, done), last=True):
+            tell_portion(api, wanted.namespace, wanted.name, str(answer["uid"]), portion)
             done.trials += len(portion["trials"])
     return done
 
@@ -157,20 +157,21 @@ def _trial(row: Row, scan: Scan) -> Object:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _portions(trials: Iterator[Object]) -> Iterator[Object]:
-    """Cut by number and size, the same way every time; the last is known by what follows."""
+def portions(trials: Iterator[Object], *, last: bool) -> Iterator[Object]:
+    """Cut by number and size, the same way every time; only the last may be empty. last: whether
+    nothing follows it."""
     first, held, size = 0, list[Object](), 0
     for trial in trials:
         length = len(json.dumps(trial)) + 2
-        if held and (len(held) == MAX_IMPORTED_TRIALS or size + length > _PORTION_BYTES):
+        if held and (len(held) == MAX_IMPORTED_TRIALS or size + length > PORTION_BYTES):
             yield {"first": first, "trials": held}
             first, held, size = first + len(held), [], 0
         held.append(trial)
         size += length
-    yield {"first": first, "trials": held, "last": True}
+    yield {"first": first, "trials": held, **({"last": True} if last else {})}
 
 
-def _tell(api: Api, wanted: Wanted, uid: str, portion: Mapping[str, Any]) -> None:
+def tell_portion(api: Api, namespace: str, name: str, uid: str, portion: Mapping[str, Any]) -> None:
     """As an event whose id is its content's: what is repeated is known, what differs is seen."""
     digest = blake2b(json.dumps(portion, sort_keys=True).encode(), digest_size=16).hexdigest()
     event = {
@@ -178,7 +179,7 @@ def _tell(api: Api, wanted: Wanted, uid: str, portion: Mapping[str, Any]) -> Non
         "id": f"{uid}-{digest}",
         "source": "/trialbus/cli/import",
         "type": "io.trialbus.experiment.import.v1",
-        "subject": f"{wanted.namespace}/{wanted.name}",
+        "subject": f"{namespace}/{name}",
         "experimentuid": uid,
         "data": portion,
     }

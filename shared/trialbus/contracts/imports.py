@@ -7,8 +7,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trialbus.kernel.errors import Problem, Refused
-from trialbus.kernel.imported import ImportedTrial, Portion
-from trialbus.kernel.limits import MAX_IMPORTED_TRIALS, MAX_MESSAGE_CHARS, MAX_PROBLEMS
+from trialbus.kernel.imported import ImportedSeries, ImportedTrial, Portion
+from trialbus.kernel.limits import (
+    MAX_IMPORTED_TRIALS,
+    MAX_MESSAGE_CHARS,
+    MAX_METRIC_NAME_CHARS,
+    MAX_PROBLEMS,
+)
 from trialbus.kernel.spec import ExperimentSpec
 from trialbus.kernel.timestamps import rfc3339_seconds
 from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
@@ -39,9 +44,18 @@ class _Trial(_Strict):
     message: str = Field("", max_length=MAX_MESSAGE_CHARS)
 
 
+class _Series(_Strict):
+    index: int = Field(ge=0, le=_MOST_INDEX)
+    attempt: int = Field(1, ge=1, le=_MOST_INDEX)
+    metric: str = Field(min_length=1, max_length=MAX_METRIC_NAME_CHARS)
+    values: list[float | str] = Field(min_length=1)
+    times: list[float] = Field(min_length=1)
+
+
 class _Portion(_Strict):
     first: int = Field(ge=0, le=_MOST_INDEX)
     trials: list[_Trial] = Field(max_length=MAX_IMPORTED_TRIALS)
+    series: list[_Series] = Field(default_factory=list)
     last: bool = False
 
 
@@ -53,9 +67,11 @@ def read_portion(data: Any, spec: ExperimentSpec) -> Portion:
         raise Refused(list(_problems(error))) from error
     problems: list[Problem] = []
     trials = [_trial(it, f"trials[{i}]", spec, problems) for i, it in enumerate(told.trials)]
+    end = told.first + len(told.trials)
+    series = [_series(it, f"series[{i}]", end, problems) for i, it in enumerate(told.series)]
     if problems:
         raise Refused(problems[:MAX_PROBLEMS])
-    return Portion(first=told.first, trials=tuple(trials), last=told.last)
+    return Portion(first=told.first, trials=tuple(trials), series=tuple(series), last=told.last)
 
 
 def _problems(error: ValidationError) -> Iterator[Problem]:
@@ -88,6 +104,23 @@ def _trial(
         started_at=_time(told.startTime, f"{where}.startTime", problems),
         completed_at=_time(told.completionTime, f"{where}.completionTime", problems),
         message=told.message,
+    )
+
+
+def _series(told: _Series, where: str, end: int, problems: list[Problem]) -> ImportedSeries:
+    values = [_number(value) for value in told.values]
+    if told.index >= end:
+        problems.append(Problem(field=f"{where}.index", message=f"there are {end} trials so far"))
+    if len(told.times) != len(values):
+        problems.append(Problem(field=f"{where}.times", message="must be as many as the values"))
+    if None in values:
+        problems.append(Problem(field=f"{where}.values", message="must be numbers"))
+    return ImportedSeries(
+        index=told.index,
+        attempt=told.attempt,
+        metric=told.metric,
+        values=tuple(math.nan if value is None else value for value in values),
+        times=tuple(told.times),
     )
 
 

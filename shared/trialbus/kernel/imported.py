@@ -20,9 +20,23 @@ class ImportedTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedSeries:
+    """What trial `index` had reported of one metric. values: (n_points,), in the order of their
+    times; times: (n_points,), seconds since the epoch."""
+
+    index: int
+    metric: str
+    values: tuple[float, ...]
+    times: tuple[float, ...]
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Portion:
-    """first: index of its first trial. last: no more follow, the experiment is complete."""
+    """first: index of its first trial. series: of these trials, or of earlier ones. last: no more
+    follow, the experiment is complete."""
 
     first: int
     trials: tuple[ImportedTrial, ...]
+    series: tuple[ImportedSeries, ...] = ()
     last: bool = False

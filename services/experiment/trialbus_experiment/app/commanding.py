@@ -51,7 +51,7 @@ class Commanding:
         self._parts = parts
         self._catalogue = catalogue
         self._templates = template_folder(parts.settings)
-        self._importing = Importing(parts.store)
+        self._importing = Importing(parts.store, parts.bus)
         self._warming = Warming(parts.store, catalogue)
 
     async def respond(self, requests: Sequence[Request]) -> Sequence[bytes | None]:
@@ -99,7 +99,7 @@ class Commanding:
             if (earlier := await self._earlier(asked, document)) is not None:
                 return earlier
             if asked.verb is Verb.IMPORT and document is not None:
-                await self._importing.write_trials(asked.command, document)
+                await self._importing.write(asked.command, document)
             write = self._decide(asked, document)
             if isinstance(write, CommandReply):
                 return write

@@ -1,24 +1,32 @@
-"""Imports: the trials' documents first, then the commit that counts them. What is not counted is
-seen by nobody, so a crash between the two is mended by telling the portion again."""
+"""Imports: the trials' documents and points first, then the commit that counts them. What is not
+counted is seen by nobody, so a crash between the two is mended by telling the portion again."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 
+from trialbus.contracts import subjects
+from trialbus.contracts.chunks import PushedPoint, PushReply, PushReport
 from trialbus.contracts.collections import TRIALS
 from trialbus.contracts.commands import Command
 from trialbus.contracts.documents import EXPERIMENT, TRIAL, Document
 from trialbus.contracts.imports import read_portion
-from trialbus.kernel.errors import Problem, Refused
+from trialbus.kernel.errors import Problem, Refused, Transient
 from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.ids import trial_name
+from trialbus.kernel.imported import ImportedSeries
+from trialbus.kernel.limits import REQUEST_TIMEOUT_S
+from trialbus.ports.bus import Bus, Request
 from trialbus.ports.store import Outcome, Store, Write
 from trialbus_experiment.core.importing import check_import, count_import, imported_trials
 
 
 class Importing:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, bus: Bus) -> None:
         self._store = store
+        self._bus = bus
 
-    async def write_trials(self, command: Command, document: Document) -> None:
-        """Raises Refused, also where other trials than these are there already."""
+    async def write(self, command: Command, document: Document) -> None:
+        """Raises Refused, also where other trials than these are there already; Transient."""
         state = EXPERIMENT.decode(document)
         if command.uid not in (None, state.id) or command.dry_run:
             return
@@ -34,6 +42,34 @@ class Importing:
         ]
         if there:
             _compare(wanted, await self._store.get_many(TRIALS.name, there))
+        by_attempt: dict[tuple[int, int], list[ImportedSeries]] = {}
+        for series in portion.series:
+            by_attempt.setdefault((series.index, series.attempt), []).append(series)
+        await asyncio.gather(*(self._push(state, command.id, own) for own in by_attempt.values()))
+
+    async def _push(self, state: Experiment, command: str, own: Sequence[ImportedSeries]) -> None:
+        """Of one trial, to the metrics collector: answered means stored."""
+        index = own[0].index
+        name = trial_name(state.name, state.id, index)
+        report = PushReport(
+            points=tuple(
+                PushedPoint(metric=it.metric, value=value, at=at)
+                for it in own
+                for value, at in zip(it.values, it.times, strict=True)
+            ),
+            id=f"import-{command}",
+            attempt=own[0].attempt,
+            uid=state.id,
+        )
+        request = Request(
+            subject=subjects.push(state.namespace, state.name, name), data=report.to_bytes()
+        )
+        answer = await self._bus.request(request, timeout_s=REQUEST_TIMEOUT_S)
+        reply = PushReply.from_bytes(answer)
+        if reply.refused is not None:
+            raise Refused([Problem(field=f"series of trial {index}", message=reply.refused)])
+        if not reply.accepted:
+            raise Transient(f"the points of trial {index} are not stored")
 
 
 def counted(command: Command, state: Experiment, now: float) -> Experiment:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.documents import Document
-from trialbus.kernel.experiment import ExperimentPhase
+from trialbus.kernel.experiment import SCHEDULING_PHASES, ExperimentPhase
 from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS
+from trialbus.kernel.spec import TrialsBy
 from trialbus.ports.store import Store
 from trialbus_metrics_collector.core.fencing import OpenAttempts
 
@@ -17,11 +18,13 @@ _FIXED = ("namespace", "name", "spec")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What never changes. watched: the metric that a stopping rule waits for, if there is one."""
+    """What never changes. watched: the metric that a stopping rule waits for, if there is one.
+    imports: whether its trials ended elsewhere."""
 
     namespace: str
     name: str
     watched: str | None
+    imports: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class Experiments:
         for uid, document in documents.items():
             try:
                 about = known.get(uid) or _about(document)
-                attempts = _open_attempts(document)
+                attempts = _open_attempts(document, about)
             except (KeyError, TypeError, ValueError):
                 # Unreadable: as if it were not there, so that the others of the group are.
                 continue
@@ -69,11 +72,14 @@ def _about(document: Document) -> About:
         namespace=document["namespace"],
         name=document["name"],
         watched=None if spec["early_stopping"] is None else spec["objective"]["metric"],
+        imports=spec.get("trials_by") == TrialsBy.IMPORT.value,
     )
 
 
-def _open_attempts(document: Document) -> OpenAttempts:
+def _open_attempts(document: Document, about: About) -> OpenAttempts:
+    phase = ExperimentPhase(document["phase"])
     return OpenAttempts(
-        phase=ExperimentPhase(document["phase"]),
+        phase=phase,
         attempts={int(index): trial["attempt"] for index, trial in document["open"].items()},
+        importing=about.imports and phase in SCHEDULING_PHASES,
     )

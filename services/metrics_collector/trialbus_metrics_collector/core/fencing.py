@@ -9,16 +9,20 @@ from trialbus.kernel.ids import RunKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAttempts:
-    """What an experiment wants to run. attempts: by trial index."""
+    """What an experiment wants to run. attempts: by trial index. importing: its trials ended
+    elsewhere, and bring what they had reported there."""
 
     phase: ExperimentPhase
     attempts: Mapping[int, int]
+    importing: bool = False
 
 
 def refusal(experiment: OpenAttempts | None, run: RunKey) -> str | None:
     """Why nothing of this run is wanted any more; None while it is."""
     if experiment is None or experiment.phase is ExperimentPhase.DELETED:
         return "the experiment is deleted"
+    if experiment.importing:
+        return None
     attempt = experiment.attempts.get(run.index)
     if attempt is None:
         return f"trial {run.index} is not open"
