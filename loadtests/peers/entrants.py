@@ -34,7 +34,7 @@ def ours(stack: Stack, address: str, *, ahead: int) -> Callable[[float], Running
     @asynccontextmanager
     async def begin(seconds: float) -> AsyncIterator[Sequence[str]]:
         name = f"peers-{uuid.uuid4().hex[:8]}"
-        asked = experiment(name, ["true"], trials=1_000_000, parallel=max(16, 4 * ahead))
+        asked = experiment(name, ["true"], trials=1_000_000, parallel=max(32, 4 * ahead))
         asked["metadata"]["annotations"] = {"trialbus.io/trials-by": "workers"}
         del asked["spec"]["trialTemplate"]
         await stack.apply(asked)

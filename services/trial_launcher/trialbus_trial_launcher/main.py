@@ -38,6 +38,9 @@ from trialbus_trial_launcher.app.shipping.claiming import Claiming
 from trialbus_trial_launcher.app.shipping.receiving import Receiving
 from trialbus_trial_launcher.app.sources.means import Means
 
+# Results of workers that take turns are one commit, which costs each less than this.
+_GATHER_S = 0.004
+
 
 async def build(parts: Parts) -> Behaviour:
     folder = _runs_folder(parts)
@@ -124,6 +127,7 @@ def _served_to_workers(leasing: Leasing) -> list[Served]:
             queue="trial_launcher",
             respond=leasing.respond,
             max_groups=4,
+            gather_s=_GATHER_S if verb is WorkVerb.TELL else 0.0,
         )
         for verb in WorkVerb
     ]

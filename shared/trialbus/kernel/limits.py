@@ -154,7 +154,7 @@ MAX_REMEMBERED_LEASES = 10_000
 # What an experiment has for workers may be so old for who asks: a claim finds out what is taken.
 WORK_AGE_S = 0.05
 # Ends of asked trials that come so soon after a look wait for the next: one commit for many.
-ASKED_REST_S = 0.02
+ASKED_REST_S = 0.01
 # The document of an asked trial is written when it ends, or after this long.
 ASKED_TRIAL_DOCUMENT_S = 1.0
 

@@ -65,9 +65,11 @@ class Bus(Protocol):
         *,
         max_group: int,
         max_groups: int = 1,
+        gather_s: float = 0.0,
     ) -> AbstractAsyncContextManager[None]:
         """Answer requests on `subject` (may hold wildcards) as one of the group `queue`.
-        Requests that come while `max_groups` are being answered form the next group. When the
+        Requests that come while `max_groups` are being answered form the next group. gather_s: so
+        long one may be kept for others that come soon, as long as some do. When the
         responder raises Transient, the group gets no answer (senders repeat); anything else, and
         each of the group is answered alone, so that one bad request is nobody else's. What is to be
         answered later is waited for beside the groups, and given up when the service leaves."""

@@ -76,13 +76,15 @@ class Reactor:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """Requests that a service answers, in groups, after the commit. max_groups: how many groups
-    may be in hand at once; one is best where groups make commits cheap."""
+    may be in hand at once; one is best where groups make commits cheap. gather_s: see
+    `Bus.serve`."""
 
     subject: str
     queue: str
     respond: Responder
     max_group: int = 256
     max_groups: int = 1
+    gather_s: float = 0.0
 
 
 async def _nothing() -> None:

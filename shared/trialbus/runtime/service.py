@@ -43,6 +43,7 @@ class RunningService:
                             served.respond,
                             max_group=served.max_group,
                             max_groups=served.max_groups,
+                            gather_s=served.gather_s,
                         )
                     )
                 await self._work(behaviour, stop)

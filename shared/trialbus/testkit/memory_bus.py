@@ -221,7 +221,10 @@ class MemoryClient:
         *,
         max_group: int,
         max_groups: int = 1,
+        gather_s: float = 0.0,
     ) -> AsyncIterator[None]:
+        """Requests are answered as they come, whatever `gather_s`."""
+        del gather_s
         service = Service(self, subject, queue, responder, max_group, max_groups)
         task = asyncio.create_task(service.run(), name=f"serve {subject}")
         self.server.join(service)

@@ -73,10 +73,11 @@ class ExperimentReactor:
                 self._parts.telemetry.log.debug("decided", uid=uid, reason=decision.reason)
         lost = await self._commit(documents, changed)
         current = {uid: changed.get(uid, state) for uid, state in states.items() if uid not in lost}
+        committed = [state for uid, state in changed.items() if uid not in lost]
+        # Workers get their trials without documents; launchers find them there.
+        self._offer([it for it in committed if it.spec.trials_by is TrialsBy.WORKERS])
         await self._trials.follow(list(current.values()), observed, self._parts.clock.now())
-        for uid, state in changed.items():
-            if uid not in lost:
-                self._offer(state)
+        self._offer([it for it in committed if it.spec.trials_by is not TrialsBy.WORKERS])
         for uid in current:
             self._look_again(uid)
         again = [uid for uid, state in current.items() if _waits_for_settling(state)]
@@ -119,8 +120,9 @@ class ExperimentReactor:
         self._parts.telemetry.conflicts.inc(len(lost))
         return lost
 
-    def _offer(self, state: Experiment) -> None:
-        self._parts.outbox.offer(EXPERIMENTS.name, state.id, state.outbox, urgent=True)
+    def _offer(self, states: Sequence[Experiment]) -> None:
+        for state in states:
+            self._parts.outbox.offer(EXPERIMENTS.name, state.id, state.outbox, urgent=True)
 
     def _look_again(self, uid: str) -> None:
         """When the documents of its young trials are due: nothing else may wake it by then."""

@@ -144,6 +144,7 @@ class NatsBus:
         *,
         max_group: int,
         max_groups: int = 1,
+        gather_s: float = 0.0,
     ) -> AbstractAsyncContextManager[None]:
         return serving(
             self._connection,
@@ -152,6 +153,7 @@ class NatsBus:
             responder,
             max_group=max_group,
             max_groups=max_groups,
+            gather_s=gather_s,
         )
 
     def tail(

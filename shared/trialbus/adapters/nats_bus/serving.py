@@ -14,17 +14,61 @@ from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
 from trialbus.ports.bus import Responder
 
+# A request that waited for others in vain: the next so many, at most, are not kept.
+_MOST_PASSED = 64
+
 log = structlog.get_logger(__name__)
+
+
+class Company:
+    """Whether requests wait for others, so that many are one group: as long as others do come."""
+
+    def __init__(self, gather_s: float) -> None:
+        self._gather_s = gather_s
+        self._last = 0
+        self._pass = 0
+        self._passed = 0
+        # One is being kept just now.
+        self.gathers = False
+
+    @property
+    def wanted(self) -> int:
+        """With so many a group is as large as it was last."""
+        return max(2, self._last)
+
+    def wait_s(self, waiting: int) -> float:
+        """How long to keep those that wait; 0.0: go on."""
+        if waiting >= self.wanted or self._gather_s == 0.0:
+            return 0.0
+        if self._passed < self._pass:
+            self._passed += 1
+            return 0.0
+        return self._gather_s
+
+    def came(self, waiting: int) -> None:
+        """So many wait after some were kept."""
+        self._pass = 0 if waiting > 1 else min(2 * self._pass + 1, _MOST_PASSED)
+        self._passed = 0
+
+    def leave(self, count: int) -> None:
+        """A group of so many is going to be answered."""
+        self._last = count
 
 
 class _Server:
     def __init__(
-        self, connection: Connection, responder: Responder, max_group: int, max_groups: int
+        self,
+        connection: Connection,
+        responder: Responder,
+        max_group: int,
+        max_groups: int,
+        company: Company,
     ) -> None:
         self._connection = connection
         self._responder = responder
         self._max_group = max_group
         self._max_groups = max_groups
+        self._company = company
         self._waiting: deque[Msg] = deque()
         self._news = asyncio.Event()
         self._leaving = False
@@ -44,12 +88,32 @@ class _Server:
 
     async def _answer_groups(self) -> None:
         while self._waiting or not self._leaving:
-            if not self._waiting:
+            if not self._waiting or self._company.gathers:
                 self._news.clear()
                 await self._news.wait()
                 continue
+            if (wait_s := self._company.wait_s(len(self._waiting))) and not self._leaving:
+                await self._gather(wait_s)
             count = min(self._max_group, len(self._waiting))
-            await self._answer([self._waiting.popleft() for _ in range(count)])
+            self._company.leave(count)
+            group = [self._waiting.popleft() for _ in range(count)]
+            if self._waiting:
+                self._news.set()
+            await self._answer(group)
+
+    async def _gather(self, wait_s: float) -> None:
+        """Until enough are waiting, or `wait_s` is over. One task does it at a time."""
+        self._company.gathers = True
+        try:
+            async with asyncio.timeout(wait_s):
+                while len(self._waiting) < self._company.wanted and not self._leaving:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._company.gathers = False
+            self._company.came(len(self._waiting))
 
     def leave(self) -> None:
         """Answer what has come, then end. Who waits for a later answer asks somebody else."""
@@ -112,9 +176,10 @@ async def serving(
     *,
     max_group: int,
     max_groups: int,
+    gather_s: float,
 ) -> AsyncIterator[None]:
     """See `Bus.serve`."""
-    server = _Server(connection, responder, max_group, max_groups)
+    server = _Server(connection, responder, max_group, max_groups, Company(gather_s))
     task = asyncio.create_task(server.run(), name=f"serve {subject}")
     route = await connection.subscribe(subject, server.on_request, queue=queue)
     try:

@@ -9,6 +9,8 @@ from trialbus_trial_launcher.app.run_notices import begun_notices, ended_notices
 
 # What changes so close together is one event.
 _LINGER_S = 0.004
+# Under load events come no sooner after one another.
+_APART_S = 0.02
 
 
 class Notices:
@@ -27,11 +29,15 @@ class Notices:
 
     async def publish(self) -> None:
         """For ever: tell what is added."""
+        clock, next_at = self._parts.clock, 0.0
         while True:
             await self._wake.wait()
-            await self._parts.clock.sleep(_LINGER_S)
+            await clock.sleep(max(_LINGER_S, next_at - clock.monotonic()))
+            next_at = clock.monotonic() + _APART_S
             self._wake.clear()
             runs, self._runs = self._runs, []
-            ended = ended_notices(run for run in runs if run.ended)
-            begun = begun_notices([run for run in runs if run.version == 1 and not run.ended])
-            await self._parts.outbox.publish_notices([*ended, *begun])
+            ended = [run for run in runs if run.ended]
+            # Of those that have ended by now their ends are the news.
+            over = {run.id for run in ended}
+            begun = [run for run in runs if run.version == 1 and run.id not in over]
+            await self._parts.outbox.publish_notices([*ended_notices(ended), *begun_notices(begun)])
