@@ -12,6 +12,7 @@ from trialbus.contracts.trial_tokens import trial_token
 from trialbus.contracts.work import WorkVerb
 from trialbus.kernel.access import TrialGrant
 from trialbus.kernel.events import heard_by
+from trialbus.ports.bus import Responder
 from trialbus.ports.launcher import Launcher
 from trialbus.runtime.checkpoints import artifact_root, checkpoint_root
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
@@ -30,6 +31,7 @@ from trialbus_trial_launcher.app.judging import Judging
 from trialbus_trial_launcher.app.launching import Launching
 from trialbus_trial_launcher.app.leasing.leasing import Leasing
 from trialbus_trial_launcher.app.logs import Logs
+from trialbus_trial_launcher.app.places import OnMachine, RunPlace
 from trialbus_trial_launcher.app.plans import Place
 from trialbus_trial_launcher.app.pruning import Pruning
 from trialbus_trial_launcher.app.recording import Recording
@@ -77,9 +79,25 @@ def compose(
         default_template=default_template(parts.settings),
         images=local_images(parts.settings),
     )
+    here = OnMachine(place=place, means=means or Means(), launcher=launcher, parts=parts)
+    return compose_at(parts, launcher, here, checkpoint_root=place.checkpoint_root)
+
+
+def compose_at(
+    parts: Parts,
+    launcher: Launcher,
+    place: RunPlace,
+    *,
+    checkpoint_root: str,
+    lives: bool = False,
+    logs: Responder | None = None,
+    more: Behaviour = Behaviour(),  # noqa: B008 - it is frozen
+) -> Behaviour:
+    """lives: runs are living objects of a cluster. logs: answers for outputs. checkpoint_root:
+    that workers are told. more: what only this place serves and does."""
     recording = Recording(parts)
-    judging = Judging(parts.store, launcher)
-    following = Following(parts, launcher, recording.add, judging.judge)
+    judging = Judging(parts.store, launcher, lives=lives)
+    following = Following(parts, launcher, recording.add, judging.judge, recording.note)
 
     def committed(run_id: str) -> None:
         following.forget(run_id)
@@ -88,8 +106,8 @@ def compose(
 
     recording.committed = committed
     pruning = Pruning(parts, launcher, place)
-    leasing = Leasing(parts, place.checkpoint_root)
-    launching = Launching(parts, launcher, following, place, means or Means(), leasing, pruning)
+    leasing = Leasing(parts, checkpoint_root)
+    launching = Launching(parts, launcher, following, place, leasing, pruning)
 
     async def close() -> None:
         await following.close()
@@ -101,9 +119,12 @@ def compose(
         ),
         served=(
             Served(
-                subject=subjects.log(host), queue="trial_launcher", respond=Logs(launcher).respond
+                subject=subjects.log(place.host),
+                queue="trial_launcher",
+                respond=logs or Logs(launcher).respond,
             ),
             *_served_to_workers(leasing),
+            *more.served,
             *_served_to_pods(parts),
         ),
         tasks=(
@@ -114,6 +135,7 @@ def compose(
             judging.tidy,
             pruning.run,
             *leasing.tasks,
+            *more.tasks,
         ),
         close=close,
     )

@@ -7,7 +7,9 @@ most once for ever, whoever asks, however often, across crashes and reboots.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
+
+from trialbus.kernel.run import RunVerdict
 
 # In a run's folder: what its command finds and leaves there goes when it is tidied.
 PRIVATE_FOLDER = "private"
@@ -45,6 +47,32 @@ class RunPlan:
     artifacts: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectPlan:
+    """A run that is an object of a cluster. body: whole, under its own name, with the labels of
+    the run. created_at: of the run, seconds since the epoch: a creation is given up for lost some
+    time after it. success, failure: GJSON paths into the live object. container: the one whose
+    exit code and output are the run's, in pods that have `pod_labels`. pods_by: the label by which
+    pods that do not carry ours name the object. shipped: a wrapper claims the attempt and ships
+    its metrics, so the object may be created again. follows: its output is read as it comes.
+    retain: the object stays."""
+
+    run_id: str
+    body: Mapping[str, Any]
+    created_at: float
+    success: str
+    failure: str
+    container: str = ""
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+    pods_by: str = ""
+    shipped: bool = False
+    follows: bool = False
+    retain: bool = False
+
+
+Plan = RunPlan | ObjectPlan
+
+
 class RunState(StrEnum):
     ABSENT = "absent"  # never started here
     RUNNING = "running"
@@ -56,7 +84,9 @@ class RunState(StrEnum):
 class RunStatus:
     """exit_code: 0..255; signal: number if a signal ended it (then exit_code is None).
     stop_reason: why *we* stopped it, "" if it ended by itself. output_bytes: so far, or in all.
-    message: what went wrong before user code ran (command not found, bad working folder)."""
+    message: what went wrong before user code ran (command not found, bad working folder), or how
+    it was ended. waiting: what a run that is not over waits for, "" if it runs. verdict,
+    job_reason, job_message: what its template's conditions say, where a live object shows it."""
 
     run_id: str
     state: RunState
@@ -67,6 +97,10 @@ class RunStatus:
     stop_reason: str = ""
     message: str = ""
     output_bytes: int = 0
+    waiting: str = ""
+    verdict: RunVerdict | None = None
+    job_reason: str = ""
+    job_message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +112,13 @@ class PrivateFile:
 
 
 class Launcher(Protocol):
-    async def start(self, plans: Sequence[RunPlan]) -> None:
+    async def start(self, plans: Sequence[Plan]) -> None:
         """Start each unless it has been started before. A command that cannot be started ends
         as FINISHED with exit code 127 or 126 and a message. Raises Transient if this place is
         not able to start anything now."""
+
+    async def take_over(self, plans: Sequence[Plan]) -> None:
+        """Another process began these: look where each would be. Starts none."""
 
     async def status(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
         """The state of each, from the world itself, not from memory. Adopts what runs."""
@@ -96,6 +133,12 @@ class Launcher(Protocol):
 
     async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes:
         """Its output (stdout and stderr as they came); b"" at the end or if there is none."""
+
+    async def tail(self, run_id: str, max_bytes: int) -> bytes:
+        """The end of its output, as far as it is still there."""
+
+    async def address(self, run_id: str) -> str:
+        """Host that it answers at while it runs; "": not known."""
 
     async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:
         """What its command left in a folder of its private one, subfolders included, in order of
@@ -126,7 +169,8 @@ class Launcher(Protocol):
         """Remove those of the folders that hold nothing."""
 
     async def tidy(self, run_ids: Sequence[str]) -> None:
-        """Remove the private folders of ended runs; their results and outputs stay."""
+        """Remove what ended runs hold that is needed no more, now that their ends are committed:
+        private folders (their results and outputs stay), objects of a cluster."""
 
     async def close(self) -> None:
         """Leave; runs go on."""

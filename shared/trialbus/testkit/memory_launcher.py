@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from trialbus.kernel.errors import Problem, Refused, Transient
+from trialbus.kernel.errors import InvariantBroken, Problem, Refused, Transient
 from trialbus.kernel.ids import parse_run_id
 from trialbus.kernel.limits import KILL_GRACE_S
-from trialbus.ports.launcher import PrivateFile, RunPlan, RunState, RunStatus
+from trialbus.ports.launcher import Plan, PrivateFile, RunPlan, RunState, RunStatus
 
 SIGKILL, SIGTERM = 9, 15
 
@@ -296,10 +296,15 @@ class MemoryLauncher:
         self._world.leave(self)
         self._ended.clear()
 
-    async def start(self, plans: Sequence[RunPlan]) -> None:
+    async def start(self, plans: Sequence[Plan]) -> None:
         for plan in plans:
+            if not isinstance(plan, RunPlan):
+                raise InvariantBroken(f"{plan.run_id} is an object of a cluster")
             self._world.start(plan)
             await asyncio.sleep(0)
+
+    async def take_over(self, plans: Sequence[Plan]) -> None:
+        """Runs are found by their ids."""
 
     async def status(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
         await asyncio.sleep(0)
@@ -319,6 +324,13 @@ class MemoryLauncher:
 
     async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes:
         return self._world.read(run_id, from_byte, max_bytes)
+
+    async def tail(self, run_id: str, max_bytes: int) -> bytes:
+        start = max(0, self._world.status(run_id).output_bytes - max_bytes)
+        return self._world.read(run_id, start, max_bytes)
+
+    async def address(self, run_id: str) -> str:  # noqa: ARG002
+        return "127.0.0.1"
 
     async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:
         prefix = f"{folder}/" if folder else ""

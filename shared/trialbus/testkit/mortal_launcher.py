@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from trialbus.ports.launcher import Launcher, PrivateFile, RunPlan, RunStatus
+from trialbus.ports.launcher import Launcher, Plan, PrivateFile, RunStatus
 from trialbus.testkit.world import Life, World, never
 
 
@@ -14,10 +14,15 @@ class MortalLauncher:
         self._world = world
         self._life = life
 
-    async def start(self, plans: Sequence[RunPlan]) -> None:
+    async def start(self, plans: Sequence[Plan]) -> None:
         for plan in plans:
             await self._pass()
             await self._inner.start([plan])
+        await self._pass()
+
+    async def take_over(self, plans: Sequence[Plan]) -> None:
+        await self._pass()
+        await self._inner.take_over(plans)
         await self._pass()
 
     async def status(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
@@ -39,6 +44,13 @@ class MortalLauncher:
     async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes:
         await self._pass()
         return await self._inner.read(run_id, from_byte, max_bytes)
+
+    async def tail(self, run_id: str, max_bytes: int) -> bytes:
+        await self._pass()
+        return await self._inner.tail(run_id, max_bytes)
+
+    async def address(self, run_id: str) -> str:
+        return await self._inner.address(run_id)
 
     async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:
         await self._pass()

@@ -1,7 +1,7 @@
 """Runs that this process follows: their metrics are shipped while they run and when they end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from trialbus.contracts import subjects
@@ -49,7 +49,7 @@ class Followed:
 
 class Following:
     """Ships metric chunks, sees ends, hands ended runs to `record`. judge: adds what the conditions
-    of its template say of an ended run."""
+    of its template say of an ended run. note: commits what runs wait for."""
 
     def __init__(
         self,
@@ -57,11 +57,13 @@ class Following:
         launcher: Launcher,
         record: Callable[[Run, Run], None],
         judge: Callable[[Run], Awaitable[Run]],
+        note: Callable[[Sequence[tuple[Run, str]]], Awaitable[Mapping[str, Run]]] | None = None,
     ) -> None:
         self._parts = parts
         self._launcher = launcher
         self._record = record
         self._judge = judge
+        self._note = note
         self._runs: dict[str, Followed] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._shipping: dict[str, asyncio.Task[None]] = {}
@@ -120,6 +122,25 @@ class Following:
                 await self._after(error)
                 continue
             self.end([key for key, it in status.items() if it.state is not RunState.RUNNING])
+            await self._tell_waits(status)
+
+    async def _tell_waits(self, status: Mapping[str, RunStatus]) -> None:
+        """What a run waits for, to its document, when it changes."""
+        changed = [
+            (followed.run, it.waiting)
+            for key, it in status.items()
+            if it.state is RunState.RUNNING
+            and (followed := self._runs.get(key)) is not None
+            and followed.run.message != it.waiting
+        ]
+        if not changed or self._note is None:
+            return
+        try:
+            for key, run in (await self._note(changed)).items():
+                if (followed := self._runs.get(key)) is not None and not followed.recorded:
+                    followed.run = run
+        except Transient as error:
+            self._parts.telemetry.log.debug("waits are not told yet", error=str(error))
 
     async def _after(self, error: OSError) -> None:
         """The machine is short of something (descriptors, disk): go on when it may be over."""
@@ -152,7 +173,7 @@ class Following:
         while True:
             await self._parts.clock.sleep(TAIL_INTERVAL_S)
             for key in self._live():
-                if key not in self._shipping:
+                if key not in self._shipping and self._runs[key].source.is_live:
                     task = asyncio.ensure_future(self._ship_once(self._runs[key]))
                     self._shipping[key] = task
                     task.add_done_callback(self._report)
@@ -276,8 +297,7 @@ class Following:
         return (await followed.source.looked())[:MAX_MESSAGE_CHARS]
 
     async def _ended(self, run: Run, status: RunStatus, unstored: str) -> Run:
-        start = max(0, status.output_bytes - LOG_TAIL_BYTES)
-        tail = await self._launcher.read(run.id, start, LOG_TAIL_BYTES)
+        tail = await self._launcher.tail(run.id, LOG_TAIL_BYTES)
         lost = status.state in (RunState.LOST, RunState.ABSENT)
         message = status.message
         if lost and not message:
@@ -296,6 +316,9 @@ class Following:
             message=message[:MAX_MESSAGE_CHARS],
             log_tail=tail.decode(errors="replace"),
             output_bytes=status.output_bytes,
+            verdict=status.verdict,
+            job_reason=status.job_reason,
+            job_message=status.job_message,
         )
 
     async def close(self) -> None:

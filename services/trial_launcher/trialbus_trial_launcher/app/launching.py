@@ -13,20 +13,17 @@ from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import collector_run_id, run_id, trial_id
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus.kernel.run import Run, RunPhase, StopReason
-from trialbus.kernel.spec import CollectorKind, TrialsBy
+from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.trial import Trial
-from trialbus.ports.launcher import Launcher, RunPlan, RunState
+from trialbus.ports.launcher import Launcher, Plan, RunState
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_trial_launcher.app.following import Following
 from trialbus_trial_launcher.app.leasing.leasing import Leasing
-from trialbus_trial_launcher.app.plans import Place
+from trialbus_trial_launcher.app.places import RunPlace
 from trialbus_trial_launcher.app.pruning import Pruning
 from trialbus_trial_launcher.app.run_notices import begun_notices
-from trialbus_trial_launcher.app.sources.choosing import source_of
-from trialbus_trial_launcher.app.sources.means import Means
-from trialbus_trial_launcher.app.starting import plans_of
 from trialbus_trial_launcher.core.actions import (
     Intend,
     NeverStart,
@@ -49,8 +46,7 @@ class Launching:
         parts: Parts,
         launcher: Launcher,
         following: Following,
-        place: Place,
-        means: Means,
+        place: RunPlace,
         leasing: Leasing,
         pruning: Pruning,
     ) -> None:
@@ -58,7 +54,6 @@ class Launching:
         self._launcher = launcher
         self._following = following
         self._place = place
-        self._means = means
         self._leasing = leasing
         self._pruning = pruning
         self._purging = Purging(parts.store, parts.clock, self._remove)
@@ -108,13 +103,14 @@ class Launching:
                 verdicts=verdicts,
                 host=self._place.host,
             )
+            stops = {it.run_id: it.reason for it in actions if isinstance(it, Stop)}
             for action in actions:
                 match action:
                     case Intend() | NeverStart():
                         begins.append((state, action))
                     case TakeOver(run=run):
                         del self._recorded[state.id][run.id]
-                        await self._take_over(state, run)
+                        await self._take_over(state, run, stops.get(run.id, ""))
                     case Stop(run_id=key, reason=reason):
                         await self._following.stop(key, reason)
             if not self._recorded[state.id]:
@@ -151,7 +147,7 @@ class Launching:
             return []
         trials = await self._trials(begins)
         claims: list[tuple[Experiment, Run]] = []
-        plans: dict[str, Sequence[RunPlan]] = {}
+        plans: dict[str, Sequence[Plan]] = {}
         for state, action in begins:
             trial = trials.get(trial_id(state.id, action.index))
             if trial is None:
@@ -159,7 +155,7 @@ class Launching:
             run = self._claim(state, trial, action)
             if isinstance(action, Intend):
                 try:
-                    plans[run.id] = self._plans(state, trial, action.attempt)
+                    plans[run.id] = self._place.plans(state, trial, run)
                 except Refused as refused:
                     run = _unstartable(run, str(refused))
             claims.append((state, run))
@@ -178,42 +174,50 @@ class Launching:
         return {key: TRIAL.decode(document) for key, document in documents.items()}
 
     async def _start(
-        self, mine: Sequence[tuple[Experiment, Run]], plans: Mapping[str, Sequence[RunPlan]]
+        self, mine: Sequence[tuple[Experiment, Run]], plans: Mapping[str, Sequence[Plan]]
     ) -> None:
         begun = [(state, run) for state, run in mine if run.id in plans]
         await self._launcher.start([plan for _, run in begun for plan in plans[run.id]])
         for state, run in begun:
-            self._follow(state, run)
+            self._follow(state, run, plans[run.id])
 
-    def _plans(self, state: Experiment, trial: Trial, attempt: int) -> Sequence[RunPlan]:
-        return plans_of(state, trial, attempt, self._place, self._means)
-
-    def _follow(self, state: Experiment, run: Run) -> None:
-        source = source_of(state, run.id, self._launcher, self._parts, self._means)
+    def _follow(self, state: Experiment, run: Run, plans: Sequence[Plan]) -> None:
+        source = self._place.source(state, run, plans)
         self._following.add(run, source, state.spec.objective.metric)
 
-    async def _take_over(self, state: Experiment, run: Run) -> None:
+    async def _take_over(self, state: Experiment, run: Run, stop: str) -> None:
         """A run that another process of this host began: it may live, be over, or never have
         been spawned."""
+        plans: Sequence[Plan] = ()
+        if self._place.is_told:
+            if not (plans := await self._plans_again(state, run)):
+                return
+            await self._launcher.take_over(plans)
         status = (await self._launcher.status([run.id]))[run.id]
-        unspawned = status.state is RunState.ABSENT and run.boot_id == self._place.boot_id
-        # The last process may have died between the start of a trial and of its collector.
-        beside = state.spec.metrics_collector.kind is CollectorKind.CUSTOM
-        if unspawned or (beside and status.state in (RunState.RUNNING, RunState.FINISHED)):
-            again = Intend(index=run.index, attempt=run.attempt)
-            trial = (await self._trials([(state, again)]))[trial_id(state.id, run.index)]
-            try:
-                plans = self._plans(state, trial, run.attempt)
-            except Refused as refused:
-                after = replace(_unstartable(run, str(refused)), version=run.version + 1)
-                self._following.record(run, after)
+        if self._place.starts_again(state, run, status, plans) and not (stop and plans):
+            if not (plans := plans or await self._plans_again(state, run)):
                 return
             # What has been started is left alone.
             await self._launcher.start(plans)
             status = (await self._launcher.status([run.id]))[run.id]
-        self._follow(state, run)
+        if stop and status.state is RunState.ABSENT:
+            await self._launcher.stop(run.id, reason=stop, grace_s=0.0)
+        self._follow(state, run, plans)
         if status.state is not RunState.RUNNING:
             self._following.end([run.id])
+
+    async def _plans_again(self, state: Experiment, run: Run) -> Sequence[Plan]:
+        """None of them: it could never be started, which is recorded, or its trial is gone."""
+        again = Intend(index=run.index, attempt=run.attempt)
+        trial = (await self._trials([(state, again)])).get(trial_id(state.id, run.index))
+        if trial is None:
+            return ()
+        try:
+            return self._place.plans(state, trial, run)
+        except Refused as refused:
+            after = replace(_unstartable(run, str(refused)), version=run.version + 1)
+            self._following.record(run, after)
+            return ()
 
     def _claim(self, state: Experiment, trial: Trial, action: Intend | NeverStart) -> Run:
         now = self._parts.clock.now()

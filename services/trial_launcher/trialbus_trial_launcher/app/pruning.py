@@ -6,6 +6,7 @@ What lies on the disk is the only memory: whatever a crash leaves is found again
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -21,7 +22,6 @@ from trialbus.kernel.trial import TrialPhase
 from trialbus.ports.launcher import Launcher
 from trialbus.ports.store import Query
 from trialbus.runtime.parts import Parts
-from trialbus_trial_launcher.app.plans import Place
 from trialbus_trial_launcher.core.kept import prunes_now, removable
 
 _COMPARED = frozenset({TrialPhase.SUCCEEDED.value, TrialPhase.EARLY_STOPPED.value})
@@ -30,8 +30,17 @@ _FIELDS = ("index", "phase", "value")
 _PORTION = 100
 
 
+class Rooted(Protocol):
+    """The part of a place that is looked at here."""
+
+    @property
+    def artifact_root(self) -> str: ...
+
+    def roots(self) -> tuple[str, ...]: ...
+
+
 class Pruning:
-    def __init__(self, parts: Parts, launcher: Launcher, place: Place) -> None:
+    def __init__(self, parts: Parts, launcher: Launcher, place: Rooted) -> None:
         self._parts = parts
         self._launcher = launcher
         self._place = place

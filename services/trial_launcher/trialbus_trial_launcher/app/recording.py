@@ -7,6 +7,7 @@ from dataclasses import replace
 from trialbus.contracts.collections import RUNS
 from trialbus.contracts.documents import RUN, Document
 from trialbus.kernel.errors import Transient
+from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus.kernel.run import Run
 from trialbus.ports.store import Outcome, Write
 from trialbus.runtime.parts import Parts
@@ -63,6 +64,27 @@ class Recording:
         ended = [after for before, after in group if before.id not in waiting]
         await self._parts.outbox.publish_notices(ended_notices(ended))
         return claimed
+
+    async def note(self, changes: Sequence[tuple[Run, str]]) -> Mapping[str, Run]:
+        """Commit what living runs wait for; the runs as they are now. Raises Transient."""
+        told = {
+            run.id: replace(run, version=run.version + 1, message=waits[:MAX_MESSAGE_CHARS])
+            for run, waits in changes
+        }
+        writes = [
+            Write(base=RUN.encode(run), document=RUN.encode(told[run.id])) for run, _ in changes
+        ]
+        outcomes = await self._parts.store.commit(RUNS.name, writes)
+        missed = [
+            run.id
+            for (run, _), outcome in zip(changes, outcomes, strict=True)
+            if outcome is not Outcome.DONE
+        ]
+        if missed:
+            # Claimed by its pod, told by another launcher, or over: the next look tells it.
+            documents = await self._parts.store.get_many(RUNS.name, missed)
+            told.update({key: RUN.decode(document) for key, document in documents.items()})
+        return told
 
     async def _claimed(self, missed: Sequence[tuple[Run, Run]]) -> list[tuple[Run, Run]]:
         """Those whose pod claimed them meanwhile, over what they are now. Of the others the end is

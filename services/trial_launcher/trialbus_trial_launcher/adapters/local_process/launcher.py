@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from trialbus.kernel.errors import InvariantBroken, Refused, Transient
 from trialbus.kernel.errors import Problem as InputProblem
-from trialbus.kernel.errors import Refused, Transient
 from trialbus.kernel.images import NO_IMAGES, LocalImages
 from trialbus.kernel.limits import (
     KILL_GRACE_S,
@@ -19,7 +19,7 @@ from trialbus.kernel.limits import (
     MAX_OUTPUT_BYTES,
     ORPHAN_KILL_DEADLINE_S,
 )
-from trialbus.ports.launcher import PrivateFile, RunPlan, RunStatus
+from trialbus.ports.launcher import Plan, PrivateFile, RunPlan, RunStatus
 from trialbus_trial_launcher.adapters.local_process import checkpoints, missing, processes, spawn
 from trialbus_trial_launcher.adapters.local_process.folders import (
     OpenClaim,
@@ -88,14 +88,19 @@ class LocalProcessLauncher:
 
     # The port ----------------------------------------------------------------------------------
 
-    async def start(self, plans: Sequence[RunPlan]) -> None:
+    async def start(self, plans: Sequence[Plan]) -> None:
         for number, plan in enumerate(plans):
+            if not isinstance(plan, RunPlan):
+                raise InvariantBroken(f"{plan.run_id} is an object of a cluster")
             if number and number % _STARTS_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
                 self._start(plan)
             except OSError as error:
                 raise Transient(f"cannot start runs here now: {error}") from error
+
+    async def take_over(self, plans: Sequence[Plan]) -> None:
+        """Runs are found by their folders."""
 
     async def status(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
         found = {}
@@ -123,6 +128,14 @@ class LocalProcessLauncher:
 
     async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes:
         return self._folders.read_output(run_id, from_byte, max_bytes)
+
+    async def tail(self, run_id: str, max_bytes: int) -> bytes:
+        sight = self._folders.look(run_id)
+        start = 0 if sight is None else max(0, sight.output_bytes - max_bytes)
+        return self._folders.read_output(run_id, start, max_bytes)
+
+    async def address(self, run_id: str) -> str:  # noqa: ARG002
+        return "127.0.0.1"
 
     async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:
         return self._files.private_files(run_id, folder)

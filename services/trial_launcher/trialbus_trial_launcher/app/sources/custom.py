@@ -29,6 +29,8 @@ _AWAITED = frozenset(
 class PushSource:
     """Push: nothing is read here; only the end of the observation is told."""
 
+    is_live = False
+
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
 

@@ -32,6 +32,8 @@ Json = Any
 class EventsSource:
     """Spools the wanted scalars of each event, and how far each file is read."""
 
+    is_live = True
+
     def __init__(self, watched: Watched, path: MetricsPath, decode: Decode) -> None:
         self._watched = watched
         self._shown = path.path

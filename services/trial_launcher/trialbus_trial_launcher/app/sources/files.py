@@ -17,6 +17,8 @@ _MAX_FILES_TOLD = 3
 class OutputSource:
     """StdOut: what the run prints."""
 
+    is_live = True
+
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
         self._filter = MetricFilter.compile(watched.collector.filters)
@@ -45,6 +47,8 @@ class OutputSource:
 
 class FileSource:
     """File: lines of text or of JSON in a private file, read as they come."""
+
+    is_live = True
 
     def __init__(self, watched: Watched, path: MetricsPath) -> None:
         self._watched = watched

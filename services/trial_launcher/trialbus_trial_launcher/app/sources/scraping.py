@@ -33,6 +33,8 @@ class ScrapeSource:
     own_port: the run's template says where it listens, so its endpoint is at the port that it was
     given; else it is at the one of the spec."""
 
+    is_live = True
+
     def __init__(
         self,
         watched: Watched,
