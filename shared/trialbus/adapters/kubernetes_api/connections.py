@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,7 +50,13 @@ class Connection:
     """jitter: a number from 0 to 1, so that those who were sent away do not come back together."""
 
     def __init__(
-        self, credentials: Credentials, pace: Pace, clock: Clock, jitter: Callable[[], float]
+        self,
+        credentials: Credentials,
+        pace: Pace,
+        clock: Clock,
+        *,
+        deadline_s: float = limits.CLUSTER_CALL_DEADLINE_S,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         configuration = credentials.configuration
         pool = _rest.RESTClientObject(configuration)
@@ -64,15 +71,14 @@ class Connection:
         self._credentials = credentials
         self._pace = pace
         self._clock = clock
+        self._deadline_s = deadline_s
         self._jitter = jitter
         self._streams: set[aiohttp.ClientResponse] = set()
         self.closed = False
 
-    async def call(
-        self, request: Request, *, deadline_s: float = limits.CLUSTER_CALL_DEADLINE_S
-    ) -> bytes:
+    async def call(self, request: Request) -> bytes:
         """The body of a good answer. Raises Transient or ClusterError."""
-        _, body = await self._answer(request, deadline_s, streamed=False)
+        _, body = await self._answer(request, streamed=False)
         return body
 
     async def object(self, request: Request) -> dict[str, Any]:
@@ -90,7 +96,7 @@ class Connection:
     async def stream(self, request: Request) -> AsyncIterator[aiohttp.StreamReader]:
         """The body of a good answer as it comes. Takes its turn only until it begins. Reading it
         raises one of LOST, also when we close."""
-        response, _ = await self._answer(request, limits.CLUSTER_CALL_DEADLINE_S, streamed=True)
+        response, _ = await self._answer(request, streamed=True)
         self._streams.add(response)
         try:
             yield response.content
@@ -106,14 +112,14 @@ class Connection:
         await self._session.close()
 
     async def _answer(
-        self, request: Request, deadline_s: float, *, streamed: bool
+        self, request: Request, *, streamed: bool
     ) -> tuple[aiohttp.ClientResponse, bytes]:
-        until = self._clock.monotonic() + deadline_s
+        until = self._clock.monotonic() + self._deadline_s
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(self._deadline_s):
                 return await self._repeated(request, until, streamed=streamed)
         except TimeoutError as error:
-            raise Transient(f"{request}: no answer within {deadline_s:g} s") from error
+            raise Transient(f"{request}: no answer within {self._deadline_s:g} s") from error
         except LOST as error:
             raise Transient(f"{request}: {str(error) or type(error).__name__}") from error
 

@@ -1,6 +1,5 @@
 """A ClusterApi as the settings want it."""
 
-import random
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -23,6 +22,7 @@ async def open_cluster(
     *,
     clock: Clock | None = None,
     requests_per_second: float = limits.CLUSTER_REQUESTS_PER_SECOND,
+    call_deadline_s: float = limits.CLUSTER_CALL_DEADLINE_S,
 ) -> ClusterApi:
     """Asks the server nothing yet; whoever opens it closes it. Raises Refused: the kubeconfig or
     the credentials cannot be read."""
@@ -32,6 +32,6 @@ async def open_cluster(
     ours = clock or LoopClock()
     given = await credentials.credentials_of(settings, ours)
     pace = Pace(ours, per_second=requests_per_second, at_once=limits.CLUSTER_REQUESTS_AT_ONCE)
-    connection = connections.Connection(given, pace, ours, random.random)
+    connection = connections.Connection(given, pace, ours, deadline_s=call_deadline_s)
     api: ClusterApi = cluster.KubernetesApi(connection, ours)
     return api
