@@ -23,7 +23,7 @@ runtime:
   suggestions:
     - {algorithmName: random, image: docker.io/kubeflowkatib/suggestion-hyperopt}
     - {algorithmName: bohb, image: example.com/bohb:3}
-  earlyStoppings: [{algorithmName: medianstop, image: docker.io/kubeflowkatib/earlystopping-medianstop}]
+  earlyStoppings: [{algorithmName: medianstop, image: example.com/medianstop}]
 """
 
 

@@ -31,7 +31,7 @@ COPY public.other (trial_name, id, "time", metric_name, value) FROM stdin;
 a-1\t1\t2024-03-01 10:00:00.5\tloss\t7
 \\.
 """
-INSERTS = """INSERT INTO public.observation_logs VALUES ('a-1', 1, '2024-03-01 10:00:00', 'loss', '0.5');
+INSERTS = """INSERT INTO public.observation_logs VALUES ('a-1', 1, '2024-03-01', 'loss', '0.5');
 INSERT INTO public.observation_logs (value, trial_name, metric_name, "time") VALUES
   ('0.25', 'a-1', 'loss', '2024-03-01 10:00:01'),
   ('what''s up', 'a-1', 'loss', '2024-03-01 10:00:02');

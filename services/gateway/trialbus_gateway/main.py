@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from starlette.middleware import Middleware
+
 from trialbus.adapters.http import health_routes, serving
 from trialbus.contracts.collections import DELIVERIES, WEBHOOKS
 from trialbus.runtime.catalogue import catalogue_of
@@ -60,6 +62,7 @@ async def build(parts: Parts) -> Behaviour:
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
         listens_on=settings.host,
         door=door,
+        first=await before_the_door(parts, leaving),
     )
 
     async def listen() -> None:
@@ -93,6 +96,21 @@ async def build(parts: Parts) -> Behaviour:
                 await changes.close()
 
     return Behaviour(tasks=(listen, webhooks.run), close=leaving.aclose)
+
+
+async def before_the_door(parts: Parts, leaving: AsyncExitStack) -> list[Middleware]:
+    """What is the API server's to answer. leaving: what has to be closed with the service. Raises
+    Refused: the kubeconfig or the credentials cannot be read."""
+    settings = parts.settings
+    if not settings.forward_kubernetes:
+        return []
+    forwarding: Any = import_module("trialbus_gateway.adapters.kubernetes.forwarding")
+    known: Any = import_module("trialbus.adapters.kubernetes_api.credentials")
+    cluster = (await known.credentials_of(settings, parts.clock)).configuration
+    client = await leaving.enter_async_context(
+        forwarding.cluster_client(cluster.host, cluster.ssl_ca_cert)
+    )
+    return [Middleware(forwarding.ForwardingToCluster, client=client)]
 
 
 async def webhooks_of(parts: Parts, leaving: AsyncExitStack) -> Webhooks:

@@ -242,6 +242,8 @@ CLUSTER_LOG_SILENCE_S = 300.0
 CLUSTER_BACKOFF_S = 0.2
 # It is doubled up to here: a server that is away is found again soon.
 MAX_CLUSTER_BACKOFF_S = 10.0
+# Of a request that the gateway passes on; the API server's own limit.
+MAX_CLUSTER_BODY_BYTES = 3 * 1024 * 1024
 
 # What people see -----------------------------------------------------------------------------
 # Kept in the run's and the trial's document: enough for the end of a traceback.

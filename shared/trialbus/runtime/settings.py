@@ -122,6 +122,12 @@ class Settings(BaseSettings):
         description="Whether the gateway keeps the cluster's Experiment, Trial and Suggestion "
         "objects and the store in step.",
     )
+    forward_kubernetes: bool = Field(
+        False,
+        description="Whether the gateway's /api and /apis are the cluster's own API, asked with "
+        "the caller's token, instead of ours: one address for everything, and Katib's clients find "
+        "the output of trials.",
+    )
     wrapper_image: str = Field(
         "",
         description="Image with the wrapper that ships a trial's metrics from its pod; empty: "

@@ -45,9 +45,10 @@ def http_app(
     kubernetes: Sequence[BaseRoute] = (),
     listens_on: str = "127.0.0.1",
     door: Door | None = None,
+    first: Sequence[Middleware] = (),
 ) -> Starlette:
     """health: the pages that every service has. listens_on: where it will be served. door: who
-    may come in; without one, everybody."""
+    may come in; without one, everybody. first: what answers some requests before the door does."""
     described = [
         # First: routes are tried in their order, and these are called hundreds of times a second.
         *Workers(working).routes(),
@@ -63,7 +64,7 @@ def http_app(
     ]
     routes = [*health, *described, *kubernetes]
     guard_routes(routes, questions.trial)
-    guards = [Middleware(OriginGuard, listens_on=listens_on)]
+    guards = [Middleware(OriginGuard, listens_on=listens_on), *first]
     if door is not None:
         guards.append(Middleware(AccessGuard, door=door, tell=_told))
     return Starlette(routes=routes, exception_handlers=dict(HANDLERS), middleware=guards)
