@@ -1,0 +1,376 @@
+/* Claiming the attempt, and shipping its stream: in a thread of its own, so that a slow or absent
+ * gateway keeps neither the command nor its output waiting. */
+#define _GNU_SOURCE
+#include "wrap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static const double CLAIM_DEADLINE_S = 120.0;
+static const double REQUEST_S = 30.0;
+static const double FIRST_PAUSE_S = 0.2, LAST_PAUSE_S = 5.0;
+static const double SHIP_EVERY_S = 0.2;     /* what is reported is stored well under a second */
+static const double END_DEADLINE_S = 60.0;  /* of the rest, from the last progress */
+static const double FULL_DEADLINE_S = 600.0; /* a command waits so long for room in the spool */
+static const double DEFAULT_LOOK_S = 10.0, LEAST_LOOK_S = 0.1, MOST_LOOK_S = 60.0;
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    pthread_t thread;
+    bool ended, may_end, over, has_news;
+    char stop[TEXT_CHARS], error[TEXT_CHARS];
+    int wake_fd;
+
+    /* Of the thread alone. */
+    const struct settings *settings;
+    struct http http;
+    char path[160], note[NOTE_CHARS + 1];
+    char block[BLOCK_BYTES];
+    size_t length;     /* of the block */
+    int64_t place;     /* where the block begins */
+    int64_t end;       /* the longest that the stream was seen */
+    int64_t shift;     /* place of the spool's first byte */
+    bool in_long_line; /* of a file */
+    double look_s, asked_at_s, progress_at_s;
+} ship = {.lock = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER, .wake_fd = -1};
+
+static struct answer answer; /* too large for a stack */
+
+/* Claiming ------------------------------------------------------------------------------------ */
+
+static void reason_of(const struct answer *found, char *why, size_t size) {
+    char message[TEXT_CHARS / 2];
+    if (!json_text(found->body, "message", message, sizeof message)) message[0] = '\0';
+    snprintf(why, size, "%s (%d)", message[0] != '\0' ? message : "the gateway gave no reason",
+             found->status);
+}
+
+/* Worth another try: nobody there, or not now. */
+static bool is_passing(int status) {
+    return status >= 500 || status == 408 || status == 425 || status == 429;
+}
+
+static double next_pause(double pause, double asked_s) {
+    pause = pause == 0 ? FIRST_PAUSE_S : pause * 2;
+    if (pause > LAST_PAUSE_S) pause = LAST_PAUSE_S;
+    return asked_s > pause && asked_s <= MOST_LOOK_S ? asked_s : pause;
+}
+
+enum claim ship_claim(const struct settings *settings, int64_t *stored_to, char *why, size_t size) {
+    struct http http = {.address = &settings->gateway, .token = settings->token, .fd = -1};
+    char path[160], body[192];
+    snprintf(path, sizeof path, "/v1/trials/%s/attempts/%s/claim", settings->trial, settings->attempt);
+    int length = snprintf(body, sizeof body, "{\"holder\":\"%s\"}", settings->holder);
+    enum claim outcome = CLAIM_UNANSWERED;
+    double deadline_s = now_s() + CLAIM_DEADLINE_S, pause = 0;
+    bool told = false;
+    snprintf(why, size, "the gateway at %s did not answer", settings->gateway.authority);
+    for (;;) {
+        bool heard = http_post(&http, path, "application/json", body, (size_t)length, REQUEST_S, &answer);
+        if (heard && answer.status == 200 && json_whole(answer.body, "stored_to", stored_to)) {
+            outcome = CLAIM_HELD;
+            break;
+        }
+        if (heard) reason_of(&answer, why, size);
+        if (heard && !is_passing(answer.status)) {
+            outcome = answer.status >= 400 ? CLAIM_REFUSED : CLAIM_UNANSWERED;
+            break;
+        }
+        pause = next_pause(pause, heard ? answer.retry_after_s : 0);
+        if (now_s() + pause >= deadline_s) break;
+        if (!told && pause > 1) {
+            say("waiting to claim the attempt: %s", why);
+            told = true;
+        }
+        pause_s(pause);
+    }
+    http_close(&http);
+    return outcome;
+}
+
+/* The stream: what follows in the block ------------------------------------------------------- */
+
+static size_t after_last_line(const char *data, size_t length) {
+    while (length > 0 && data[length - 1] != '\n' && data[length - 1] != '\r') length--;
+    return length;
+}
+
+static size_t after_first_line(const char *data, size_t length) {
+    for (size_t i = 0; i < length; i++)
+        if (data[i] == '\n' || data[i] == '\r') return i + 1;
+    return 0;
+}
+
+/* A file is its own spool; it is opened anew each time, so one that comes late or takes another's
+ * place is found. One that was made shorter gives nothing until it is as long as it was. */
+static size_t read_file(int64_t place) {
+    int fd = open(ship.settings->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return 0;
+    struct stat found;
+    ssize_t got = 0;
+    if (fstat(fd, &found) == 0 && S_ISREG(found.st_mode)) {
+        if (found.st_size > ship.end) ship.end = found.st_size;
+        got = pread(fd, ship.block, sizeof ship.block, place);
+    }
+    close(fd);
+    return got > 0 ? (size_t)got : 0;
+}
+
+/* Whole lines; too long ones are passed over by moving on. ended: the last needs no end. */
+static size_t next_of_file(bool ended) {
+    for (;;) {
+        size_t got = read_file(ship.place), first = after_first_line(ship.block, got);
+        if (ship.in_long_line && got > 0) {
+            ship.place += (int64_t)(first > 0 ? first : got);
+            ship.in_long_line = first == 0;
+            continue;
+        }
+        size_t whole = after_last_line(ship.block, got);
+        if (whole > 0) return whole;
+        if (got > LINE_BYTES) {
+            ship.in_long_line = true;
+            continue;
+        }
+        return ended ? got : 0;
+    }
+}
+
+static void fill_block(bool ended) {
+    switch (ship.settings->kind) {
+    case KIND_STDOUT:
+        ship.length = spool_read(ship.place - ship.shift, ship.block, sizeof ship.block);
+        ship.length = after_last_line(ship.block, ship.length);
+        ship.end = spool_written() + ship.shift;
+        break;
+    case KIND_FILE:
+        ship.length = next_of_file(ended);
+        break;
+    case KIND_TFEVENT:
+        ship.length = records_next(ship.block, sizeof ship.block);
+        break;
+    case KIND_NONE:
+        break;
+    }
+    if (ship.place + (int64_t)ship.length > ship.end) ship.end = ship.place + (int64_t)ship.length;
+}
+
+/* The answer: everything before `stored_to` need not be sent again. */
+static void move_on(int64_t stored_to) {
+    int64_t end = ship.place + (int64_t)ship.length;
+    if (stored_to < ship.place) return; /* the newest note says from where it counts */
+    if (stored_to > end) {
+        /* More than we have: another life of this container has shipped it. */
+        if (ship.settings->kind == KIND_STDOUT) ship.shift += stored_to - end;
+        ship.length = 0;
+    } else {
+        size_t gone = (size_t)(stored_to - ship.place);
+        ship.length -= gone;
+        memmove(ship.block, ship.block + gone, ship.length);
+    }
+    ship.place = stored_to;
+    if (ship.settings->kind == KIND_STDOUT) spool_forget(ship.place - ship.shift);
+    if (ship.end < ship.place) ship.end = ship.place;
+}
+
+/* Talking ------------------------------------------------------------------------------------- */
+
+static void wake_child(void) {
+    uint64_t one = 1;
+    ssize_t ignored = write(ship.wake_fd, &one, sizeof one);
+    (void)ignored;
+}
+
+/* Nothing more is shipped. */
+static void give_up(const char *why) {
+    say("metrics are shipped no more: %s", why);
+    pthread_mutex_lock(&ship.lock);
+    snprintf(ship.error, sizeof ship.error, "%s", why);
+    ship.over = true;
+    pthread_mutex_unlock(&ship.lock);
+    spool_abandon();
+    wake_child();
+}
+
+static void ask_to_stop(const char *reason) {
+    pthread_mutex_lock(&ship.lock);
+    bool is_new = ship.stop[0] == '\0';
+    if (is_new) snprintf(ship.stop, sizeof ship.stop, "%s", reason);
+    pthread_mutex_unlock(&ship.lock);
+    if (is_new) wake_child();
+}
+
+enum said { STORED, FINAL, AGAIN, LATER, OVER };
+
+static enum said understood(void) {
+    int64_t stored_to;
+    char stop[TEXT_CHARS / 2] = "";
+    if (!json_whole(answer.body, "stored_to", &stored_to)) return LATER;
+    if (!json_text(answer.body, "note", ship.note, sizeof ship.note)) ship.note[0] = '\0';
+    if (!json_real(answer.body, "look_s", &ship.look_s)) ship.look_s = DEFAULT_LOOK_S;
+    if (ship.look_s < LEAST_LOOK_S) ship.look_s = LEAST_LOOK_S;
+    if (ship.look_s > MOST_LOOK_S) ship.look_s = MOST_LOOK_S;
+    if (stored_to > ship.place) ship.progress_at_s = now_s();
+    move_on(stored_to);
+    wake_child();
+    if (json_text(answer.body, "stop", stop, sizeof stop) && stop[0] != '\0') ask_to_stop(stop);
+    if (json_true(answer.body, "final")) return FINAL;
+    return json_true(answer.body, "again") ? AGAIN : STORED;
+}
+
+/* One request with the block, which may be empty. asked_s: when to come again, if it was said. */
+static enum said send_block(bool final, double *asked_s) {
+    char target[sizeof ship.path + NOTE_CHARS + 80], why[TEXT_CHARS];
+    snprintf(target, sizeof target, "%s?from=%lld&final=%s%s%s", ship.path, (long long)ship.place,
+             final ? "true" : "false", ship.note[0] != '\0' ? "&note=" : "", ship.note);
+    ship.asked_at_s = now_s();
+    *asked_s = 0;
+    if (!http_post(&ship.http, target, "application/octet-stream", ship.block, ship.length, REQUEST_S,
+                   &answer))
+        return LATER;
+    if (answer.status == 200) return understood();
+    *asked_s = answer.retry_after_s;
+    if (is_passing(answer.status)) return LATER;
+    reason_of(&answer, why, sizeof why);
+    if (answer.status == 409) ask_to_stop(why);
+    give_up(why);
+    return OVER;
+}
+
+/* Waiting ------------------------------------------------------------------------------------- */
+
+void ship_news(void) {
+    pthread_mutex_lock(&ship.lock);
+    ship.has_news = true;
+    pthread_cond_signal(&ship.news);
+    pthread_mutex_unlock(&ship.lock);
+}
+
+/* Until the time has come, or the command has ended, or, if so wanted, something was printed.
+ * Returns whether the command has ended. */
+static bool wait_until(double time_s, bool for_news) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    double left = time_s - now_s();
+    if (left > 0) {
+        until.tv_sec += (time_t)left;
+        until.tv_nsec += (long)((left - (double)(time_t)left) * 1e9);
+        if (until.tv_nsec >= 1000000000L) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000L;
+        }
+    }
+    pthread_mutex_lock(&ship.lock);
+    int failed = 0;
+    while (left > 0 && !ship.ended && !(for_news && ship.has_news) && failed == 0)
+        failed = pthread_cond_timedwait(&ship.news, &ship.lock, &until);
+    bool ended = ship.ended;
+    ship.has_news = false;
+    pthread_mutex_unlock(&ship.lock);
+    return ended;
+}
+
+/* Something to say, or time to ask whether to stop. Returns whether the command has ended. */
+static bool wait_for_more(void) {
+    double look_at_s = ship.asked_at_s + ship.look_s;
+    bool printed = ship.settings->kind == KIND_STDOUT;
+    bool ended = wait_until(ship.asked_at_s + SHIP_EVERY_S, false);
+    for (;;) {
+        if (ship.length == 0) fill_block(ended);
+        if (ended || ship.length > 0 || now_s() >= look_at_s) return ended;
+        /* Files tell nobody when they grow. */
+        ended = wait_until(printed ? look_at_s : now_s() + SHIP_EVERY_S, printed);
+    }
+}
+
+/* Whether it is not worth while any more. */
+static bool is_too_late(bool ended) {
+    double silent_s = now_s() - ship.progress_at_s;
+    if (ended && silent_s > END_DEADLINE_S) {
+        give_up("the rest could not be shipped in time");
+        return true;
+    }
+    if (ship.length > 0 && silent_s > FULL_DEADLINE_S && !ended) {
+        pthread_mutex_lock(&ship.lock);
+        bool is_full = ship.has_news; /* see ship_full */
+        pthread_mutex_unlock(&ship.lock);
+        (void)is_full;
+    }
+    return false;
+}
+
+static bool may_end(void) {
+    pthread_mutex_lock(&ship.lock);
+    bool may = ship.may_end && ship.settings->kind != KIND_NONE;
+    pthread_mutex_unlock(&ship.lock);
+    return may;
+}
+
+static void *ship_all(void *unused) {
+    double pause = 0, asked_s;
+    bool was_ended = false;
+    for (;;) {
+        bool ended = wait_for_more();
+        if (ended && !was_ended) ship.progress_at_s = now_s();
+        was_ended = ended;
+        if (ended && ship.length == 0 && !may_end()) break;
+        bool final = ended && ship.length == 0;
+        enum said said = send_block(final, &asked_s);
+        if (said == OVER || said == FINAL) break;
+        if (said == AGAIN) records_again();
+        pause = said == LATER ? next_pause(pause, asked_s) : 0;
+        if (said == LATER) {
+            if (is_too_late(ended)) break;
+            if (ended) pause_s(pause);
+            else wait_until(now_s() + pause, false);
+        }
+    }
+    http_close(&ship.http);
+    return unused;
+}
+
+/* From the other thread ----------------------------------------------------------------------- */
+
+void ship_start(const struct settings *settings, int64_t stored_to, int wake_fd) {
+    ship.settings = settings;
+    ship.wake_fd = wake_fd;
+    ship.place = ship.shift = ship.end = stored_to;
+    ship.look_s = DEFAULT_LOOK_S;
+    ship.progress_at_s = ship.asked_at_s = now_s();
+    ship.http = (struct http){.address = &settings->gateway, .token = settings->token, .fd = -1};
+    snprintf(ship.path, sizeof ship.path, "/v1/trials/%s/attempts/%s/output", settings->trial,
+             settings->attempt);
+    if (settings->kind == KIND_TFEVENT) records_open(settings->path, stored_to > 0);
+    int failed = pthread_create(&ship.thread, NULL, ship_all, NULL);
+    if (failed) {
+        ship.thread = pthread_self();
+        give_up(strerror(failed));
+    }
+}
+
+bool ship_stop(char *reason, size_t size) {
+    pthread_mutex_lock(&ship.lock);
+    bool stop = ship.stop[0] != '\0';
+    if (stop) snprintf(reason, size, "%s", ship.stop);
+    pthread_mutex_unlock(&ship.lock);
+    return stop;
+}
+
+struct shipped ship_end(int exit_code) {
+    pthread_mutex_lock(&ship.lock);
+    ship.ended = true;
+    ship.may_end = exit_code == 0 || !ship.settings->restarts;
+    pthread_cond_signal(&ship.news);
+    pthread_mutex_unlock(&ship.lock);
+    if (!pthread_equal(ship.thread, pthread_self())) pthread_join(ship.thread, NULL);
+    struct shipped shipped = {.total = ship.end, .stored = ship.place};
+    if (ship.settings->kind == KIND_STDOUT) shipped.total = spool_written() + ship.shift;
+    memcpy(shipped.error, ship.error, sizeof shipped.error);
+    return shipped;
+}
