@@ -1,0 +1,142 @@
+"""Scheduler and kubelet: pods from Pending to their end, by a test's word or as real processes."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.double.containers import Life
+from tests.cluster.double.logs import Logs
+from tests.cluster.double.objects import Objects, timestamp
+from tests.cluster.double.outcomes import Outcome
+from tests.cluster.double.processes import Processes
+from tests.cluster.double.state import Event, Shelf
+from tests.cluster.double.timing import Timers
+
+Object = dict[str, Any]
+Run = Callable[[Object], Outcome | None]
+
+
+class Pods:
+    """run: how a pod goes; None, or None from it: its containers run as processes here.
+
+    images: the command of an image whose container names none. programs: what stands on this
+    machine for a program of an image (`/trialbus-wrap`).
+    """
+
+    def __init__(self, objects: Objects, timers: Timers, logs: Logs, folder: Path) -> None:
+        self.objects, self.timers, self.logs = objects, timers, logs
+        self.run: Run | None = None
+        self.nodes = ["node-1", "node-2"]
+        self.lost_nodes: set[str] = set()
+        self.processes = Processes(folder, timers.now)
+        self.lives: dict[str, Life] = {}
+        self.dirty: dict[str, None] = {}
+        self._scheduled = 0
+
+    @property
+    def images(self) -> dict[str, list[str]]:
+        return self.processes.images
+
+    @property
+    def programs(self) -> dict[str, str]:
+        return self.processes.programs
+
+    # -- events
+
+    def on_event(self, shelf: Shelf, event: Event) -> None:
+        if shelf.plural != "pods" or shelf.group:
+            return
+        pod = event.stored.obj
+        uid = pod["metadata"]["uid"]
+        if event.happened == "ADDED":
+            self.lives[uid] = Life(pod, self)
+            self.mark(uid)
+        elif event.happened == "DELETED":
+            if life := self.lives.pop(uid, None):
+                life.gone()
+            self.logs.drop(uid)
+            shutil.rmtree(self.processes.folder / uid, ignore_errors=True)
+        elif (life := self.lives.get(uid)) is not None:
+            life.pod = pod
+            if "deletionTimestamp" in pod["metadata"] or not life.bound:
+                self.mark(uid)
+
+    def mark(self, uid: str) -> None:
+        """This pod has something to do in the next round."""
+        self.dirty[uid] = None
+        self.timers.wake()
+
+    def step(self) -> bool:
+        if not self.dirty:
+            return False
+        dirty, self.dirty = self.dirty, {}
+        for uid in dirty:
+            if (life := self.lives.get(uid)) is not None:
+                life.step()
+        return True
+
+    async def stop(self) -> None:
+        for life in self.lives.values():
+            life.gone()
+        await self.processes.stop()
+
+    # -- what lives need
+
+    def outcome_for(self, pod: Object) -> Outcome | None:
+        return self.run(pod) if self.run is not None else None
+
+    def pick_node(self) -> str:
+        self._scheduled += 1
+        alive = [node for node in self.nodes if node not in self.lost_nodes]
+        return alive[self._scheduled % len(alive)] if alive else ""
+
+    def write(self, pod: Object, status: Object, **spec: Any) -> Object:
+        kind = self.objects.registry.kinds["", "pods"]
+        if spec:
+            pod = {**pod, "spec": {**pod["spec"], **spec}}
+            return self.objects.state.put(self.objects.shelf(kind), {**pod, "status": status}).obj
+        return self.objects.set_status(kind, pod, status)
+
+    def finish_deletion(self, pod: Object) -> None:
+        """All containers are over: the object goes, unless finalizers hold it."""
+        kind = self.objects.registry.kinds["", "pods"]
+        meta = {**pod["metadata"], "deletionGracePeriodSeconds": 0}
+        if meta.get("finalizers"):
+            if pod["metadata"].get("deletionGracePeriodSeconds"):
+                self.objects.state.put(self.objects.shelf(kind), {**pod, "metadata": meta})
+            return
+        key = (meta["namespace"], meta["name"])
+        self.objects.state.remove(self.objects.shelf(kind), key)
+
+    def event(self, pod: Object, kind: str, reason: str, message: str) -> None:
+        """An Event object about a pod."""
+        meta, now = pod["metadata"], timestamp(self.timers.now())
+        events = self.objects.registry.kinds["", "events"]
+        about = {
+            "kind": "Pod",
+            "apiVersion": "v1",
+            "namespace": meta["namespace"],
+            "name": meta["name"],
+            "uid": meta["uid"],
+        }
+        letters = f"{self.objects.letters.getrandbits(64):016x}"
+        body = {
+            "kind": "Event",
+            "apiVersion": "v1",
+            "metadata": {
+                "name": f"{meta['name']}.{letters}",
+                "namespace": meta["namespace"],
+                "uid": self.objects.new_uid(),
+                "creationTimestamp": now,
+            },
+            "involvedObject": about,
+            "reason": reason,
+            "message": message,
+            "type": kind,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+            "source": {"component": "kubelet"},
+        }
+        self.objects.state.put(self.objects.shelf(events), body)
