@@ -1,7 +1,7 @@
 """Composition root of the gateway."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib import import_module
@@ -11,7 +11,8 @@ from typing import Any
 from starlette.middleware import Middleware
 
 from trialbus.adapters.http import health_routes, serving
-from trialbus.contracts.collections import DELIVERIES, WEBHOOKS
+from trialbus.contracts.collections import DELIVERIES, RESOURCE_KEEPERS, RESOURCES, WEBHOOKS
+from trialbus.ports.cluster import ClusterApi
 from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.settings import Settings
@@ -22,7 +23,8 @@ from trialbus_gateway.adapters.addresses import announce
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
-from trialbus_gateway.app.commanding import Commanding
+from trialbus_gateway.app.commanding import Commanding, FetchTemplate
+from trialbus_gateway.app.custom_resources import CustomResources
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
@@ -45,8 +47,13 @@ async def build(parts: Parts) -> Behaviour:
         interpreter=interpreter(settings),
         following=Following(parts),
     )
-    commanding, working = Commanding(parts, catalogue_of(settings)), Working(parts)
-    changes, webhooks = Changes(parts), await webhooks_of(parts, leaving)
+    cluster = await cluster_of(parts, leaving)
+    commanding = Commanding(
+        parts, catalogue_of(settings), fetch_template=fetch_template_of(parts, cluster)
+    )
+    working, changes = Working(parts), Changes(parts)
+    webhooks = await webhooks_of(parts, leaving)
+    tasks = (webhooks.run, *custom_resources_of(parts, commanding, changes, cluster))
 
     def ready() -> bool:
         return parts.bus.connected and parts.store.connected
@@ -95,7 +102,7 @@ async def build(parts: Parts) -> Behaviour:
                 # Watches end in good order before the server is told to.
                 await changes.close()
 
-    return Behaviour(tasks=(listen, webhooks.run), close=leaving.aclose)
+    return Behaviour(tasks=(listen, *tasks), close=leaving.aclose)
 
 
 async def before_the_door(parts: Parts, leaving: AsyncExitStack) -> list[Middleware]:
@@ -111,6 +118,45 @@ async def before_the_door(parts: Parts, leaving: AsyncExitStack) -> list[Middlew
         forwarding.cluster_client(cluster.host, cluster.ssl_ca_cert)
     )
     return [Middleware(forwarding.ForwardingToCluster, client=client)]
+
+
+async def cluster_of(parts: Parts, leaving: AsyncExitStack) -> ClusterApi | None:
+    """None: none is set. leaving: what has to be closed with the service. Raises Refused."""
+    settings = parts.settings
+    if not (settings.custom_resources or settings.place == "kubernetes"):
+        return None
+    # Loaded only where it is needed: the client of a cluster is large.
+    resources: Any = import_module("trialbus_gateway.adapters.custom_resources")
+    api: ClusterApi = await resources.open_cluster(settings, clock=parts.clock)
+    leaving.push_async_callback(api.close)
+    return api
+
+
+def fetch_template_of(parts: Parts, cluster: ClusterApi | None) -> FetchTemplate | None:
+    if cluster is None or parts.settings.place != "kubernetes":
+        return None
+    resources: Any = import_module("trialbus_gateway.adapters.custom_resources")
+    fetch: FetchTemplate = resources.ClusterTemplates(cluster).fetch
+    return fetch
+
+
+def custom_resources_of(
+    parts: Parts, commanding: Commanding, changes: Changes, cluster: ClusterApi | None
+) -> tuple[Callable[[], Awaitable[None]], ...]:
+    """What keeps the cluster's objects and the store in step, if that is wanted."""
+    if cluster is None or not parts.settings.custom_resources:
+        return ()
+    resources: Any = import_module("trialbus_gateway.adapters.custom_resources")
+    namespaces = parts.settings.kubernetes_namespaces
+    kept = CustomResources(
+        parts,
+        commanding,
+        changes,
+        cluster,
+        lambda: resources.ExperimentFeed(cluster, namespaces, parts.clock),
+        namespaces=resources.kept_namespaces(namespaces),
+    )
+    return (kept.run,)
 
 
 async def webhooks_of(parts: Parts, leaving: AsyncExitStack) -> Webhooks:
@@ -134,5 +180,8 @@ def grpc_addresses(settings: Settings) -> Mapping[str, str]:
 
 
 service = ServiceDefinition(
-    name="gateway", owns=(WEBHOOKS, DELIVERIES), build=build, check=check_safety
+    name="gateway",
+    owns=(WEBHOOKS, DELIVERIES, RESOURCES, RESOURCE_KEEPERS),
+    build=build,
+    check=check_safety,
 )

@@ -75,6 +75,11 @@ DELIVERIES = CollectionSpec(
         Index(fields=("done_at",), sparse=True),
     ),
 )
+# Which object of a cluster stands for which experiment, and the gateway that keeps them in step.
+RESOURCES = CollectionSpec(
+    name="resources", owner="gateway", indexes=(Index(fields=("namespace", "name")),)
+)
+RESOURCE_KEEPERS = CollectionSpec(name="resource_keepers", owner="gateway")
 
 COLLECTIONS = (
     EXPERIMENTS,
@@ -86,4 +91,6 @@ COLLECTIONS = (
     EVIDENCE,
     WEBHOOKS,
     DELIVERIES,
+    RESOURCES,
+    RESOURCE_KEEPERS,
 )

@@ -32,7 +32,9 @@ class Command(Body):
     managed_fields: Kubernetes' managedFields, to be kept with an exact object.
     dry_run: judge it completely and write nothing. keep_history: of a `delete`. edit: of an `edit`,
     budgets by their names in the object (`maxTrialCount`; `goal` of the objective) -> new values;
-    None: none, as if it had not been given. portion: of an `import`, see `imports`."""
+    None: none, as if it had not been given. portion: of an `import`, see `imports`.
+    template: of an `apply` whose object only names its trial template: the text of that, from a
+    sender who could look it up."""
 
     id: str
     object: dict[str, Any] | None = None
@@ -45,3 +47,4 @@ class Command(Body):
     keep_history: bool = False
     edit: dict[str, Any] | None = None
     portion: dict[str, Any] | None = None
+    template: str | None = None

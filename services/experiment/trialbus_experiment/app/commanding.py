@@ -10,12 +10,13 @@ from trialbus.contracts.commands import NOT_THERE, Verb
 from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.contracts.envelope import CommandReply
 from trialbus.contracts.katib.spec import parse_experiment
-from trialbus.contracts.katib.template_sources import KeptTemplates
+from trialbus.contracts.katib.template_sources import GivenTemplate, KeptTemplates
 from trialbus.contracts.requests import refused_notice
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Poison, Problem, Refused, Transient
 from trialbus.kernel.experiment import GONE_PHASES, Experiment, ExperimentPhase
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_REMEMBERED_COMMANDS
+from trialbus.kernel.spec import Place
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
@@ -51,6 +52,8 @@ class Commanding:
         self._parts = parts
         self._catalogue = catalogue
         self._templates = template_folder(parts.settings)
+        on_cluster = parts.settings.place == "kubernetes"
+        self._place = Place.CLUSTER if on_cluster else Place.ONE_MACHINE
         self._importing = Importing(parts.store, parts.bus)
         self._warming = Warming(parts.store, catalogue)
 
@@ -192,10 +195,12 @@ class Commanding:
         if command.object is None:
             raise Refused([Problem(field="object", message="an Experiment object is needed")])
         wanted = command.object if command.exact else with_kept_metadata(command.object, source)
+        given = self._templates if command.template is None else GivenTemplate(command.template)
         parsed = parse_experiment(
             wanted,
             catalogue=self._catalogue,
-            templates=KeptTemplates(there, self._templates),
+            templates=KeptTemplates(there, given),
+            place=self._place,
         )
         if (parsed.namespace, parsed.name) != (asked.namespace, asked.name):
             raise Refused(

@@ -1,6 +1,7 @@
 """Commands over the bus: repeated under one id until they are answered."""
 
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,14 @@ from trialbus.contracts import subjects
 from trialbus.contracts.commands import Command, Verb
 from trialbus.contracts.envelope import CommandReply
 from trialbus.contracts.katib.spec import ParsedExperiment, parse_experiment
-from trialbus.contracts.katib.template_sources import KeptTemplates
+from trialbus.contracts.katib.template_sources import (
+    GivenTemplate,
+    KeptTemplates,
+    TemplateReference,
+    TemplatesElsewhere,
+    TemplateSource,
+    reference_in,
+)
 from trialbus.kernel.access import Action
 from trialbus.kernel.catalogue import Catalogue
 from trialbus.kernel.errors import Poison, Problem, Refused, Transient
@@ -18,7 +26,7 @@ from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.job_templates import read_job
 from trialbus.kernel.limits import REQUEST_TIMEOUT_S
 from trialbus.kernel.local_processes import command_problems, needed_files
-from trialbus.kernel.spec import TrialTemplate
+from trialbus.kernel.spec import Place, TrialTemplate
 from trialbus.ports.bus import Request
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
@@ -28,6 +36,9 @@ from trialbus_gateway.app.documents import Documents, check_name
 from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
 from trialbus_gateway.app.repeating import ANSWER_DEADLINE_S, answered
 from trialbus_gateway.app.seen_templates import SeenTemplates
+
+# The text of a template that an object only names. Raises Refused, Transient.
+FetchTemplate = Callable[[TemplateReference], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +68,8 @@ class Conditions:
 
 
 class Commanding:
-    """attempt_s: how long one request waits before it is repeated."""
+    """attempt_s: how long one request waits before it is repeated. fetch_template: where templates
+    are not in a folder of ours, but have to be asked for."""
 
     def __init__(
         self,
@@ -66,11 +78,17 @@ class Commanding:
         *,
         deadline_s: float = ANSWER_DEADLINE_S,
         attempt_s: float = REQUEST_TIMEOUT_S,
+        fetch_template: FetchTemplate | None = None,
     ) -> None:
         self._parts = parts
         self._catalogue = catalogue
         self._images = local_images(parts.settings)
-        self._templates = SeenTemplates(template_folder(parts.settings))
+        elsewhere = fetch_template is not None
+        folder = TemplatesElsewhere() if elsewhere else template_folder(parts.settings)
+        self._templates = SeenTemplates(folder)
+        self._fetch_template = fetch_template
+        on_cluster = parts.settings.place == "kubernetes"
+        self._place = Place.CLUSTER if on_cluster else Place.ONE_MACHINE
         self._documents = Documents(parts.store)
         self._deadline_s = deadline_s
         self._attempt_s = attempt_s
@@ -90,7 +108,8 @@ class Commanding:
         check_name("name", name)
         reach.demand(Action.COMMAND, namespace)
         before = await self._living(namespace, name)
-        parsed = self.judge(experiment, before)
+        template = await self._fetched(experiment, before)
+        parsed = self.judge(experiment, before, template)
         if (parsed.namespace, parsed.name) != (namespace, name):
             message = f"the object is {parsed.namespace}/{parsed.name}, not {namespace}/{name}"
             raise Refused([Problem(field="metadata.name", message=message)])
@@ -103,20 +122,39 @@ class Commanding:
             exact=only.exact,
             managed_fields=only.managed_fields,
             dry_run=only.dry_run,
+            template=template,
         )
         accepted = await self._send(namespace, name, Verb.APPLY, command)
         is_other = before is None or accepted.uid != before.id
         return replace(accepted, created=is_other and accepted.changed)
 
-    def judge(self, experiment: dict[str, Any], there: Experiment | None) -> ParsedExperiment:
-        """there: the experiment that has the name now. Raises Refused with every problem that
-        the object has by itself."""
+    async def _fetched(self, experiment: dict[str, Any], there: Experiment | None) -> str | None:
+        """The template that it names, if that has to be asked for. Raises Refused, Transient."""
+        reference = reference_in(experiment) if self._fetch_template is not None else None
+        if reference is None or KeptTemplates(there, None).has(reference):
+            return None
+        # Refuses what is not the caller's to see.
+        self._templates.find(reference)
+        assert self._fetch_template is not None
+        return await self._fetch_template(reference)
+
+    def judge(
+        self,
+        experiment: dict[str, Any],
+        there: Experiment | None,
+        template: str | None = None,
+    ) -> ParsedExperiment:
+        """there: the experiment that has the name now. template: what it names, if that was asked
+        for. Raises Refused with every problem that the object has by itself."""
+        given: TemplateSource = self._templates if template is None else GivenTemplate(template)
         parsed = parse_experiment(
             experiment,
             catalogue=self._catalogue,
-            templates=KeptTemplates(there, self._templates),
+            templates=KeptTemplates(there, given),
+            place=self._place,
         )
-        if there is None and (problems := self._unstartable(parsed.spec.template)):
+        one_machine = self._place is Place.ONE_MACHINE
+        if there is None and one_machine and (problems := self._unstartable(parsed.spec.template)):
             raise Refused(problems)
         return parsed
 

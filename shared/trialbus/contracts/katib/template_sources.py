@@ -56,6 +56,17 @@ class TemplatesElsewhere:
         return None
 
 
+class GivenTemplate:
+    """The text that somebody who could see it has found for an experiment."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def find(self, reference: TemplateReference) -> Template:
+        del reference
+        return self._text
+
+
 class KeptTemplates:
     """The template that the living experiment was created with, if there is one; any other comes
     from `others`."""
@@ -68,6 +79,9 @@ class KeptTemplates:
             written = (experiment.source.get("spec") or {}).get("trialTemplate") or {}
             self._reference = _reference(written.get("configMap") or {})
             self._template = experiment.spec.template
+
+    def has(self, reference: TemplateReference) -> bool:
+        return reference == self._reference and self._template is not None
 
     def find(self, reference: TemplateReference) -> Template:
         if reference == self._reference and self._template is not None:
@@ -92,6 +106,21 @@ class FoundTemplate:
         inner = problem.field.removeprefix(TRIAL_SPEC_FIELD).removeprefix(".")
         message = f"in the template, {inner}: {problem.message}" if inner else problem.message
         return Problem(field=CONFIG_MAP_FIELD, message=message)
+
+
+def reference_in(obj: Mapping[str, Json]) -> TemplateReference | None:
+    """Of an Experiment of any shape: the template that it only names; None: it names none, or
+    nothing that can be one."""
+    node: Json = obj
+    for field in ("spec", "trialTemplate"):
+        node = node.get(field) if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping) or node.get("trialSpec") is not None:
+        return None
+    config_map = node.get("configMap")
+    texts = isinstance(config_map, Mapping) and all(
+        isinstance(config_map.get(field), str) for field in _REFERENCE_FIELDS
+    )
+    return _reference(config_map) if texts else None
 
 
 def find_template(

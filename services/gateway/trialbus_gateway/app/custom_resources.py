@@ -1,0 +1,227 @@
+"""Keeps the cluster's Experiment, Suggestion and Trial objects and the store in step, both ways.
+
+What changes on either side only says which experiment to look at; a look compares what is there
+now and does what is missing. So a change that nobody saw costs time: all of them are looked at
+when it begins, and again now and then.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Protocol
+
+from trialbus.contracts.collections import EXPERIMENTS
+from trialbus.contracts.katib.views import EXPERIMENT_LABEL
+from trialbus.kernel.errors import Transient
+from trialbus.ports.cluster import ClusterApi
+from trialbus.ports.store import Query
+from trialbus.runtime.parts import Parts
+from trialbus_gateway.app import reach
+from trialbus_gateway.app.changes import Changes
+from trialbus_gateway.app.commanding import Commanding
+from trialbus_gateway.app.failures import Expired, NotThere
+from trialbus_gateway.app.resource_cluster import ResourceCluster
+from trialbus_gateway.app.resource_documents import ResourceDocuments
+from trialbus_gateway.app.resource_keeping import ResourceKeeping
+from trialbus_gateway.app.resource_mirroring import ResourceMirroring, Shown
+from trialbus_gateway.app.resource_queue import Key, ResourceQueue
+from trialbus_gateway.app.resource_taking import Again, ResourceTaking
+from trialbus_gateway.core.change_log import Change, Kind
+from trialbus_gateway.core.identities import ANYBODY
+from trialbus_gateway.core.resource_versions import version_of
+
+# An experiment's objects are written at most so often.
+REST_S = 1.0
+# How soon what nobody told is found.
+SWEEP_S = 60.0
+# Every so many sweeps all are looked at, with all trials of those that go on.
+WHOLE_SWEEPS = 10
+_WORKERS = 4
+_RETRY_S = 2.0
+_FOLLOW_PAUSE_S = 300.0
+
+
+class ResourceFeed(Protocol):
+    """The Experiment objects of the cluster, as they change."""
+
+    def keys(self) -> set[Key]:
+        """Of all that there are."""
+
+    async def run(self, changed: Callable[[Key], None]) -> None:
+        """For ever, first for all that there are."""
+
+    async def wait_synced(self) -> None: ...
+
+
+class CustomResources:
+    """feed: a new one for each time that this gateway begins to keep them; namespaces: those that
+    are kept, None: all."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        commanding: Commanding,
+        changes: Changes,
+        api: ClusterApi,
+        feed: Callable[[], ResourceFeed],
+        *,
+        namespaces: frozenset[str] | None = None,
+        rest_s: float = REST_S,
+        sweep_s: float = SWEEP_S,
+        keeping: ResourceKeeping | None = None,
+    ) -> None:
+        self._parts = parts
+        self._changes = changes
+        self._feed = feed
+        self._namespaces = namespaces
+        self._rest_s = rest_s
+        self._sweep_s = sweep_s
+        self._keeping = keeping or ResourceKeeping(parts)
+        cluster = ResourceCluster(api)
+        self._documents = ResourceDocuments(parts.store)
+        self._taking = ResourceTaking(parts, commanding, cluster)
+        self._mirroring = ResourceMirroring(parts.store, changes, cluster)
+        self._queue = ResourceQueue(parts.clock, rest_s=rest_s)
+        self._shown: dict[Key, Shown] = {}
+        self._trials: dict[Key, set[str]] = {}
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        with reach.acting_as(ANYBODY):
+            await self._keeping.run(self._keep)
+
+    async def _keep(self) -> None:
+        """One time of being the keeper; begun anew after whatever breaks it."""
+        while True:
+            self._queue = ResourceQueue(self._parts.clock, rest_s=self._rest_s)
+            self._shown.clear()
+            self._trials.clear()
+            self._parts.telemetry.log.info("keeps custom resources")
+            try:
+                async with asyncio.TaskGroup() as group:
+                    feed = self._feed()
+                    group.create_task(feed.run(lambda key: self._queue.add([key])))
+                    group.create_task(self._sweep(feed))
+                    for kind in (Kind.EXPERIMENTS, Kind.TRIALS):
+                        group.create_task(self._follow(kind))
+                    for _ in range(_WORKERS):
+                        group.create_task(self._work(feed))
+            except* Exception as errors:  # noqa: BLE001 - told, and begun anew
+                self._parts.telemetry.log.error(
+                    "custom resources broke off", error=repr(errors.exceptions)
+                )
+            await self._parts.clock.sleep(_RETRY_S)
+
+    # What says that something changed ---------------------------------------------------------
+
+    async def _follow(self, kind: Kind) -> None:
+        """Experiments and trials of the store. What is lost in between is compared anew."""
+        while True:
+            try:
+                index = await self._changes.index()
+                since = version_of(index.log.newest)
+                self._look_at_all_anew(await self._living())
+                changes = self._changes.follow(kind, since, lambda: _FOLLOW_PAUSE_S)
+                async with aclosing(changes):
+                    async for change in changes:
+                        if isinstance(change, Change):
+                            self._take_note(change)
+            except (Transient, Expired) as error:
+                self._parts.telemetry.log.debug("changes begin anew", error=str(error))
+            await self._parts.clock.sleep(self._rest_s)
+
+    def _take_note(self, change: Change) -> None:
+        metadata = change.view["metadata"]
+        name = metadata["name"]
+        if change.kind is Kind.TRIALS:
+            name = metadata["labels"][EXPERIMENT_LABEL]
+        key = Key(str(metadata["namespace"]), str(name))
+        if not self._covers(key):
+            return
+        if change.kind is Kind.TRIALS:
+            self._trials.setdefault(key, set()).add(str(metadata["uid"]))
+        self._queue.add([key])
+
+    async def _sweep(self, feed: ResourceFeed) -> None:
+        await feed.wait_synced()
+        sweeps = 0
+        while True:
+            try:
+                living, there = await self._living(), feed.keys()
+                linked = {Key(*it) for it in await self._documents.names()}
+                # What only one of them knows; all of them at first, and now and then.
+                odd = (living ^ there) | (linked ^ there)
+                self._queue.add(odd if sweeps % WHOLE_SWEEPS else living | linked | there)
+                if sweeps and sweeps % WHOLE_SWEEPS == 0:
+                    self._look_at_all_anew(await self._living(active=True))
+                sweeps += 1
+            except Transient as error:
+                self._parts.telemetry.log.warning("sweep waits", error=str(error))
+            await self._parts.clock.sleep(self._sweep_s)
+
+    def _look_at_all_anew(self, keys: set[Key]) -> None:
+        for key in keys:
+            if key in self._shown:
+                self._shown[key].whole = False
+        self._queue.add(keys)
+
+    async def _living(self, *, active: bool = False) -> set[Key]:
+        """All, or those that are not at rest."""
+        found, last = set[Key](), ""
+        while True:
+            query = Query(
+                equals={"active": True} if active else {},
+                above={} if active else {"alive_name": last},
+                order=None if active else "alive_name",
+                limit=None if active else 500,
+                fields=("alive_name",),
+            )
+            page = await self._parts.store.find(EXPERIMENTS.name, query)
+            names = [str(it["alive_name"]) for it in page if it.get("alive_name")]
+            found |= {key for it in names if self._covers(key := Key(*it.split("/", 1)))}
+            if active or len(page) < 500:
+                return found
+            last = names[-1]
+
+    def _covers(self, key: Key) -> bool:
+        return self._namespaces is None or key.namespace in self._namespaces
+
+    # A look -----------------------------------------------------------------------------------
+
+    async def _work(self, feed: ResourceFeed) -> None:
+        # What the cluster has is known first: nothing is made that is there.
+        await feed.wait_synced()
+        while True:
+            async with self._queue.taken() as key:
+                await self._look(key)
+
+    async def _look(self, key: Key) -> None:
+        try:
+            await self._bring_together(key)
+        except (Again, NotThere):
+            self._queue.add([key])
+        except Exception as error:  # noqa: BLE001 - one experiment must not stop the others
+            self._fail(key, error)
+
+    def _fail(self, key: Key, error: Exception) -> None:
+        """Whatever was to be shown is compared as a whole the next time."""
+        self._shown.pop(key, None)
+        self._parts.telemetry.log.warning(
+            "objects wait",
+            namespace=key.namespace,
+            experiment=key.name,
+            error=f"{type(error).__name__}: {error}",
+        )
+        self._queue.add([key], _RETRY_S)
+
+    async def _bring_together(self, key: Key) -> None:
+        pair = await self._taking.pair(key.namespace, key.name)
+        trials = self._trials.pop(key, set())
+        if pair is None:
+            self._shown.pop(key, None)
+            return
+        owner = str(pair.resource["metadata"]["uid"])
+        shown = self._shown.get(key)
+        if shown is None or shown.owner != owner:
+            shown = self._shown[key] = Shown(owner=owner)
+        await self._mirroring.show(pair, shown, trials)
