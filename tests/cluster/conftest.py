@@ -9,6 +9,6 @@ from tests.cluster.double.server import Double, running_double
 
 @pytest.fixture
 def double(tmp_path: Path) -> Iterator[Double]:
-    """Running, with the namespaces default and kube-system; url, kubeconfig, faults, pods, stats."""
+    """Running, with the namespaces default and kube-system."""
     with running_double(tmp_path / "double") as running:
         yield running

@@ -4,9 +4,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tests.cluster.double import errors
+from tests.cluster.double.builtins import completed
 from tests.cluster.double.checking import Findings, checked
 from tests.cluster.double.errors import Cause
 from tests.cluster.double.resources import Kind
+from tests.cluster.double.rules import broken_rules
+from tests.cluster.double.schemas import Node
 
 if TYPE_CHECKING:
     from tests.cluster.double.objects import Objects, Target
@@ -22,6 +25,12 @@ _NAME_RULE = (
     "'.', and must start and end with an alphanumeric character"
 )
 _NO_GENERATION = {"configmaps", "secrets", "events", "namespaces", "nodes", "leases", "services"}
+_BLOCKING = (
+    "FieldValueRequired",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+    "FieldValueTypeInvalid",
+)
 POD_GRACE_S = 30
 
 
@@ -34,8 +43,6 @@ def admitted(target: "Target", body: Object, old: Object | None, objects: "Objec
     body = _in_schema(target, body, old, objects)
     causes = _metadata_causes(body["metadata"], target.kind)
     if target.kind.builtin:
-        from tests.cluster.double.builtins import completed
-
         causes += completed(target, body, old, objects)
     if causes:
         raise _invalid(target, body, causes)
@@ -65,13 +72,23 @@ def _in_schema(target: "Target", body: Object, old: Object | None, objects: "Obj
         if target.validation == "Warn":
             objects.warnings += told
     causes = findings.causes
-    if not causes and node.holds_rules:
-        from tests.cluster.double.rules import broken_rules
-
-        causes = broken_rules(node, clean, old)
+    if node.holds_rules:
+        causes = [*causes, *_rule_causes(node, clean, old, causes)]
     if causes:
         raise _invalid(target, body, causes)
     return clean
+
+
+def _rule_causes(node: Node, new: Object, old: Object | None, causes: list[Cause]) -> list[Cause]:
+    """Rules are not looked at while the value has not the shape that they count on."""
+    if not any(cause.reason in _BLOCKING for cause in causes):
+        return broken_rules(node, new, old)
+    text = (
+        "some validation rules were not checked because the object was invalid; correct the "
+        "existing errors to complete validation"
+    )
+    message = f'Invalid value: "null": {text}'
+    return [Cause(reason="FieldValueInvalid", field="<nil>", message=message)]
 
 
 def _metadata_causes(meta: Object, kind: Kind) -> list[Cause]:

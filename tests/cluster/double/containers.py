@@ -275,6 +275,11 @@ class Life:
                 self.ended(container, 0)
         self.ended(main, outcome.exit_code, outcome.message, outcome.reason)
 
+    def write_log(self, data: bytes) -> None:
+        book = self.mains[0].book
+        assert book is not None, "the container has not started"
+        book.write(data, self.pods.timers.now())
+
     # -- the end from outside
 
     def _stop(self) -> None:
@@ -301,6 +306,15 @@ class Life:
         for container in (*self.inits, *self.mains):
             if container.running and container.term is not None:
                 container.term(True)
+
+    def lost_for_good(self) -> None:
+        """Its node will never say how it ended: what runs is killed without a word."""
+        self.kill()
+        self.over = True
+        self._write("Failed")
+        if "deletionTimestamp" not in self.pod["metadata"]:
+            return
+        self.pods.finish_deletion(self.pod)
 
     def gone(self) -> None:
         """The object is no more: whatever runs is killed."""

@@ -130,7 +130,7 @@ def _aggregated(registry: Registry, *, core: bool) -> Object:
             }
             for version in versions
         ]
-        meta = {"name": group} if group else {}
+        meta: Object = {"name": group} if group else {}
         items.append({"metadata": {**meta, "creationTimestamp": None}, "versions": told})
     return {
         "kind": "APIGroupDiscoveryList",

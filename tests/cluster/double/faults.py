@@ -105,20 +105,20 @@ class Faults:
 
 def bad_weather(rate: float) -> list[Fault]:
     """Everything that a client must survive; each with this probability for each call it fits."""
-    common = {"times": None, "probability": rate}
-    return [
-        Fault(kind="status", code=409, verb="create", moment="after", **common),
-        Fault(kind="status", code=429, retry_after_s=0, **common),
-        *(
-            Fault(kind="status", code=code, moment=moment, **common)
-            for code in (500, 503, 504)
-            for moment in ("before", "after")
-        ),
-        Fault(kind="reset", moment="before", **common),
-        Fault(kind="reset", moment="after", **common),
-        Fault(kind="watch-drop", after_events=3, **common),
-        Fault(kind="watch-gone", after_events=2, **common),
-        Fault(kind="watch-gone", **common),
-        Fault(kind="stale", events_back=5, **common),
-        Fault(kind="compact", verb="list", **common),
+    codes = (500, 503, 504)
+    faults = [
+        Fault(kind="status", code=409, verb="create", moment="after"),
+        Fault(kind="status", code=429, retry_after_s=0),
+        *(Fault(kind="status", code=code) for code in codes),
+        *(Fault(kind="status", code=code, moment="after") for code in codes),
+        Fault(kind="reset"),
+        Fault(kind="reset", moment="after"),
+        Fault(kind="watch-drop", after_events=3),
+        Fault(kind="watch-gone", after_events=2),
+        Fault(kind="watch-gone"),
+        Fault(kind="stale", events_back=5),
+        Fault(kind="compact", verb="list"),
     ]
+    for fault in faults:
+        fault.times, fault.probability = None, rate
+    return faults

@@ -17,9 +17,7 @@ class Garbage:
     """dependents: by the uid of the owner, where the objects that name it are."""
 
     objects: Objects
-    dependents: dict[str, set[Place]] = field(
-        default_factory=lambda: defaultdict(set)  # type: ignore[arg-type]
-    )
+    dependents: dict[str, set[Place]] = field(default_factory=lambda: defaultdict(set))
     todo: list[tuple[str, Place]] = field(default_factory=list)
 
     def on_event(self, shelf: Shelf, event: Event) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.double.containers import Life
+from tests.cluster.double.disruptions import Disruptions, Hop
 from tests.cluster.double.logs import Logs
 from tests.cluster.double.objects import Objects, timestamp
 from tests.cluster.double.outcomes import Outcome
@@ -17,7 +18,7 @@ Object = dict[str, Any]
 Run = Callable[[Object], Outcome | None]
 
 
-class Pods:
+class Pods(Disruptions):
     """run: how a pod goes; None, or None from it: its containers run as processes here.
 
     images: the command of an image whose container names none. programs: what stands on this
@@ -33,6 +34,7 @@ class Pods:
         self.lives: dict[str, Life] = {}
         self.dirty: dict[str, None] = {}
         self._scheduled = 0
+        self.hop: Hop = lambda act: act()
 
     @property
     def images(self) -> dict[str, list[str]]:

@@ -24,6 +24,7 @@ from tests.cluster.double.jobs import Jobs
 from tests.cluster.double.logs import Logs
 from tests.cluster.double.objects import Objects, Target
 from tests.cluster.double.pods import Pods
+from tests.cluster.double.processes import config_data
 from tests.cluster.double.resources import Kind, Registry, kind_of_definition
 from tests.cluster.double.state import Event, Shelf, State
 from tests.cluster.double.timing import Timers
@@ -52,6 +53,8 @@ class Double:
         self.train_jobs = TrainJobs(self.objects)
         self.garbage = Garbage(self.objects)
         self.answering = Answering(self.objects, self.faults, self.access, self._read_log)
+        self.pods.hop = self.do
+        self.pods.processes.config = self._config_data
         self.state.listeners += [self._definitions, self.garbage.on_event]
         self.state.listeners += [self.garbage.namespace_of_event, self.pods.on_event]
         self.state.listeners += [self.jobs.on_event, self.train_jobs.on_event]
@@ -164,6 +167,10 @@ class Double:
                 self.state.remove(self.state.shelf(kind.group, kind.plural), key)
         else:
             self.registry.add(kind)
+
+    def _config_data(self, kind: str, namespace: str, name: str) -> dict[str, bytes]:
+        plural = "secrets" if kind == "secret" else "configmaps"
+        return config_data(self.state.get("", plural, namespace, name))
 
     def _read_log(self, call: Call) -> AsyncIterator[bytes]:
         return self.logs.read(call, self.state.get("", "pods", call.namespace, call.name))

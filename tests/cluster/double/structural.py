@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.cluster.double.errors import Cause
+from tests.cluster.double.rules import syntax_problem
 
 Object = dict[str, Any]
 _FREE_FORM = ("x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields")
@@ -67,6 +68,10 @@ def _node(schema: Object, path: str, *, root: bool = False) -> list[Cause]:
     if schema.get("uniqueItems"):
         causes.append(_forbidden(f"{path}.uniqueItems", "uniqueItems cannot be set to true"))
     causes += _lists(schema, path)
+    for i, rule in enumerate(schema.get("x-kubernetes-validations") or ()):
+        if problem := syntax_problem(rule.get("rule", "")):
+            where = f"{path}.x-kubernetes-validations[{i}].rule"
+            causes.append(_invalid(where, f'"{rule.get("rule")}"', problem))
     for name, child in (schema.get("properties") or {}).items():
         if root and name == "metadata":
             continue
