@@ -6,7 +6,6 @@ secret. Called by `make images`.
 """
 
 import argparse
-import os
 import platform
 import shutil
 import subprocess

@@ -24,8 +24,9 @@ NAMESPACE = uuid.UUID("5b1c9d1e-93a8-4a54-8c39-1a4f0c52b7b1")
 def debian_components(status: str, only: list[str]) -> Iterator[Component]:
     """Of a status file's text: one for each installed binary package; only: sources to keep."""
     for paragraph in status.strip().split("\n\n"):
-        fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", paragraph, re.M))
-        source, _, source_version = fields.get("Source", fields["Package"]).partition(" ")
+        lines = (line.partition(": ") for line in paragraph.splitlines() if line[:1] != " ")
+        fields = {name: value for name, _, value in lines}
+        source, _, source_version = (fields.get("Source") or fields["Package"]).partition(" ")
         if fields["Status"] != "install ok installed" or (only and source not in only):
             continue
         name, version = fields["Package"], fields["Version"]
@@ -57,9 +58,8 @@ def python_components(environment: Path) -> Iterator[Component]:
             "version": found.version,
             "purl": purl,
         }
-        licence = found.metadata.get("License-Expression")
-        if licence:
-            component["licenses"] = [{"expression": licence}]
+        if "License-Expression" in found.metadata:
+            component["licenses"] = [{"expression": found.metadata["License-Expression"]}]
         yield component
 
 

@@ -45,16 +45,16 @@ _GATHER_S = 0.004
 
 
 async def build(parts: Parts) -> Behaviour:
-    folder = _runs_folder(parts)
+    settings, folder = parts.settings, _runs_folder(parts)
     folder.mkdir(parents=True, exist_ok=True)
     launcher = LocalProcessLauncher(folder, images=local_images(parts.settings))
     scraper = Scraper()
     means = Means(
         get=scraper.get,
         free_port=FreePorts().take,
-        grpc_address=partial(gateway_grpc, parts.settings.data_dir),
-        http_address=partial(gateway_http, parts.settings.data_dir),
-        token=_tokens(parts.settings),
+        grpc_address=partial(gateway_grpc, settings.data_dir, settings.trial_gateway_grpc),
+        http_address=partial(gateway_http, settings.data_dir, settings.trial_gateway_url),
+        token=_tokens(settings),
     )
     composed = compose(parts, launcher, host=_host_of(folder), boot=boot_id(), means=means)
 

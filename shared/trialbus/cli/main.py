@@ -26,6 +26,7 @@ from trialbus.cli.options import (
     Token,
     Url,
 )
+from trialbus.cli.store_commands import initiate
 
 app = typer.Typer(
     name="trialbus",
@@ -45,6 +46,9 @@ app.command(name="import")(import_)
 @app.callback()
 def identify(token: Token = None) -> None:
     # For whoever talks to a gateway; the help of the program is the one given above.
+    from trialbus.cli import secret_files
+
+    token = token or secret_files.token_of(os.environ)
     if token:
         os.environ["TRIALBUS_TOKEN"] = token
 
@@ -348,6 +352,7 @@ def serve(
 
 
 app.command()(provision)
+app.command()(initiate)
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """The handwritten digits that scikit-learn ships, split and standardised.
 
 1,797 images of 8 x 8 pixels with values from 0 to 16 (Alpaydin & Kaynak 1998). The file is read
-out of scikit-learn's folder without importing the package, which would cost about a second; container
-images carry that file alone.
+out of scikit-learn's folder without importing the package, which would cost about a second;
+container images carry that file alone.
 """
 
 import importlib.util
