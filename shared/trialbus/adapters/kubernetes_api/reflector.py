@@ -89,8 +89,8 @@ class Reflector(Generic[S]):
         self._watch_s = watch_s
         self._jitter = jitter
         self._kept: dict[ObjectKey, _Kept[S]] = {}
-        # Where the next watch begins; "": at a list.
-        self._position = ""
+        # Of the server's versions, where the next watch begins; "": at a list.
+        self.position = ""
         # The newest that was seen, through all lists.
         self._newest = 0
         self._old_lists = 0
@@ -120,10 +120,10 @@ class Reflector(Generic[S]):
                     async for change in followed:
                         yield change
             except Gone:
-                self._position = ""
+                self.position = ""
                 self.trouble = ""
             except NoSuchKind as error:
-                self._position = ""
+                self.position = ""
                 self.trouble = str(error)
             except (Transient, Forbidden) as error:
                 self.trouble = str(error)
@@ -131,7 +131,7 @@ class Reflector(Generic[S]):
 
     async def _followed(self) -> AsyncGenerator[Change[S], None]:
         """Ends when a watch was too short to be one."""
-        if not self._position:
+        if not self.position:
             async with aclosing(self._listed()) as listed:
                 async for change in listed:
                     yield change
@@ -142,7 +142,7 @@ class Reflector(Generic[S]):
                 self._api.watch(
                     self._resource,
                     self._namespace,
-                    resource_version=self._position,
+                    resource_version=self.position,
                     label_selector=self._label_selector,
                     timeout_s=self._watch_s,
                 ) as events,
@@ -223,7 +223,7 @@ class Reflector(Generic[S]):
         return Change(key, None)
 
     def _move(self, position: str) -> None:
-        self._position = position
+        self.position = position
         self._newest = max(self._newest, _number(position))
 
     async def _back_off(self) -> None:
