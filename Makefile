@@ -86,6 +86,11 @@ bench-events: setup ## Measure what following by server-sent events costs
 bench-fair: setup ## Measure who waits for whom: free places, and a slow algorithm beside others
 	$(BIN)/python -m loadtests --runs 1 $(ARGS) free-slot fair-light fair-heavy
 
+.PHONY: wrapper
+wrapper: ## Build the wrapper of trials' pods into build/wrapper (needs musl-gcc: Debian's musl-tools)
+	@mkdir -p build/wrapper
+	@$(MAKE) -C deploy/docker/wrapper OUT=$(CURDIR)/build/wrapper/trialbus-wrap
+
 .PHONY: test-wheel
 test-wheel: setup ## Run the example from the built wheel in an empty environment
 	.ci/test-wheel

@@ -1,6 +1,5 @@
 /* HTTP/1.1, as much as it takes to post to the gateway. No TLS. Redirects are answers like others:
  * nothing here follows them. */
-#define _GNU_SOURCE
 #include "wrap.h"
 
 #include <ctype.h>

@@ -2,7 +2,6 @@
  *     tfevent <pass> <bytes> <path>\n<record>
  * A record: length (8 bytes), its checksum (4), data, its checksum (4). What they say is read at the
  * other end. A file that is being written ends anywhere: what is not there in whole waits. */
-#define _GNU_SOURCE
 #include "wrap.h"
 
 #include <dirent.h>
@@ -37,7 +36,7 @@ static struct {
     int pass;
     bool skip;
     uint32_t crc_table[256];
-} events = {.pass = 1};
+} events;
 
 static uint32_t masked_crc(const unsigned char *data, size_t length) {
     uint32_t crc = ~0U;
@@ -113,6 +112,7 @@ static void look(void) {
 
 void records_open(const char *folder, bool skip) {
     events.folder = folder;
+    events.pass = 1;
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint32_t crc = byte;
         for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (crc & 1 ? 0x82F63B78U : 0);

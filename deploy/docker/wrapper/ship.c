@@ -1,6 +1,5 @@
 /* Claiming the attempt, and shipping its stream: in a thread of its own, so that a slow or absent
  * gateway keeps neither the command nor its output waiting. */
-#define _GNU_SOURCE
 #include "wrap.h"
 
 #include <errno.h>
@@ -17,7 +16,6 @@ static const double REQUEST_S = 30.0;
 static const double FIRST_PAUSE_S = 0.2, LAST_PAUSE_S = 5.0;
 static const double SHIP_EVERY_S = 0.2;     /* what is reported is stored well under a second */
 static const double END_DEADLINE_S = 60.0;  /* of the rest, from the last progress */
-static const double FULL_DEADLINE_S = 600.0; /* a command waits so long for room in the spool */
 static const double DEFAULT_LOOK_S = 10.0, LEAST_LOOK_S = 0.1, MOST_LOOK_S = 60.0;
 
 static struct {
@@ -39,7 +37,7 @@ static struct {
     int64_t shift;     /* place of the spool's first byte */
     bool in_long_line; /* of a file */
     double look_s, asked_at_s, progress_at_s;
-} ship = {.lock = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER, .wake_fd = -1};
+} ship; /* all zero, so that the program holds none of it */
 
 static struct answer answer; /* too large for a stack */
 
@@ -48,8 +46,9 @@ static struct answer answer; /* too large for a stack */
 static void reason_of(const struct answer *found, char *why, size_t size) {
     char message[TEXT_CHARS / 2];
     if (!json_text(found->body, "message", message, sizeof message)) message[0] = '\0';
-    snprintf(why, size, "%s (%d)", message[0] != '\0' ? message : "the gateway gave no reason",
-             found->status);
+    const char *without = found->status / 100 == 3 ? "a redirect, which is not followed"
+                                                   : "the gateway gave no reason";
+    snprintf(why, size, "%s (%d)", message[0] != '\0' ? message : without, found->status);
 }
 
 /* Worth another try: nobody there, or not now. */
@@ -142,6 +141,7 @@ static size_t next_of_file(bool ended) {
     }
 }
 
+/* What was not taken is read again, with what came after it. */
 static void fill_block(bool ended) {
     switch (ship.settings->kind) {
     case KIND_STDOUT:
@@ -153,6 +153,7 @@ static void fill_block(bool ended) {
         ship.length = next_of_file(ended);
         break;
     case KIND_TFEVENT:
+        if (ship.length > 0) return; /* its records are read already */
         ship.length = records_next(ship.block, sizeof ship.block);
         break;
     case KIND_NONE:
@@ -187,8 +188,7 @@ static void wake_child(void) {
     (void)ignored;
 }
 
-/* Nothing more is shipped. */
-static void give_up(const char *why) {
+void ship_give_up(const char *why) {
     say("metrics are shipped no more: %s", why);
     pthread_mutex_lock(&ship.lock);
     snprintf(ship.error, sizeof ship.error, "%s", why);
@@ -206,6 +206,28 @@ static void ask_to_stop(const char *reason) {
     if (is_new) wake_child();
 }
 
+static bool has_ended(void) {
+    pthread_mutex_lock(&ship.lock);
+    bool ended = ship.ended;
+    pthread_mutex_unlock(&ship.lock);
+    return ended;
+}
+
+static bool is_over(void) {
+    pthread_mutex_lock(&ship.lock);
+    bool over = ship.over;
+    pthread_mutex_unlock(&ship.lock);
+    return over;
+}
+
+/* Whether the end of the command is the end of the stream. */
+static bool may_end(void) {
+    pthread_mutex_lock(&ship.lock);
+    bool may = ship.may_end && ship.settings->kind != KIND_NONE;
+    pthread_mutex_unlock(&ship.lock);
+    return may;
+}
+
 enum said { STORED, FINAL, AGAIN, LATER, OVER };
 
 static enum said understood(void) {
@@ -216,12 +238,14 @@ static enum said understood(void) {
     if (!json_real(answer.body, "look_s", &ship.look_s)) ship.look_s = DEFAULT_LOOK_S;
     if (ship.look_s < LEAST_LOOK_S) ship.look_s = LEAST_LOOK_S;
     if (ship.look_s > MOST_LOOK_S) ship.look_s = MOST_LOOK_S;
-    if (stored_to > ship.place) ship.progress_at_s = now_s();
+    bool stuck = ship.length > 0 && stored_to <= ship.place;
+    if (!stuck) ship.progress_at_s = now_s();
     move_on(stored_to);
     wake_child();
     if (json_text(answer.body, "stop", stop, sizeof stop) && stop[0] != '\0') ask_to_stop(stop);
     if (json_true(answer.body, "final")) return FINAL;
-    return json_true(answer.body, "again") ? AGAIN : STORED;
+    if (json_true(answer.body, "again")) return AGAIN;
+    return stuck ? LATER : STORED;
 }
 
 /* One request with the block, which may be empty. asked_s: when to come again, if it was said. */
@@ -239,7 +263,7 @@ static enum said send_block(bool final, double *asked_s) {
     if (is_passing(answer.status)) return LATER;
     reason_of(&answer, why, sizeof why);
     if (answer.status == 409) ask_to_stop(why);
-    give_up(why);
+    ship_give_up(why);
     return OVER;
 }
 
@@ -256,7 +280,7 @@ void ship_news(void) {
  * Returns whether the command has ended. */
 static bool wait_until(double time_s, bool for_news) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     double left = time_s - now_s();
     if (left > 0) {
         until.tv_sec += (time_t)left;
@@ -278,38 +302,24 @@ static bool wait_until(double time_s, bool for_news) {
 
 /* Something to say, or time to ask whether to stop. Returns whether the command has ended. */
 static bool wait_for_more(void) {
-    double look_at_s = ship.asked_at_s + ship.look_s;
+    double look_at_s = ship.asked_at_s + ship.look_s, ship_at_s = ship.asked_at_s + SHIP_EVERY_S;
     bool printed = ship.settings->kind == KIND_STDOUT;
-    bool ended = wait_until(ship.asked_at_s + SHIP_EVERY_S, false);
+    bool ended = has_ended();
     for (;;) {
-        if (ship.length == 0) fill_block(ended);
-        if (ended || ship.length > 0 || now_s() >= look_at_s) return ended;
+        fill_block(ended);
+        /* Much is shipped at once, little waits for more. */
+        bool enough = ship.length >= BLOCK_BYTES / 2, due = ship.length > 0 && now_s() >= ship_at_s;
+        if (ended || enough || due || now_s() >= look_at_s) return ended;
         /* Files tell nobody when they grow. */
-        ended = wait_until(printed ? look_at_s : now_s() + SHIP_EVERY_S, printed);
+        double until_s = ship.length > 0 ? ship_at_s : printed ? look_at_s : now_s() + SHIP_EVERY_S;
+        ended = wait_until(until_s, printed && ship.length == 0);
     }
 }
 
-/* Whether it is not worth while any more. */
-static bool is_too_late(bool ended) {
-    double silent_s = now_s() - ship.progress_at_s;
-    if (ended && silent_s > END_DEADLINE_S) {
-        give_up("the rest could not be shipped in time");
-        return true;
-    }
-    if (ship.length > 0 && silent_s > FULL_DEADLINE_S && !ended) {
-        pthread_mutex_lock(&ship.lock);
-        bool is_full = ship.has_news; /* see ship_full */
-        pthread_mutex_unlock(&ship.lock);
-        (void)is_full;
-    }
-    return false;
-}
-
-static bool may_end(void) {
-    pthread_mutex_lock(&ship.lock);
-    bool may = ship.may_end && ship.settings->kind != KIND_NONE;
-    pthread_mutex_unlock(&ship.lock);
-    return may;
+/* Nothing follows this block. */
+static bool is_last(bool ended) {
+    bool all = ship.length == 0 || ship.place + (int64_t)ship.length == ship.end;
+    return ended && may_end() && (ship.settings->kind == KIND_TFEVENT ? ship.length == 0 : all);
 }
 
 static void *ship_all(void *unused) {
@@ -319,17 +329,17 @@ static void *ship_all(void *unused) {
         bool ended = wait_for_more();
         if (ended && !was_ended) ship.progress_at_s = now_s();
         was_ended = ended;
-        if (ended && ship.length == 0 && !may_end()) break;
-        bool final = ended && ship.length == 0;
-        enum said said = send_block(final, &asked_s);
+        if (is_over() || (ended && ship.length == 0 && !may_end())) break;
+        enum said said = send_block(is_last(ended), &asked_s);
         if (said == OVER || said == FINAL) break;
         if (said == AGAIN) records_again();
         pause = said == LATER ? next_pause(pause, asked_s) : 0;
-        if (said == LATER) {
-            if (is_too_late(ended)) break;
-            if (ended) pause_s(pause);
-            else wait_until(now_s() + pause, false);
+        if (said == LATER && ended && now_s() - ship.progress_at_s > END_DEADLINE_S) {
+            ship_give_up("the rest could not be shipped in time");
+            break;
         }
+        if (ended) pause_s(pause);
+        else if (pause > 0) wait_until(now_s() + pause, false);
     }
     http_close(&ship.http);
     return unused;
@@ -338,6 +348,7 @@ static void *ship_all(void *unused) {
 /* From the other thread ----------------------------------------------------------------------- */
 
 void ship_start(const struct settings *settings, int64_t stored_to, int wake_fd) {
+    pthread_mutex_init(&ship.lock, NULL);
     ship.settings = settings;
     ship.wake_fd = wake_fd;
     ship.place = ship.shift = ship.end = stored_to;
@@ -347,10 +358,14 @@ void ship_start(const struct settings *settings, int64_t stored_to, int wake_fd)
     snprintf(ship.path, sizeof ship.path, "/v1/trials/%s/attempts/%s/output", settings->trial,
              settings->attempt);
     if (settings->kind == KIND_TFEVENT) records_open(settings->path, stored_to > 0);
+    pthread_condattr_t steady;
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(&ship.news, &steady);
     int failed = pthread_create(&ship.thread, NULL, ship_all, NULL);
     if (failed) {
         ship.thread = pthread_self();
-        give_up(strerror(failed));
+        ship_give_up(strerror(failed));
     }
 }
 

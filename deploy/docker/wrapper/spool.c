@@ -3,7 +3,6 @@
  *
  * A place counts all bytes of the stream. Memory holds [begun, begun + in_memory), the file what
  * comes after that; while the file holds anything, memory takes nothing. */
-#define _GNU_SOURCE
 #include "wrap.h"
 
 #include <errno.h>
@@ -29,7 +28,7 @@ static struct {
     int64_t stored;   /* what lies before it is not needed */
     int64_t most;     /* bytes in the file */
     bool abandoned;
-} spool = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+} spool; /* all zero, so that the program holds none of it */
 
 static int open_in(const char *dir) {
     char path[PATH_MAX];
@@ -40,6 +39,8 @@ static int open_in(const char *dir) {
 }
 
 void spool_open(const char *dir, const char *program, int64_t most_bytes) {
+    pthread_mutex_init(&spool.lock, NULL);
+    spool.fd = -1;
     spool.most = most_bytes;
     char beside[PATH_MAX] = "";
     const char *slash = strrchr(program, '/');

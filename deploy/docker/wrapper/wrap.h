@@ -126,6 +126,9 @@ bool ship_stop(char *reason, size_t size);
 /* Something may be there to be shipped. */
 void ship_news(void);
 
+/* Nothing more is shipped; the command goes on. */
+void ship_give_up(const char *why);
+
 struct shipped {
     int64_t total, stored;
     char error[TEXT_CHARS]; /* why metrics are missing */
