@@ -173,8 +173,9 @@ def _served_to_pods(parts: Parts) -> list[Served]:
 
 
 def _tokens(settings: Settings) -> Callable[[TrialGrant], str | None]:
-    """Raises TrialKeysMissing."""
-    if not settings.authenticates:
+    """A key that was given says that the gateway asks; so a launcher need not know whom else it
+    believes. Raises TrialKeysMissing."""
+    if not settings.authenticates and not settings.trial_key_file:
         return lambda _: None
     [key, *_] = trial_keys(settings)
     return lambda grant: trial_token(grant, key)
