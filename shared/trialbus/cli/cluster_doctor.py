@@ -94,7 +94,7 @@ async def _permission(
     denied = [verb for verb, may in zip(permission.verbs, answers, strict=True) if not may]
     where = f"in {namespace}" if namespace else "in the cluster"
     shown = f"{permission.resource}.{permission.group}".rstrip(".")
-    remedy = f"give {permission.service} {', '.join(denied)}, to {permission.why}"
+    remedy = f"let {permission.service} {', '.join(denied)} them, to {permission.why}"
     return Check(
         name=f"{permission.service}: {shown} {where}",
         good=not denied,
