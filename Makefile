@@ -14,13 +14,17 @@ SEEDS ?= 500
 SPECS ?= 10000
 CALLS ?= 300
 EXAMPLE ?= examples/quick-start.yaml
+# What builds the container images: docker or podman.
+ENGINE ?= docker
+# Images with the dependencies of one extra.
+IMAGE_EXTRAS := gateway experiment suggestion trial-launcher metrics-collector early-stopping cli
 # Where `make run` keeps its data; empty means .trialbus/ in this folder.
 DATA_DIR ?=
 # More arguments for `make run`, `make test` (pytest) and `make bench`.
 ARGS ?=
 
 CODE := .ci shared services tests docs proto $(wildcard examples loadtests deploy)
-TYPED := .ci shared services tests docs proto $(wildcard loadtests)
+TYPED := .ci shared services tests docs proto $(wildcard loadtests deploy)
 PYTEST := $(BIN)/python -m pytest --no-header
 
 ##@ Use
@@ -43,7 +47,7 @@ verify: setup ## Check format, lint, types, import rules, generated files, docs 
 	$(BIN)/ruff check --quiet $(CODE)
 	$(BIN)/mypy --strict --no-error-summary $(TYPED)
 	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
-	$(PYTEST) -n $(JOBS) tests/tidy
+	$(PYTEST) -n $(JOBS) tests/tidy tests/charts
 
 .PHONY: simulate
 simulate: setup ## Run the deterministic simulation with SEEDS=n seeds
@@ -105,6 +109,18 @@ fmt: setup ## Format the code and repair what ruff can
 generate: setup ## Make the generated pages of docs/ and proto/ anew
 	$(BIN)/python docs/generate.py
 
+.PHONY: golden-charts
+golden-charts: setup ## Render deploy/helm into tests/charts/golden
+	$(BIN)/python docs/render.py golden
+
+.PHONY: manifests
+manifests: setup ## Render deploy/helm into deploy/manifests
+	$(BIN)/python docs/render.py manifests
+
+.PHONY: charts
+charts: setup ## Package the charts, with what they depend on, into dist/charts
+	$(BIN)/python docs/render.py packages
+
 .PHONY: release-events
 release-events: setup ## Keep the contracts of events as they are now as released
 	$(BIN)/python docs/generate.py --release-events
@@ -119,6 +135,17 @@ lock: setup ## Remake the lock files; UPGRADE=1 takes newer releases
 	$(LOCK) requirements/katib-client.in -o requirements/katib-client.lock
 	$(LOCK) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
 	$(LOCK) pyproject.toml requirements/bench.in --extra suggestion -c requirements/dev.lock -o requirements/bench.lock
+
+	for extra in $(IMAGE_EXTRAS); do \
+		$(LOCK) pyproject.toml --extra $$extra -c requirements/dev.lock -o requirements/images/$$extra.lock; done
+	for image in trainer nats mongod; do \
+		$(LOCK) requirements/images/$$image.in -c requirements/dev.lock -o requirements/images/$$image.lock; done
+
+# REFRESH=1 takes Debian's newest packages; ONLY="gateway cli" makes some.
+.PHONY: images
+images: setup ## Build the container images with ENGINE=docker, tagged with the version or TAG=
+	ENGINE=$(ENGINE) deploy/docker/base $(if $(REFRESH),REFRESH)
+	$(BIN)/python deploy/docker/images.py --engine $(ENGINE) $(if $(TAG),--tag $(TAG)) $(ONLY)
 
 .PHONY: wheel
 wheel: setup ## Build the wheel into dist/

@@ -1,5 +1,5 @@
 """Makes the reference pages out of what the code says of itself: `make generate`. Also the custom
-resource definitions, out of the models, and the stubs of proto/katib.
+resource definitions, out of the models, the stubs of proto/katib, and the values of deploy/helm.
 
 Kept by hand: the schema, `id` and `about` in proto/events/<event>.json, and the sentences in
 docs/reference/texts.yaml. The rest of those files and pages follows from the code.
@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 
 from making.algorithm_pages import algorithms_page, pages_of_descriptions
 from making.asyncapi import asyncapi
+from making.charts.files import chart_files
 from making.client_page import client_page
 from making.cluster_pages import cluster_permissions_page
 from making.event_pages import EVENTS, contract, events_page
@@ -48,6 +49,7 @@ from trialbus.runtime.settings import Settings
 from trialbus.runtime.telemetry import Telemetry
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
 from trialbus_experiment.core.states import TRANSITIONS
+from trialbus_gateway.app.resource_documents import ResourceKeeper, ResourceLink
 from trialbus_gateway.app.webhook_documents import Delivery, Webhook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -73,6 +75,8 @@ DOCUMENTS: Mapping[str, type] = {
     "evidence": RunEvidence,
     "webhooks": Webhook,
     "deliveries": Delivery,
+    "resources": ResourceLink,
+    "resource_keepers": ResourceKeeper,
 }
 Texts = Mapping[str, Any]
 
@@ -274,6 +278,7 @@ def generated() -> dict[Path, str]:
     for interface in INTERFACES:
         files |= stubs(*interface)
     files |= client_page()
+    files |= chart_files(definitions())
     return files | pages_of_descriptions() | definitions() | asyncapi_document() | pipeline_steps()
 
 

@@ -1,0 +1,86 @@
+{{- /* Made by docs/generate.py; `make generate` makes it again. */ -}}
+{{- define "trialbus-lib.rules.gateway" -}}
+{{- if .customResources }}
+# take what people apply, and show there what the store has
+- apiGroups: ["kubeflow.org"]
+  resources: ["experiments"]
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+{{- end }}
+{{- if .customResources }}
+# show states and results
+- apiGroups: ["kubeflow.org"]
+  resources: ["experiments/status"]
+  verbs: ["patch"]
+{{- end }}
+{{- if .customResources }}
+# take what people apply, and show there what the store has
+- apiGroups: ["kubeflow.org"]
+  resources: ["trials"]
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+{{- end }}
+{{- if .customResources }}
+# show states and results
+- apiGroups: ["kubeflow.org"]
+  resources: ["trials/status"]
+  verbs: ["patch"]
+{{- end }}
+{{- if .customResources }}
+# take what people apply, and show there what the store has
+- apiGroups: ["kubeflow.org"]
+  resources: ["suggestions"]
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+{{- end }}
+{{- if .customResources }}
+# show states and results
+- apiGroups: ["kubeflow.org"]
+  resources: ["suggestions/status"]
+  verbs: ["patch"]
+{{- end }}
+{{- if .customResources }}
+# read the trial templates that experiments only name
+- apiGroups: [""]
+  resources: ["configmaps"]
+  verbs: ["get"]
+{{- end }}
+{{- end }}
+
+{{- define "trialbus-lib.clusterRules.gateway" -}}
+{{- if .audience }}
+# let the cluster say whose service account token a caller shows
+- apiGroups: ["authentication.k8s.io"]
+  resources: ["tokenreviews"]
+  verbs: ["create"]
+{{- end }}
+{{- end }}
+
+{{- define "trialbus-lib.rules.trial_launcher" -}}
+{{- include "trialbus-lib.kindRules" .kinds }}
+# tell exit codes, evictions, image errors and waiting for room apart
+- apiGroups: [""]
+  resources: ["pods"]
+  verbs: ["get", "list", "watch"]
+# keep the end of a run's log, and follow metrics of pods without the wrapper
+- apiGroups: [""]
+  resources: ["pods/log"]
+  verbs: ["get"]
+# say why a run waits: no room, a quota, a volume
+- apiGroups: [""]
+  resources: ["events"]
+  verbs: ["list"]
+{{- end }}
+
+{{- define "trialbus-lib.clusterRules.trial_launcher" -}}
+{{- end }}
+
+{{- define "trialbus-lib.kindRules" -}}
+{{- $known := "{\"Job\": {\"group\": \"batch\", \"resource\": \"jobs\"}, \"PyTorchJob\": {\"group\": \"kubeflow.org\", \"resource\": \"pytorchjobs\"}, \"TFJob\": {\"group\": \"kubeflow.org\", \"resource\": \"tfjobs\"}, \"MPIJob\": {\"group\": \"kubeflow.org\", \"resource\": \"mpijobs\"}, \"XGBoostJob\": {\"group\": \"kubeflow.org\", \"resource\": \"xgboostjobs\"}, \"TrainJob\": {\"group\": \"trainer.kubeflow.org\", \"resource\": \"trainjobs\"}, \"JobSet\": {\"group\": \"jobset.x-k8s.io\", \"resource\": \"jobsets\"}, \"RayJob\": {\"group\": \"ray.io\", \"resource\": \"rayjobs\"}, \"Workflow\": {\"group\": \"argoproj.io\", \"resource\": \"workflows\"}, \"PipelineRun\": {\"group\": \"tekton.dev\", \"resource\": \"pipelineruns\"}}" | fromJson }}
+{{- range . }}
+{{- $parts := splitn "." 2 . }}
+{{- $other := dict "resource" $parts._0 "group" ($parts._1 | default "") }}
+{{- $kind := get $known . | default $other }}
+# make the objects of runs, follow them to their end, and remove them
+- apiGroups: ["{{ $kind.group }}"]
+  resources: ["{{ $kind.resource }}"]
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+{{- end }}
+{{- end }}
