@@ -47,7 +47,7 @@ verify: setup ## Check format, lint, types, import rules, generated files, docs 
 	$(BIN)/ruff check --quiet $(CODE)
 	$(BIN)/mypy --strict --no-error-summary $(TYPED)
 	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
-	$(PYTEST) -n $(JOBS) tests/tidy tests/charts
+	$(PYTEST) -n $(JOBS) tests/tidy
 
 .PHONY: simulate
 simulate: setup ## Run the deterministic simulation with SEEDS=n seeds
@@ -109,18 +109,6 @@ fmt: setup ## Format the code and repair what ruff can
 generate: setup ## Make the generated pages of docs/ and proto/ anew
 	$(BIN)/python docs/generate.py
 
-.PHONY: golden-charts
-golden-charts: setup ## Render deploy/helm into tests/charts/golden
-	$(BIN)/python docs/render.py golden
-
-.PHONY: manifests
-manifests: setup ## Render deploy/helm into deploy/manifests
-	$(BIN)/python docs/render.py manifests
-
-.PHONY: charts
-charts: setup ## Package the charts, with what they depend on, into dist/charts
-	$(BIN)/python docs/render.py packages
-
 .PHONY: release-events
 release-events: setup ## Keep the contracts of events as they are now as released
 	$(BIN)/python docs/generate.py --release-events
@@ -135,7 +123,6 @@ lock: setup ## Remake the lock files; UPGRADE=1 takes newer releases
 	$(LOCK) requirements/katib-client.in -o requirements/katib-client.lock
 	$(LOCK) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
 	$(LOCK) pyproject.toml requirements/bench.in --extra suggestion -c requirements/dev.lock -o requirements/bench.lock
-
 	for extra in $(IMAGE_EXTRAS); do \
 		$(LOCK) pyproject.toml --extra $$extra -c requirements/dev.lock -o requirements/images/$$extra.lock; done
 	for image in trainer nats mongod; do \
