@@ -25,6 +25,8 @@ from tests.cluster.double.watches import BOOKMARK_EVERY_S, Watch
 Object = dict[str, Any]
 # Raises ApiError before anything is sent.
 LogReader = Callable[[Call], AsyncIterator[bytes]]
+# Namespace and name of a pod, and how it is to be deleted.
+Drain = Callable[[str, str, Object], None]
 _JSON = "application/json"
 
 
@@ -50,7 +52,7 @@ class Answering:
     faults: Faults
     access: Access
     read_log: LogReader
-    # What the controllers do at once after a write, before the next request is read.
+    drain: Drain
     stats: Stats = field(default_factory=Stats)
     watches: set[Watch] = field(default_factory=set)
     bookmark_every_s: float = BOOKMARK_EVERY_S
@@ -141,6 +143,8 @@ class Answering:
             body = body_of(data, media_type)
             if (review := self.access.review(call, body)) is not None:
                 return _json(to_json(review), 201)
+            if call.subresource == "eviction":
+                return self._evict(call, body)
             stored, code = objects.create(target, body), 201
         elif call.verb == "update":
             stored = objects.update(target, body_of(data, media_type))
@@ -185,6 +189,12 @@ class Answering:
             details["group"] = call.kind.group
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
         return _json(to_json({**status, "details": details}), 200, warnings)
+
+    def _evict(self, call: Call, body: Object) -> web.Response:
+        self.objects.stored(call.target())
+        self.drain(call.namespace, call.name, (body.get("deleteOptions") or {}))
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        return _json(to_json({**status, "code": 201}), 201)
 
     def _delete_all(self, call: Call, options: Object) -> web.Response:
         result = listed(self.objects.state, self.objects.shelf(call.kind), call)

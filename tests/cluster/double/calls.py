@@ -75,9 +75,10 @@ def call_of(registry: Registry, method: str, path: str, query: Mapping[str, str]
     if subresource and not _has(kind, served, subresource):
         raise errors.no_such_path()
     verb = _verb(method, name, query)
-    if verb not in kind.verbs or (
-        verb == "create" and (name or (kind.namespaced > bool(namespace)))
-    ):
+    wrong_create = verb == "create" and (
+        subresource != "eviction" if name else kind.namespaced > bool(namespace)
+    )
+    if verb not in kind.verbs or wrong_create:
         raise errors.method_not_allowed()
     return Call(
         verb=verb,

@@ -88,9 +88,9 @@ def _object(node: Node, value: Object, path: str, out: Findings) -> Object:
     if not node.go:
         _fill(node, result)
     for key in node.required:
-        if key not in result and not (node.go and key in ("status",)):
-            if not node.go or key in ("containers", "name", "template"):
-                out.add("Required", f"{prefix}{key}", "Required value")
+        # Go's types know no required fields: their validation does, of those that matter here.
+        if key not in result and (not node.go or key in ("containers", "name", "template")):
+            out.add("Required", f"{prefix}{key}", "Required value")
     return result
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.cluster.double.logs import Book
 from tests.cluster.double.objects import timestamp
 from tests.cluster.double.outcomes import Outcome
+from tests.cluster.double.placing import missing_image
 from tests.cluster.double.processes import Process
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 _BACKOFF_S, _BACKOFF_MAX_S = 10.0, 300.0
+_PULL_BACKOFF_S = 0.2
 
 
 @dataclass(slots=True, eq=False)
@@ -84,12 +86,11 @@ class Life:
     def _bind(self) -> None:
         if self.pod["spec"].get("schedulingGates"):
             return
-        stuck = self.outcome.stuck if self.outcome else ""
-        node = self.pod["spec"].get("nodeName") or self.pods.pick_node()
-        if stuck == "Unschedulable" or not node:
-            text = (self.outcome.stuck_message if self.outcome else "") or (
-                "0/2 nodes are available: 2 Insufficient cpu."
-            )
+        spec = self.pod["spec"]
+        node, text = (spec["nodeName"], "") if spec.get("nodeName") else self.pods.nodes.place(spec)
+        if self.outcome is not None and self.outcome.stuck == "Unschedulable":
+            text = self.outcome.stuck_message or "0/2 nodes are available: 2 Insufficient cpu."
+        if text:
             self._condition("PodScheduled", "False", "Unschedulable", text)
             self._write("Pending")
             self.pods.event(self.pod, "Warning", "FailedScheduling", text)
@@ -102,6 +103,8 @@ class Life:
     def _create(self) -> None:
         self.created = True
         stuck = self.outcome.stuck if self.outcome else ""
+        if not stuck and missing_image(self.pod["spec"]):
+            stuck = "ErrImagePull"
         for container in (*self.inits, *self.mains):
             reason = "PodInitializing" if self.inits else "ContainerCreating"
             container.state = {"waiting": {"reason": reason}}
@@ -113,13 +116,22 @@ class Life:
         self.pods.mark(self.uid)
 
     def _get_stuck(self, reason: str) -> None:
-        first = (self.inits or self.mains)[0]
+        missing = missing_image(self.pod["spec"])
+        both = (*self.inits, *self.mains)
+        first = next((c for c in both if c.spec.get("image") == missing), both[0])
         told = self.outcome.stuck_message if self.outcome else ""
         image = first.spec.get("image", "")
         message = told or f'Back-off pulling image "{image}": {reason}'
         first.state = {"waiting": {"reason": reason, "message": message}}
         self._write("Pending")
         self.pods.event(self.pod, "Warning", "Failed", message)
+        if reason == "ErrImagePull":
+
+            def back_off() -> None:
+                if not self.stopping and not self.over:
+                    self._get_stuck("ImagePullBackOff")
+
+            self.pods.timers.after(_PULL_BACKOFF_S, back_off)
 
     def _go_on(self) -> None:
         """Starts what may start, writes what is; at the end of all, the last phase."""
@@ -284,7 +296,7 @@ class Life:
 
     def _stop(self) -> None:
         """A deletion: everything is asked to end, and killed after the grace period."""
-        if self.pod["spec"].get("nodeName") in self.pods.lost_nodes:
+        if self.pod["spec"].get("nodeName") in self.pods.nodes.lost:
             return
         self.stopping = True
         for container in (*self.inits, *self.mains):

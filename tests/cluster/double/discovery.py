@@ -96,7 +96,8 @@ def _subresources(kind: Kind, version: str) -> list[str]:
 
 
 def _subresource_verbs(sub: str) -> list[str]:
-    return ["get"] if sub == "log" else ["get", "patch", "update"]
+    known = {"log": ["get"], "eviction": ["create"]}
+    return known.get(sub, ["get", "patch", "update"])
 
 
 def _resource(kind: Kind) -> Object:
@@ -131,7 +132,8 @@ def _aggregated(registry: Registry, *, core: bool) -> Object:
             for version in versions
         ]
         meta: Object = {"name": group} if group else {}
-        items.append({"metadata": {**meta, "creationTimestamp": None}, "versions": told})
+        meta["creationTimestamp"] = None
+        items.append({"metadata": meta, "versions": told})
     return {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": "apidiscovery.k8s.io/v2",

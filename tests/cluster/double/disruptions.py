@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.cluster.double.objects import Objects, Target
 from tests.cluster.double.outcomes import OOM, Outcome
+from tests.cluster.double.placing import Nodes
 
 if TYPE_CHECKING:
     from tests.cluster.double.containers import Life
@@ -18,7 +19,7 @@ class Disruptions:
 
     objects: Objects
     lives: "dict[str, Life]"
-    lost_nodes: set[str]
+    nodes: Nodes
     hop: Hop
 
     def _life(self, namespace: str, name: str) -> "Life":
@@ -69,29 +70,32 @@ class Disruptions:
         text = "default-scheduler: preempting to accommodate a higher priority pod"
         self._disrupt_and_delete(namespace, name, "PreemptionByScheduler", text)
 
-    def drain(self, namespace: str, name: str) -> None:
+    def drain(self, namespace: str, name: str, options: Object | None = None) -> None:
         """`kubectl drain`: evicted through the API, so deleted."""
-        self._disrupt_and_delete(namespace, name, "EvictionByEvictionAPI", "Eviction API: evicting")
+        text = "Eviction API: evicting"
+        self._disrupt_and_delete(namespace, name, "EvictionByEvictionAPI", text, options)
 
-    def _disrupt_and_delete(self, namespace: str, name: str, reason: str, text: str) -> None:
+    def _disrupt_and_delete(
+        self, namespace: str, name: str, reason: str, text: str, options: Object | None = None
+    ) -> None:
         def act() -> None:
             self._life(namespace, name).disrupt(reason, text)
-            self._delete(namespace, name)
+            self._delete(namespace, name, options)
 
         self.hop(act)
 
-    def _delete(self, namespace: str, name: str) -> None:
+    def _delete(self, namespace: str, name: str, options: Object | None = None) -> None:
         kind = self.objects.registry.kinds["", "pods"]
         version = kind.versions["v1"]
         target = Target(kind=kind, version=version, namespace=namespace, name=name)
-        self.objects.delete(target, {})
+        self.objects.delete(target, options or {})
 
     def lose_node(self, node: str) -> None:
         """The node says nothing any more: its pods are to be deleted, and stay so until
         `forget_node`."""
 
         def act() -> None:
-            self.lost_nodes.add(node)
+            self.nodes.lost.add(node)
             text = "Taint manager: deleting due to NoExecute taint"
             for life in self._on_node(node):
                 life.disrupt("DeletionByTaintManager", text)

@@ -32,7 +32,8 @@ def _exit_code(rule: Object, pod: Object) -> str:
                 continue
             if (ended["exitCode"] in asked["values"]) is (asked["operator"] == "In"):
                 code = ended["exitCode"]
-                return f"Container {container['name']} for pod {_place(pod)} failed with exit code {code}"
+                which = f"Container {container['name']} for pod {_place(pod)}"
+                return f"{which} failed with exit code {code}"
     return ""
 
 

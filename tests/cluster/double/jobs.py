@@ -321,7 +321,7 @@ class Jobs:
         if seconds is None or "deletionTimestamp" in job["metadata"]:
             return
         uid, place = job["metadata"]["uid"], self.places[job["metadata"]["uid"]]
-        if not (job.get("status") or {}).get("conditions") == status["conditions"]:
+        if (job.get("status") or {}).get("conditions") != status["conditions"]:
 
             def expire() -> None:
                 found = self.objects.state.get("batch", "jobs", *place)

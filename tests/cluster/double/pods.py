@@ -10,6 +10,7 @@ from tests.cluster.double.disruptions import Disruptions, Hop
 from tests.cluster.double.logs import Logs
 from tests.cluster.double.objects import Objects, timestamp
 from tests.cluster.double.outcomes import Outcome
+from tests.cluster.double.placing import Nodes
 from tests.cluster.double.processes import Processes
 from tests.cluster.double.state import Event, Shelf
 from tests.cluster.double.timing import Timers
@@ -28,12 +29,10 @@ class Pods(Disruptions):
     def __init__(self, objects: Objects, timers: Timers, logs: Logs, folder: Path) -> None:
         self.objects, self.timers, self.logs = objects, timers, logs
         self.run: Run | None = None
-        self.nodes = ["node-1", "node-2"]
-        self.lost_nodes: set[str] = set()
+        self.nodes = Nodes()
         self.processes = Processes(folder, timers.now)
         self.lives: dict[str, Life] = {}
         self.dirty: dict[str, None] = {}
-        self._scheduled = 0
         self.hop: Hop = lambda act: act()
 
     @property
@@ -87,11 +86,6 @@ class Pods(Disruptions):
 
     def outcome_for(self, pod: Object) -> Outcome | None:
         return self.run(pod) if self.run is not None else None
-
-    def pick_node(self) -> str:
-        self._scheduled += 1
-        alive = [node for node in self.nodes if node not in self.lost_nodes]
-        return alive[self._scheduled % len(alive)] if alive else ""
 
     def write(self, pod: Object, status: Object, **spec: Any) -> Object:
         kind = self.objects.registry.kinds["", "pods"]

@@ -154,13 +154,14 @@ class Process:
         for mount in self.spec.get("volumeMounts") or ():
             folder = self._volume(volumes[mount["name"]])
             if sub := mount.get("subPath"):
-                folder = folder / sub
+                folder = folder / str(sub)
             self.paths[mount["mountPath"].rstrip("/")] = str(folder)
 
     def _volume(self, volume: Object) -> Path:
-        namespace = self.pod["metadata"]["namespace"]
+        namespace = str(self.pod["metadata"]["namespace"])
+        folder: Path
         if claim := volume.get("persistentVolumeClaim"):
-            folder = self.processes.folder / "claims" / namespace / claim["claimName"]
+            folder = self.processes.folder / "claims" / namespace / str(claim["claimName"])
         else:
             folder = self.folder / "volumes" / volume["name"]
         folder.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,7 @@ _BUILTINS = """
 v1 Namespace namespaces - ns status
 v1 Node nodes - no status
 v1 PersistentVolume persistentvolumes - pv status
-v1 Pod pods n po status,log
+v1 Pod pods n po status,log,eviction
 v1 Service services n svc status
 v1 ConfigMap configmaps n cm -
 v1 Secret secrets n - -

@@ -80,7 +80,7 @@ def _definitions() -> dict[str, Object]:
 
 @functools.cache
 def _definition_names() -> dict[tuple[str, str, str], str]:
-    found = {}
+    found: dict[tuple[str, str, str], str] = {}
     for name, schema in _definitions().items():
         for gvk in schema.get("x-kubernetes-group-version-kind") or ():
             found.setdefault((gvk["group"], gvk["version"], gvk["kind"]), name)

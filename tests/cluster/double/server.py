@@ -52,7 +52,9 @@ class Double:
         self.jobs = Jobs(self.objects, self.timers)
         self.train_jobs = TrainJobs(self.objects)
         self.garbage = Garbage(self.objects)
-        self.answering = Answering(self.objects, self.faults, self.access, self._read_log)
+        self.answering = Answering(
+            self.objects, self.faults, self.access, self._read_log, self.pods.drain
+        )
         self.pods.hop = self.do
         self.pods.processes.config = self._config_data
         self.state.listeners += [self._definitions, self.garbage.on_event]
@@ -98,9 +100,9 @@ class Double:
         self._loop = asyncio.get_running_loop()
         self.timers.wake = self._schedule
         server = web.Server(self.answering, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server)
+        runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1, backlog=1024)
+        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
         await site.start()
         host, port = runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
@@ -155,7 +157,9 @@ class Double:
 
     def _round(self) -> bool:
         controllers = (self.garbage, self.jobs, self.train_jobs, self.pods)
-        return any([controller.step() for controller in controllers])
+        # All of them, also when the first already had something to do.
+        acted = [controller.step() for controller in controllers]
+        return any(acted)
 
     def _definitions(self, shelf: Shelf, event: Event) -> None:
         if shelf.plural != "customresourcedefinitions":

@@ -108,7 +108,8 @@ class State:
     """One version counter over all kinds, as etcd has."""
 
     def __init__(self) -> None:
-        self.version = 1
+        # A server has a past that nobody can ask for any more.
+        self.version = self.compacted = 1000
         self.shelves: dict[tuple[str, str], Shelf] = {}
         self.listeners: list[Listener] = []
         self.maxima: dict[str, int] = {}
@@ -117,7 +118,8 @@ class State:
     def shelf(self, group: str, plural: str) -> Shelf:
         found = self.shelves.get((group, plural))
         if found is None:
-            found = self.shelves[group, plural] = Shelf(group, plural)
+            found = Shelf(group, plural, compacted=self.compacted)
+            self.shelves[group, plural] = found
         return found
 
     def get(self, group: str, plural: str, namespace: str, name: str) -> Object | None:
@@ -161,6 +163,7 @@ class State:
 
     def compact(self) -> None:
         """Forget the past of every kind: older watches and continuations get 410."""
+        self.compacted = self.version
         for shelf in self.shelves.values():
             shelf.log.clear()
             shelf.compacted = self.version

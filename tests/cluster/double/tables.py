@@ -119,8 +119,7 @@ _KNOWN: dict[str, tuple[list[Object], Cells]] = {
         _job,
     ),
     "events": (
-        [_column("Last Seen"), _column("Type"), _column("Reason"), _column("Object")]
-        + [_column("Message")],
+        [_column(name) for name in ("Last Seen", "Type", "Reason", "Object", "Message")],
         _event,
     ),
     "namespaces": ([_NAME, _column("Status"), _AGE], _namespace),
