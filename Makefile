@@ -47,7 +47,7 @@ verify: setup ## Check format, lint, types, import rules, generated files, docs 
 	$(BIN)/ruff check --quiet $(CODE)
 	$(BIN)/mypy --strict --no-error-summary $(TYPED)
 	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
-	$(PYTEST) -n $(JOBS) tests/tidy
+	$(PYTEST) -n $(JOBS) tests/tidy tests/charts
 
 .PHONY: simulate
 simulate: setup ## Run the deterministic simulation with SEEDS=n seeds
@@ -108,6 +108,18 @@ fmt: setup ## Format the code and repair what ruff can
 .PHONY: generate
 generate: setup ## Make the generated pages of docs/ and proto/ anew
 	$(BIN)/python docs/generate.py
+
+.PHONY: golden-charts
+golden-charts: setup ## Render deploy/helm into tests/charts/golden
+	$(BIN)/python docs/render.py golden
+
+.PHONY: manifests
+manifests: setup ## Render deploy/helm into deploy/manifests
+	$(BIN)/python docs/render.py manifests
+
+.PHONY: charts
+charts: setup ## Package the charts, with what they depend on, into dist/charts
+	$(BIN)/python docs/render.py packages
 
 .PHONY: release-events
 release-events: setup ## Keep the contracts of events as they are now as released
