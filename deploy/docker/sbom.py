@@ -22,12 +22,12 @@ NAMESPACE = uuid.UUID("5b1c9d1e-93a8-4a54-8c39-1a4f0c52b7b1")
 
 
 def debian_components(status: str, only: list[str]) -> Iterator[Component]:
-    """Of a status file's text: one for each installed binary package; only: sources to keep."""
+    """Of a status file's text: one for each installed binary package; only: those to keep."""
     for paragraph in status.strip().split("\n\n"):
         lines = (line.partition(": ") for line in paragraph.splitlines() if line[:1] != " ")
         fields = {name: value for name, _, value in lines}
         source, _, source_version = (fields.get("Source") or fields["Package"]).partition(" ")
-        if fields["Status"] != "install ok installed" or (only and source not in only):
+        if fields["Status"] != "install ok installed" or (only and fields["Package"] not in only):
             continue
         name, version = fields["Package"], fields["Version"]
         qualifiers = f"arch={fields['Architecture']}&distro={SUITE}"
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="Of the image, without its repository.")
     parser.add_argument("--version", required=True)
     parser.add_argument("--status", type=Path, help="dpkg's status file.")
-    parser.add_argument("--only", action="append", default=[], help="A source package to keep.")
+    parser.add_argument("--only", action="append", default=[], help="A package to keep.")
     parser.add_argument("--python", type=Path, help="Folder of a virtual environment.")
     parser.add_argument("--into", type=Path, required=True, help="Folder for the document.")
     given = parser.parse_args()
