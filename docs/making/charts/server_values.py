@@ -1,11 +1,11 @@
 """Values of the charts of NATS and MongoDB, and of the umbrella over all."""
 
+from making.charts.global_values import GLOBAL
 from making.charts.schemas import COUNT, FLAG, NAME, QUANTITY, TEXT, TEXTS
 from making.charts.service_values import SERVICE_CHARTS
 from making.charts.shared_values import (
     ANNOTATIONS,
     DISRUPTIONS,
-    GLOBAL,
     SCHEDULING,
     SERVICE_ACCOUNT,
     image_value,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from making.charts.global_values import GLOBAL
 from making.charts.schemas import (
     COUNT,
     FLAG,
@@ -20,7 +21,6 @@ from making.charts.shared_values import (
     ANNOTATIONS,
     DISRUPTIONS,
     EXTRA_EGRESS,
-    GLOBAL,
     SCHEDULING,
     SERVICE_ACCOUNT,
     image_value,
@@ -300,6 +300,3 @@ def _autoscaling(chart: ServiceChart) -> Group | None:
             _CPU if chart.scales_by == "cpu" else _LAG,
         ),
     )
-
-
-__all__ = ["SERVICE_CHARTS", "ServiceChart", "service_values"]
