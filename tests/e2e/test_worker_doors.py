@@ -182,3 +182,22 @@ async def test_a_worker_over_nats_sends_events_in_binary_mode_and_hears_what_is_
     finally:
         await bus.close()
     await ended_well(stack, "by-nats")
+
+
+async def test_a_trial_can_be_read_as_soon_as_it_is_given(stack: RealStack) -> None:
+    """Its document follows up to a second later."""
+    await create(stack, "young")
+    async with httpx.AsyncClient(base_url=str(stack.status.http), timeout=60) as client:
+        body = {"wait": 10}
+        reply = (await client.post(f"{EXPERIMENTS}/young/ask", json=body)).json()
+        while not reply["trials"]:
+            reply = (await client.post(f"{EXPERIMENTS}/young/ask", json=body)).json()
+        [given] = reply["trials"]
+        answer = await client.get(f"/v1/trials/{given['trial']}")
+        assert answer.status_code == 200, answer.text
+        told = {it["name"]: it["value"] for it in answer.json()["spec"]["parameterAssignments"]}
+        assert told == {"x": str(given["parameters"]["x"])}
+        metrics = await client.get(f"/v1/trials/{given['trial']}/metrics")
+        assert metrics.status_code == 200, metrics.text
+        unknown = await client.get("/v1/trials/young-bcdfghjk")
+        assert unknown.status_code == 404, unknown.text

@@ -30,6 +30,7 @@ EXPERIMENTS = CollectionSpec(
         Index(fields=("phase", "completed_at")),
         Index(fields=("namespace", "created_at")),
         Index(fields=("namespace", "name")),
+        Index(fields=("name",)),
         Index(fields=("created_at",)),
         _UNSENT,
     ),

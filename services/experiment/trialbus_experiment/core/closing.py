@@ -7,12 +7,12 @@ from functools import partial
 
 from trialbus.kernel.experiment import BestTrial, ClosingTrial, OpenState, OpenTrial
 from trialbus.kernel.ids import trial_name
+from trialbus.kernel.opened_trials import assignments_of
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
 from trialbus_experiment.core.draft import Draft
 from trialbus_experiment.core.observed import SeenObservation
 from trialbus_experiment.core.outcomes import Ended
-from trialbus_experiment.core.trials import assignments_of
 
 COUNTED_AS = {
     TrialPhase.SUCCEEDED: "succeeded",

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from trialbus.kernel.conditions import Conditions, set_condition
-from trialbus.kernel.errors import InvariantBroken
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import ClosingTrial, Experiment, OpenTrial
-from trialbus.kernel.ids import trial_id, trial_name
+from trialbus.kernel.opened_trials import opened
 from trialbus.kernel.run import Run
 from trialbus.kernel.spec import ExperimentSpec
 from trialbus.kernel.suggestion import Answer
-from trialbus.kernel.trial import Assignment, Trial, TrialPhase
+from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus_experiment.core.observed import SeenObservation
 
 _EVENT_OF = {
@@ -23,51 +22,14 @@ _EVENT_OF = {
 }
 
 
-def assignments_of(
-    spec: ExperimentSpec, answer: Answer | None, index: int
-) -> tuple[Assignment, ...]:
-    """The parameters of trial `index`, out of the answer that holds its point."""
-    if answer is None or not 0 <= index - answer.first < len(answer.points):
-        raise InvariantBroken(f"no point for trial {index}")
-    values = answer.points[index - answer.first]
-    return tuple(
-        Assignment(name=name, value=value)
-        for name, value in zip(spec.assignment_names, values, strict=True)
-    )
-
-
 def opened_trial(
     state: Experiment, index: int, open_: OpenTrial | ClosingTrial, answer: Answer
 ) -> Trial:
-    """The document that a trial starts with: the same whoever makes it, however often."""
-    name = trial_name(state.name, state.id, index)
-    assignments = assignments_of(state.spec, answer, index)
-    at = _opened_at(open_)
-    trial = Trial(
-        id=trial_id(state.id, index),
-        uid=state.id,
-        version=1,
-        namespace=state.namespace,
-        experiment=state.name,
-        index=index,
-        name=name,
-        phase=TrialPhase.CREATED,
-        assignments=assignments,
-        conditions=set_condition(
-            (), "Created", reason="TrialCreated", message="Trial is created", now=at
-        ),
-        created_at=at,
-        labels=answer.mark(index).labels,
-        parent=answer.mark(index).parent,
-    )
-    data = {"parameters": {item.name: item.value for item in assignments}}
+    """The document that a trial starts with."""
+    trial = opened(state, index, open_, answer)
+    data = {"parameters": {item.name: item.value for item in trial.assignments}}
+    at = trial.created_at
     return _with_event(trial, "trial.created", at, message="Trial is created", data=data)
-
-
-def _opened_at(open_: OpenTrial | ClosingTrial) -> float:
-    if isinstance(open_, ClosingTrial) and open_.opened_at is None:
-        return open_.closed_at
-    return open_.opened_at or 0.0
 
 
 def closed_trial(

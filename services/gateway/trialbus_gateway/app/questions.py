@@ -27,6 +27,7 @@ from trialbus_gateway.app.metrics import EVERY_POINT, Metrics, MetricsWanted
 from trialbus_gateway.app.objects import Objects
 from trialbus_gateway.app.telling import Telling
 from trialbus_gateway.app.trial_questions import TrialQuestions
+from trialbus_gateway.app.young_trials import YoungTrials
 from trialbus_gateway.core.progress import count_trials, process_of
 
 Json = dict[str, Any]
@@ -44,6 +45,7 @@ class Questions:
         self._images = local_images(parts.settings)
         self._following = following
         self._documents = Documents(parts.store)
+        self._young = YoungTrials(parts.store, self._documents)
         self._listing = Listing(parts.store)
         self._objects = Objects(parts.store)
         self._logs = Logs(parts)
@@ -74,7 +76,7 @@ class Questions:
         return {"items": self._objects.suggestions(found.items), "next": found.next}
 
     async def trial(self, name: str) -> Json:
-        return await self._objects.trial(await self._documents.trial(name), history=True)
+        return await self._objects.trial(await self._young.trial(name), history=True)
 
     async def progress(self, namespace: str, name: str) -> Json:
         """Two or three reads, because displays ask often."""
@@ -110,11 +112,11 @@ class Questions:
         return story_answer(await self._telling.experiment(state))
 
     async def explain_trial(self, name: str) -> Json:
-        trial = await self._documents.trial(name)
+        trial = await self._young.trial(name)
         return trial_story_answer(await self._telling.trial(trial))
 
     async def metrics(self, name: str, wanted: MetricsWanted = EVERY_POINT) -> Json:
-        return metrics_answer(await self._metrics.of(await self._documents.trial(name), wanted))
+        return metrics_answer(await self._metrics.of(await self._young.trial(name), wanted))
 
     async def log(self, name: str, *, follow: bool, tail: int | None) -> AsyncGenerator[str, None]:
         """Raises NotThere, Unreadable; the pieces come from what is returned."""
