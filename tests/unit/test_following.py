@@ -24,6 +24,7 @@ class EndlessSource:
     read_to: int = 0
     gathered: int = 0
     is_live: bool = True
+    missing: str = ""
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
     def reader(self, start: int) -> LineReader:

@@ -4,7 +4,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import RUNS
@@ -13,6 +15,7 @@ from trialbus.contracts.work import WorkVerb
 from trialbus.kernel.access import TrialGrant
 from trialbus.kernel.events import heard_by
 from trialbus.ports.bus import Responder
+from trialbus.ports.cluster import ClusterApi
 from trialbus.ports.launcher import Launcher
 from trialbus.runtime.checkpoints import artifact_root, checkpoint_root
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
@@ -45,6 +48,8 @@ _GATHER_S = 0.004
 
 
 async def build(parts: Parts) -> Behaviour:
+    if parts.settings.place == "kubernetes":
+        return await build_on_cluster(parts)
     settings, folder = parts.settings, _runs_folder(parts)
     folder.mkdir(parents=True, exist_ok=True)
     launcher = LocalProcessLauncher(folder, images=local_images(parts.settings))
@@ -63,6 +68,42 @@ async def build(parts: Parts) -> Behaviour:
         await scraper.close()
 
     return replace(composed, close=close)
+
+
+async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behaviour:
+    """api: None: as the settings say."""
+    # Loaded only where it is needed: its client is large.
+    composing: Any = import_module("trialbus_trial_launcher.adapters.kubernetes.composing")
+    settings, scraper = parts.settings, Scraper()
+    means = Means(
+        get=scraper.get,
+        grpc_address=partial(gateway_grpc, settings.data_dir, settings.trial_gateway_grpc),
+        http_address=partial(gateway_http, settings.data_dir, settings.trial_gateway_url),
+        token=_tokens(settings),
+    )
+    cluster = await composing.on_cluster(parts, means, api)
+    composed = compose_at(
+        parts,
+        cluster.launcher,
+        cluster.place,
+        checkpoint_root=checkpoint_root(settings),
+        lives=True,
+        logs=cluster.logs.respond,
+        more=Behaviour(tasks=(cluster.leftovers.run,), served=cluster.served),
+    )
+
+    async def close() -> None:
+        await composed.close()
+        await scraper.close()
+
+    return replace(composed, close=close)
+
+
+def _check(settings: Settings) -> None:
+    """Raises Refused."""
+    if settings.place == "kubernetes":
+        composing: Any = import_module("trialbus_trial_launcher.adapters.kubernetes.composing")
+        composing.check_cluster(settings)
 
 
 def compose(
@@ -195,4 +236,4 @@ def _host_of(folder: Path) -> str:
     return path.read_text().strip()
 
 
-service = ServiceDefinition(name="trial_launcher", owns=(RUNS,), build=build)
+service = ServiceDefinition(name="trial_launcher", owns=(RUNS,), build=build, check=_check)

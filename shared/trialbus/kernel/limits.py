@@ -242,6 +242,29 @@ CLUSTER_LOG_SILENCE_S = 300.0
 CLUSTER_BACKOFF_S = 0.2
 # It is doubled up to here: a server that is away is found again soon.
 MAX_CLUSTER_BACKOFF_S = 10.0
+# A run whose containers cannot be made: images are pulled again and again, but not for ever.
+CLUSTER_IMAGE_DEADLINE_S = 600.0
+# An object that cannot be created for want of permission; who grants it late waits this long.
+CLUSTER_CREATE_DEADLINE_S = 600.0
+# Without a wrapper's claim an object is created only in its run's first moments: whoever finds none
+# later must know that none will come.
+CLUSTER_FIRST_CREATE_S = 30.0
+# And calls it lost after this long: a server ends its requests after a minute.
+CLUSTER_LOST_AFTER_S = 120.0
+# Pods of a stopped run that have not gone: their nodes do not answer.
+CLUSTER_STOP_DEADLINE_S = 300.0
+# What our labels name but no run does is removed: leftovers of crashes, so they are few.
+CLUSTER_ORPHANS_S = 300.0
+# The gateway accepts an experiment whose launcher does not answer.
+CLUSTER_CHECK_DEADLINE_S = 3.0
+# What a launcher found out about a template stays true for so long.
+CLUSTER_CHECK_S = 30.0
+# Outputs that people read at one moment; each may be as large as a log that a node keeps.
+MAX_CLUSTER_LOGS = 4
+# Nodes keep 10 MiB of a container's output, then begin a new file.
+MAX_CLUSTER_LOG_BYTES = 16 * 1024**2
+# Lines that are asked for to find the end of an output.
+CLUSTER_TAIL_LINES = 100
 # Of a request that the gateway passes on; the API server's own limit.
 MAX_CLUSTER_BODY_BYTES = 3 * 1024 * 1024
 

@@ -105,7 +105,7 @@ def render_command(
     for what the values themselves bring.
     """
     values = {assignment.name: assignment.value for assignment in assignments}
-    own = {**_own_variables(trial, values), **(variables or {})}
+    own = {**trial_variables(trial, values), **(variables or {})}
     around = Surroundings(
         interpreter=interpreter,
         working_dir=working_dir,
@@ -217,7 +217,8 @@ def _resolved(
     return resolved
 
 
-def _own_variables(trial: TrialIdentity, values: Mapping[str, str]) -> dict[str, str]:
+def trial_variables(trial: TrialIdentity, values: Mapping[str, str]) -> dict[str, str]:
+    """What every trial is told of itself. values: parameter -> value."""
     return {
         "TRIALBUS_PARAMETERS": json.dumps(values, ensure_ascii=False),
         "TRIALBUS_NAMESPACE": trial.namespace,

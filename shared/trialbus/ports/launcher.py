@@ -86,7 +86,8 @@ class RunStatus:
     stop_reason: why *we* stopped it, "" if it ended by itself. output_bytes: so far, or in all.
     message: what went wrong before user code ran (command not found, bad working folder), or how
     it was ended. waiting: what a run that is not over waits for, "" if it runs. verdict,
-    job_reason, job_message: what its template's conditions say, where a live object shows it."""
+    job_reason, job_message: what its template's conditions say, where a live object shows it.
+    missing: why not all of its output could be read."""
 
     run_id: str
     state: RunState
@@ -101,6 +102,7 @@ class RunStatus:
     verdict: RunVerdict | None = None
     job_reason: str = ""
     job_message: str = ""
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -278,7 +278,7 @@ class Following:
                     return f"its metrics could not be stored in {OBSERVATION_DEADLINE_S:g} s"
                 elif not (followed.complete or followed.refused):
                     await self._parts.clock.sleep(_RETRY_DELAY_S)
-        return followed.unsendable
+        return followed.unsendable or followed.source.missing
 
     async def _ship_block(self, followed: Followed, length: int) -> None:
         """Read one block of an ended run's stream and send what it holds; the last one makes the

@@ -2,20 +2,29 @@
 
 import codecs
 from collections.abc import Sequence
+from typing import Protocol
 
 from trialbus.contracts.logs import LogReply, LogRequest
 from trialbus.kernel.errors import Poison
 from trialbus.kernel.limits import MAX_PAYLOAD_BYTES
 from trialbus.ports.bus import Request
-from trialbus.ports.launcher import Launcher, RunState
+from trialbus.ports.launcher import RunState, RunStatus
 
 _LONGEST_CHARACTER_BYTES = 4
 # JSON may need six bytes for one.
 _MAX_BYTES = MAX_PAYLOAD_BYTES // 8
 
 
+class Readable(Protocol):
+    """The part of a launcher that is asked here."""
+
+    async def status(self, run_ids: Sequence[str]) -> dict[str, RunStatus]: ...
+
+    async def read(self, run_id: str, from_byte: int, max_bytes: int) -> bytes: ...
+
+
 class Logs:
-    def __init__(self, launcher: Launcher) -> None:
+    def __init__(self, launcher: Readable) -> None:
         self._launcher = launcher
 
     async def respond(self, requests: Sequence[Request]) -> Sequence[bytes]:

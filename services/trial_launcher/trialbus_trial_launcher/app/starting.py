@@ -34,8 +34,8 @@ def plans_of(
     state: Experiment, trial: Trial, attempt: int, place: Place, means: Means
 ) -> tuple[RunPlan, ...]:
     """Raises Refused when the trial's values do not fit its template."""
-    variables = _reporting(means)
-    variables[REPORT_VARIABLE] = _report_to(state.spec.metrics_collector).value
+    variables = reporting(means)
+    variables[REPORT_VARIABLE] = report_to(state.spec.metrics_collector).value
     files: dict[str, str] = {}
     kind = state.spec.metrics_collector.kind
     if kind is CollectorKind.PROMETHEUS_METRIC and (port := means.free_port()) is not None:
@@ -46,11 +46,12 @@ def plans_of(
     if kind is CollectorKind.CUSTOM:
         plans.append(_collector_plan(state, trial, attempt, place, plan.run_id, variables))
     # No variable that a template can put into the words of a command, where others could read it.
-    secrets = _secrets(state, trial, attempt, means)
+    secrets = secrets_of(state, trial, attempt, means)
     return tuple(replace(each, env={**each.env, **secrets}) for each in plans)
 
 
-def _secrets(state: Experiment, trial: Trial, attempt: int, means: Means) -> dict[str, str]:
+def secrets_of(state: Experiment, trial: Trial, attempt: int, means: Means) -> dict[str, str]:
+    """The token by which an attempt shows who it is, as a variable."""
     grant = TrialGrant(
         namespace=state.namespace,
         experiment=state.name,
@@ -63,7 +64,7 @@ def _secrets(state: Experiment, trial: Trial, attempt: int, means: Means) -> dic
     return {} if token is None else {TOKEN_VARIABLE: token}
 
 
-def _report_to(collector: MetricsCollectorSpec) -> ReportTo:
+def report_to(collector: MetricsCollectorSpec) -> ReportTo:
     """Where the collector hears a program that knows no more of it. A filter of the user's own may
     not find what we would write."""
     by_default = set(collector.filters) <= {DEFAULT_METRIC_FORMAT}
@@ -77,7 +78,8 @@ def _report_to(collector: MetricsCollectorSpec) -> ReportTo:
     return ReportTo.PUSH
 
 
-def _reporting(means: Means) -> dict[str, str]:
+def reporting(means: Means) -> dict[str, str]:
+    """Where trials reach the gateway, as variables."""
     url, address = means.http_address(), means.grpc_address()
     told = {} if url is None else {URL_VARIABLE: url}
     if address is None:

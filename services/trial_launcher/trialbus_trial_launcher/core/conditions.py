@@ -69,22 +69,35 @@ def ended_job(
     return {**rendered, "status": status}
 
 
-def judged(run: Run, job: Mapping[str, Json], conditions: Conditions) -> Run:
-    """The run with what the conditions say of its Job."""
-    text = json.dumps(job)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the condition that matched says. reason, message: of what it found."""
+
+    verdict: RunVerdict
+    reason: str
+    message: str
+
+
+def verdict_of(item: str, conditions: Conditions) -> Said | None:
+    """item: a whole object as JSON. None: neither matches."""
     for verdict, path in (
         (RunVerdict.FAILED, conditions.failure),
         (RunVerdict.SUCCEEDED, conditions.success),
     ):
-        found = _first_match(text, path)
+        found = _first_match(item, path)
         if found is not None:
-            return replace(
-                run,
-                verdict=verdict,
-                job_reason=_text(found, "reason"),
-                job_message=_text(found, "message"),
+            return Said(
+                verdict=verdict, reason=_text(found, "reason"), message=_text(found, "message")
             )
-    return replace(run, verdict=RunVerdict.UNDECIDED)
+    return None
+
+
+def judged(run: Run, job: Mapping[str, Json], conditions: Conditions) -> Run:
+    """The run with what the conditions say of its Job."""
+    said = verdict_of(json.dumps(job), conditions)
+    if said is None:
+        return replace(run, verdict=RunVerdict.UNDECIDED)
+    return replace(run, verdict=said.verdict, job_reason=said.reason, job_message=said.message)
 
 
 def _failure(run: Run) -> tuple[str, str]:

@@ -30,6 +30,7 @@ class PushSource:
     """Push: nothing is read here; only the end of the observation is told."""
 
     is_live = False
+    missing = ""
 
     def __init__(self, watched: Watched) -> None:
         self._watched = watched

@@ -33,6 +33,7 @@ class EventsSource:
     """Spools the wanted scalars of each event, and how far each file is read."""
 
     is_live = True
+    missing = ""
 
     def __init__(self, watched: Watched, path: MetricsPath, decode: Decode) -> None:
         self._watched = watched

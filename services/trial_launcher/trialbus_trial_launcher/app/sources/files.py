@@ -18,6 +18,7 @@ class OutputSource:
     """StdOut: what the run prints."""
 
     is_live = True
+    missing = ""
 
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
@@ -49,6 +50,7 @@ class FileSource:
     """File: lines of text or of JSON in a private file, read as they come."""
 
     is_live = True
+    missing = ""
 
     def __init__(self, watched: Watched, path: MetricsPath) -> None:
         self._watched = watched

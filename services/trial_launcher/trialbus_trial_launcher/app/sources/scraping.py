@@ -34,6 +34,7 @@ class ScrapeSource:
     given; else it is at the one of the spec."""
 
     is_live = True
+    missing = ""
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class ScrapeSource:
             return
         try:
             body = await self._get(await self._address(), self._endpoint.headers)
-            samples = await asyncio.to_thread(_samples, body)
+            samples = await asyncio.to_thread(samples_in, body)
         except Transient as error:
             self._trouble = str(error)
         else:
@@ -163,8 +164,8 @@ def _names(samples: Sequence[Sample]) -> list[str]:
     ]
 
 
-def _samples(body: bytes) -> list[Sample]:
-    """Of the text format. Raises Transient: the next answer may be whole."""
+def samples_in(body: bytes) -> list[Sample]:
+    """In a text of Prometheus's format. Raises Transient: the next answer may be whole."""
     try:
         return [
             Sample(

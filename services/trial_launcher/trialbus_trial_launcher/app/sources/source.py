@@ -13,10 +13,14 @@ from trialbus.ports.launcher import Launcher, RunStatus
 
 class Source(Protocol):
     """A stream that only grows, so that an offset in it is a place to go on from. is_live: there is
-    something to gather or to read while the run goes on."""
+    something to gather or to read while the run goes on. missing: why not all of it could be read,
+    known at its end."""
 
     @property
     def is_live(self) -> bool: ...
+
+    @property
+    def missing(self) -> str: ...
 
     def reader(self, start: int) -> LineReader:
         """Finds the points in the stream's bytes from there on."""

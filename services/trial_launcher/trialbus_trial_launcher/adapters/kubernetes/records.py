@@ -1,0 +1,166 @@
+"""What the cluster's launcher remembers of a run: little, and the same for every run."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from types import MappingProxyType
+
+from trialbus.ports.cluster import Object, Resource
+from trialbus.ports.launcher import ObjectPlan, RunState, RunStatus
+from trialbus_trial_launcher.adapters.kubernetes.log_stream import LogStream
+from trialbus_trial_launcher.core.conditions import Conditions
+from trialbus_trial_launcher.core.object_ends import ObjectSight, RunEnd
+from trialbus_trial_launcher.core.pod_ends import PodSight
+
+# Told of pods that others deleted: one is enough, a few are kept.
+_MAX_GONE = 3
+_CUT = "its output is incomplete: its node had begun a new log file before all of it was read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What runs of one experiment have in common."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    conditions: Conditions
+    container: str
+    pod_labels: Mapping[str, str]
+    pods_by: str
+    shipped: bool
+    follows: bool
+    retain: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """body: while it is not created. sight: of the object, None before it is there; gone: there is
+    none any more. seen: its view has shown it. pods: by name. looked: its pods have been asked for
+    since it ended. stop: why we stop it. kept_tail: read before its pods went. checked_at: when it
+    was last asked for, monotonic."""
+
+    run_id: str
+    name: str
+    kind: Kind
+    created_at: float
+    body: Object | None = None
+    resource: Resource | None = None
+    sight: ObjectSight | None = None
+    absent: bool = False
+    gone: bool = False
+    seen: bool = False
+    pods: dict[str, PodSight] = field(default_factory=dict)
+    lost_pods: list[str] = field(default_factory=list)
+    looked: bool = False
+    stop: str = ""
+    stop_until: float = 0.0
+    stopping: bool = False
+    trouble: str = ""
+    end: RunEnd | None = None
+    finished_at: float | None = None
+    log: LogStream | None = None
+    kept_tail: bytes | None = None
+    checked_at: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.kind.kind} {self.kind.namespace}/{self.name}"
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.kind.kind, self.kind.namespace, self.name
+
+    @property
+    def primary(self) -> PodSight | None:
+        """The newest of the pods whose output and address are the run's."""
+        return next((it for it in reversed(self.pods.values()) if it.primary), None)
+
+    @property
+    def pods_are_over(self) -> bool:
+        return all(pod.over for pod in self.pods.values())
+
+    def pod_gone(self, name: str) -> None:
+        """It is there no more; remembered if it had not ended."""
+        pod = self.pods.pop(name, None)
+        if pod is None:
+            return
+        if pod.primary and (pod.exit_code is not None or pod.taken):
+            # How it ended counts, also when it is cleared away before its object says so.
+            self.pods[name] = replace(pod, over=True)
+        elif pod.primary and len(self.lost_pods) < _MAX_GONE:
+            self.lost_pods.append(f"pod {name} was deleted")
+
+    def status(self, waiting: str) -> RunStatus:
+        end = self.end
+        if end is None:
+            state = RunState.ABSENT if self.absent else RunState.RUNNING
+            return RunStatus(run_id=self.run_id, state=state, waiting=waiting)
+        primary = self.primary
+        return RunStatus(
+            run_id=self.run_id,
+            state=RunState.LOST if end.lost else RunState.FINISHED,
+            started_at=None if primary is None else primary.started_at,
+            finished_at=self.finished_at,
+            exit_code=end.exit_code,
+            signal=end.signal,
+            stop_reason=end.stop_reason,
+            message=end.message,
+            verdict=end.verdict,
+            job_reason=end.job_reason,
+            job_message=end.job_message,
+            output_bytes=self._output_bytes(),
+            missing=_CUT if self.log is not None and self.log.incomplete else "",
+        )
+
+    def _output_bytes(self) -> int:
+        if self.log is not None:
+            return self.log.length
+        primary = self.primary
+        message = None if primary is None else primary.message
+        return 0 if message is None else message.total
+
+
+def record_of(plan: ObjectPlan) -> Record:
+    metadata = plan.body["metadata"]
+    kind = _kind(
+        sys.intern(str(plan.body["apiVersion"])),
+        sys.intern(str(plan.body["kind"])),
+        sys.intern(str(metadata["namespace"])),
+        plan.success,
+        plan.failure,
+        plan.container,
+        tuple(sorted(plan.pod_labels.items())),
+        plan.pods_by,
+        (plan.shipped, plan.follows, plan.retain),
+    )
+    return Record(
+        run_id=plan.run_id, name=str(metadata["name"]), kind=kind, created_at=plan.created_at
+    )
+
+
+@lru_cache(maxsize=1000)
+def _kind(
+    api_version: str,
+    kind: str,
+    namespace: str,
+    success: str,
+    failure: str,
+    container: str,
+    labels: tuple[tuple[str, str], ...],
+    pods_by: str,
+    ways: tuple[bool, bool, bool],
+) -> Kind:
+    shipped, follows, retain = ways
+    return Kind(
+        api_version=api_version,
+        kind=kind,
+        namespace=namespace,
+        conditions=Conditions(success=success, failure=failure),
+        container=container,
+        pod_labels=MappingProxyType(dict(labels)),
+        pods_by=pods_by,
+        shipped=shipped,
+        follows=follows,
+        retain=retain,
+    )
