@@ -34,10 +34,11 @@ from trialbus_gateway.core.resource_versions import version_of
 REST_S = 1.0
 # How soon what nobody told is found.
 SWEEP_S = 60.0
+# After a failure.
+RETRY_S = 2.0
 # Every so many sweeps all are looked at, with all trials of those that go on.
 WHOLE_SWEEPS = 10
 _WORKERS = 4
-_RETRY_S = 2.0
 _FOLLOW_PAUSE_S = 300.0
 
 
@@ -68,6 +69,7 @@ class CustomResources:
         namespaces: frozenset[str] | None = None,
         rest_s: float = REST_S,
         sweep_s: float = SWEEP_S,
+        retry_s: float = RETRY_S,
         keeping: ResourceKeeping | None = None,
     ) -> None:
         self._parts = parts
@@ -76,6 +78,7 @@ class CustomResources:
         self._namespaces = namespaces
         self._rest_s = rest_s
         self._sweep_s = sweep_s
+        self._retry_s = retry_s
         self._keeping = keeping or ResourceKeeping(parts)
         cluster = ResourceCluster(api)
         self._documents = ResourceDocuments(parts.store)
@@ -110,7 +113,7 @@ class CustomResources:
                 self._parts.telemetry.log.error(
                     "custom resources broke off", error=repr(errors.exceptions)
                 )
-            await self._parts.clock.sleep(_RETRY_S)
+            await self._parts.clock.sleep(self._retry_s)
 
     # What says that something changed ---------------------------------------------------------
 
@@ -212,7 +215,7 @@ class CustomResources:
             experiment=key.name,
             error=f"{type(error).__name__}: {error}",
         )
-        self._queue.add([key], _RETRY_S)
+        self._queue.add([key], self._retry_s)
 
     async def _bring_together(self, key: Key) -> None:
         pair = await self._taking.pair(key.namespace, key.name)
