@@ -4,13 +4,14 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from trialbus.testkit import wrapped
 from trialbus.testkit.pod_gateway import Fault, PodGateway
+from trialbus.testkit.waits import until_sync
 from trialbus.testkit.wrapped import WAIT_S, Wrapped, python
 
 pytestmark = pytest.mark.skipif(
@@ -34,13 +35,6 @@ def gateway() -> Iterator[PodGateway]:
 @pytest.fixture
 def pod(program: Path, tmp_path: Path, gateway: PodGateway) -> Wrapped:
     return Wrapped(program, tmp_path, gateway.url)
-
-
-def until(is_so: Callable[[], object], within_s: float = WAIT_S) -> None:
-    deadline = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # What passes through, and what is shipped -------------------------------------------------------
@@ -91,7 +85,7 @@ def test_what_is_printed_is_there_at_once_and_stored_within_a_second(
     begun = time.monotonic()
     assert process.stdout.read(7) == b"loss=1\n"
     assert time.monotonic() - begun < 1.0
-    until(lambda: gateway.stream == b"loss=1\n", 1.0)
+    until_sync(lambda: gateway.stream == b"loss=1\n", "it is stored", within_s=1.0)
     process.terminate()
     assert pod.end(process).code == 128 + signal.SIGTERM
 
@@ -148,12 +142,16 @@ def test_while_the_gateway_is_away_the_command_goes_on_and_all_is_shipped_later(
     script = "touch $0/go; until [ -e $0/away ]; do sleep 0.01; done; seq 200000; touch $0/done"
     with (pod.folder / "out").open("wb") as out:
         process = pod.start("sh", "-c", script, str(pod.folder), stdout=out)
-        until((pod.folder / "go").exists)
+        until_sync((pod.folder / "go").exists, "it is so")
         gateway.away.set()
         (pod.folder / "away").touch()
-        until((pod.folder / "done").exists)
+        until_sync((pod.folder / "done").exists, "it is so")
         assert len(gateway.stream) == 0
-        until(lambda: (pod.folder / "out").read_bytes().endswith(b"\n200000\n"))
+        until_sync(
+            lambda: (pod.folder / "out").read_bytes().endswith(b"\n200000\n"),
+            "it is so",
+            within_s=WAIT_S,
+        )
         gateway.away.clear()
         assert pod.end(process).code == 0
     assert bytes(gateway.stream) == (pod.folder / "out").read_bytes()
@@ -169,7 +167,7 @@ def test_a_command_waits_while_there_is_no_room_and_nothing_is_lost(
     script = "touch $0/go; until [ -e $0/away ]; do sleep 0.01; done; seq 100000; touch $0/done"
     with (pod.folder / "out").open("wb") as out:
         process = pod.start("sh", "-c", script, str(pod.folder), stdout=out)
-        until((pod.folder / "go").exists)
+        until_sync((pod.folder / "go").exists, "it is so")
         gateway.away.set()
         (pod.folder / "away").touch()
         assert process.stderr is not None
@@ -216,9 +214,9 @@ def test_signals_reach_the_whole_process_group(pod: Wrapped, gateway: PodGateway
         ' while :; do sleep 0.01; done" & while :; do wait; done'
     )
     process = pod.start("sh", "-c", script)
-    until(lambda: b"ready" in gateway.stream)
+    until_sync(lambda: b"ready" in gateway.stream, "it is so")
     process.send_signal(signal.SIGUSR1)
-    until(lambda: b"one" in gateway.stream)
+    until_sync(lambda: b"one" in gateway.stream, "it is so")
     process.terminate()
     ended = pod.end(process)
     assert ended.code == 4
@@ -242,7 +240,7 @@ def test_what_the_command_leaves_behind_ends_with_it(pod: Wrapped, gateway: PodG
 def test_a_stop_ends_the_command_within_a_second(pod: Wrapped, gateway: PodGateway) -> None:
     gateway.look_s = 0.2
     process = pod.start("sh", "-c", "echo loss=1; exec sleep 600")
-    until(lambda: gateway.stream)
+    until_sync(lambda: gateway.stream, "it is so")
     gateway.stop = "EarlyStopped"
     begun = time.monotonic()
     ended = pod.end(process)
@@ -267,7 +265,7 @@ def test_where_nothing_more_is_wanted_the_command_goes_on(
 ) -> None:
     process = pod.start("sh", "-c", "echo a=1; until [ -e $0/go ]; do sleep 0.01; done; seq 50000",
                         str(pod.folder))  # fmt: skip
-    until(lambda: gateway.stream)
+    until_sync(lambda: gateway.stream, "it is so")
     gateway.refusal = status
     (pod.folder / "go").touch()
     ended = pod.end(process)
@@ -282,7 +280,7 @@ def test_where_the_attempt_is_over_the_command_is_stopped(
 ) -> None:
     process = pod.start("sh", "-c", "echo a=1; until [ -e $0/go ]; do sleep 0.01; done; echo b=2;"
                         "exec sleep 600", str(pod.folder))  # fmt: skip
-    until(lambda: gateway.stream)
+    until_sync(lambda: gateway.stream, "it is so")
     gateway.refusal = 409
     (pod.folder / "go").touch()
     ended = pod.end(process)

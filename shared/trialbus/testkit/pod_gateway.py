@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "chunked":
                 self._send_chunked(status, content)
             case "slow":
-                time.sleep(_SLOW_S)
+                threading.Event().wait(_SLOW_S)
                 self._send(status, content)
             case None:
                 self._send(status, content)
