@@ -1,8 +1,8 @@
 """A view of many objects that follows the server: list, then watch from there.
 
 Kept of each object: its uid and what the caller's `summary` makes of it; so memory is constant per
-object if that is. The view lags, and never goes back: a list that is older than what is known (a
-replica of the server that fell behind) is asked for again.
+object if that is (300 bytes and the summary). The view lags, and never goes back: a list that is
+older than what is known (a replica of the server that fell behind) is asked for again.
 
     reflector = Reflector(api, jobs, None, summary=phase_of)
     async for change in reflector.changes():
@@ -11,6 +11,7 @@ replica of the server that fell behind) is asked for again.
 
 import asyncio
 import random
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -234,7 +235,8 @@ class Reflector(Generic[S]):
 
 def _key_of(item: Object) -> ObjectKey:
     metadata = item["metadata"]
-    return ObjectKey(str(metadata.get("namespace") or ""), str(metadata["name"]))
+    # There are few namespaces: each is kept once.
+    return ObjectKey(sys.intern(str(metadata.get("namespace") or "")), str(metadata["name"]))
 
 
 def _number(version: str) -> int:
