@@ -25,7 +25,7 @@ jetstream {
   store_dir: "/data"
   max_file_store: {{ .Values.maxFileStore }}
   max_memory_store: {{ .Values.maxMemoryStore }}
-  sync_interval: {{ .Values.syncInterval }}
+  sync_interval: {{ .Values.syncInterval | quote }}
 }
 {{- if $nats.keysSecret }}
 include "./accounts.conf"
