@@ -140,6 +140,13 @@ PERMISSIONS: tuple[ClusterPermission, ...] = (
         resource="configmaps",
         verbs=("get",),
         why="read the trial templates that experiments only name",
+    ),
+    ClusterPermission(
+        service=GATEWAY,
+        group="",
+        resource="events",
+        verbs=("create",),
+        why="tell beside an object why it is refused",
         when=When.CUSTOM_RESOURCES,
     ),
     ClusterPermission(

@@ -36,11 +36,15 @@
   resources: ["suggestions/status"]
   verbs: ["patch"]
 {{- end }}
-{{- if .customResources }}
 # read the trial templates that experiments only name
 - apiGroups: [""]
   resources: ["configmaps"]
   verbs: ["get"]
+{{- if .customResources }}
+# tell beside an object why it is refused
+- apiGroups: [""]
+  resources: ["events"]
+  verbs: ["create"]
 {{- end }}
 {{- end }}
 
