@@ -29,6 +29,8 @@ from trialbus_trial_launcher.adapters.local_process import (
     boot_id,
 )
 from trialbus_trial_launcher.adapters.scraper import Scraper
+from trialbus_trial_launcher.app.cluster.place import ClusterPlace
+from trialbus_trial_launcher.app.cluster.ways import Standing, check_ways, ways_of
 from trialbus_trial_launcher.app.following import Following
 from trialbus_trial_launcher.app.judging import Judging
 from trialbus_trial_launcher.app.launching import Launching
@@ -73,23 +75,33 @@ async def build(parts: Parts) -> Behaviour:
 async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behaviour:
     """api: None: as the settings say."""
     # Loaded only where it is needed: its client is large.
-    composing: Any = import_module("trialbus_trial_launcher.adapters.kubernetes.composing")
-    settings, scraper = parts.settings, Scraper()
+    kubernetes: Any = import_module("trialbus_trial_launcher.adapters.kubernetes")
+    settings, scraper, log = parts.settings, Scraper(), parts.telemetry.log
     means = Means(
         get=scraper.get,
         grpc_address=partial(gateway_grpc, settings.data_dir, settings.trial_gateway_grpc),
         http_address=partial(gateway_http, settings.data_dir, settings.trial_gateway_url),
         token=_tokens(settings),
     )
-    cluster = await composing.on_cluster(parts, means, api)
+    api = api or await kubernetes.open_cluster(settings)
+    ours = {
+        "instance": settings.kubernetes_instance,
+        "namespaces": kubernetes.namespaces_of(settings.kubernetes_namespaces),
+    }
+    launcher: Launcher = kubernetes.ClusterLauncher(api, parts.clock, log, **ours)
+    place = ClusterPlace(ways=ways_of(settings), means=means, launcher=launcher, parts=parts)
+    standing = Standing(parts.store)
+    leftovers = kubernetes.Leftovers(
+        api, parts.clock, log, kinds=standing.kinds, ended=standing.ended, **ours
+    )
     composed = compose_at(
         parts,
-        cluster.launcher,
-        cluster.place,
+        launcher,
+        place,
         checkpoint_root=checkpoint_root(settings),
         lives=True,
-        logs=cluster.logs.respond,
-        more=Behaviour(tasks=(cluster.leftovers.run,), served=cluster.served),
+        logs=Logs(kubernetes.PodLogs(launcher, parts.clock)).respond,
+        more=Behaviour(tasks=(leftovers.run,)),
     )
 
     async def close() -> None:
@@ -97,13 +109,6 @@ async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behav
         await scraper.close()
 
     return replace(composed, close=close)
-
-
-def _check(settings: Settings) -> None:
-    """Raises Refused."""
-    if settings.place == "kubernetes":
-        composing: Any = import_module("trialbus_trial_launcher.adapters.kubernetes.composing")
-        composing.check_cluster(settings)
 
 
 def compose(
@@ -236,4 +241,4 @@ def _host_of(folder: Path) -> str:
     return path.read_text().strip()
 
 
-service = ServiceDefinition(name="trial_launcher", owns=(RUNS,), build=build, check=_check)
+service = ServiceDefinition(name="trial_launcher", owns=(RUNS,), build=build, check=check_ways)

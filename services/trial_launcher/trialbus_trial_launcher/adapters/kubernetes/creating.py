@@ -18,7 +18,7 @@ from trialbus.ports.cluster import (
     Object,
 )
 from trialbus_trial_launcher.adapters.kubernetes.records import Record
-from trialbus_trial_launcher.core.object_ends import RunEnd
+from trialbus_trial_launcher.app.cluster.object_ends import RunEnd
 
 _CANNOT_EXECUTE = 126
 _QUOTA = "exceeded quota"

@@ -15,14 +15,14 @@ from trialbus.kernel.errors import Transient
 from trialbus.ports.clock import Clock
 from trialbus.ports.cluster import ClusterApi, ClusterError, NotFound, Object
 from trialbus.ports.launcher import Plan, PrivateFile, RunState, RunStatus
-from trialbus.runtime.telemetry import Logger
 from trialbus_trial_launcher.adapters.kubernetes.creating import Creating, owner_of
 from trialbus_trial_launcher.adapters.kubernetes.ledger import Ledger, object_plan
 from trialbus_trial_launcher.adapters.kubernetes.log_stream import LogStream
+from trialbus_trial_launcher.adapters.kubernetes.logger import Logger
 from trialbus_trial_launcher.adapters.kubernetes.records import Record
 from trialbus_trial_launcher.adapters.kubernetes.removing import Removing
 from trialbus_trial_launcher.adapters.kubernetes.views import Eyes, Views
-from trialbus_trial_launcher.core.object_ends import (
+from trialbus_trial_launcher.app.cluster.object_ends import (
     RunEnd,
     overdue,
     stopped_end,

@@ -11,7 +11,7 @@ from trialbus.ports.cluster import Object
 from trialbus.ports.launcher import ObjectPlan, Plan
 from trialbus_trial_launcher.adapters.kubernetes.creating import owner_of
 from trialbus_trial_launcher.adapters.kubernetes.records import Record, record_of
-from trialbus_trial_launcher.core.object_ends import (
+from trialbus_trial_launcher.app.cluster.object_ends import (
     ObjectSight,
     RunEnd,
     end_of,
@@ -19,7 +19,7 @@ from trialbus_trial_launcher.core.object_ends import (
     object_sight,
     stopped_end,
 )
-from trialbus_trial_launcher.core.pod_ends import PodSight, pod_sight
+from trialbus_trial_launcher.app.cluster.pod_ends import PodSight, pod_sight
 
 
 class Ledger:

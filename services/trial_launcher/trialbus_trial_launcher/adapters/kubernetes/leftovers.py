@@ -9,8 +9,8 @@ from trialbus.kernel.errors import Transient
 from trialbus.kernel.timestamps import rfc3339_seconds
 from trialbus.ports.clock import Clock
 from trialbus.ports.cluster import ClusterApi, ClusterError, Conflict, NotFound, Object, Resource
-from trialbus.runtime.telemetry import Logger
-from trialbus_trial_launcher.core.objects import RETAIN_LABEL
+from trialbus_trial_launcher.adapters.kubernetes.logger import Logger
+from trialbus_trial_launcher.app.cluster.objects import RETAIN_LABEL
 
 # Run id -> whether it has ended; those that the store does not know are absent.
 Ended = Callable[[Collection[str]], Awaitable[Mapping[str, bool]]]

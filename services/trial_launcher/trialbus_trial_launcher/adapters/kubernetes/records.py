@@ -9,9 +9,9 @@ from types import MappingProxyType
 from trialbus.ports.cluster import Object, Resource
 from trialbus.ports.launcher import ObjectPlan, RunState, RunStatus
 from trialbus_trial_launcher.adapters.kubernetes.log_stream import LogStream
+from trialbus_trial_launcher.app.cluster.object_ends import ObjectSight, RunEnd
+from trialbus_trial_launcher.app.cluster.pod_ends import PodSight
 from trialbus_trial_launcher.core.conditions import Conditions
-from trialbus_trial_launcher.core.object_ends import ObjectSight, RunEnd
-from trialbus_trial_launcher.core.pod_ends import PodSight
 
 # Told of pods that others deleted: one is enough, a few are kept.
 _MAX_GONE = 3

@@ -9,7 +9,7 @@ from trialbus.kernel.errors import Transient
 from trialbus.ports.clock import Clock
 from trialbus.ports.cluster import ClusterApi, ClusterError, Conflict, NotFound
 from trialbus_trial_launcher.adapters.kubernetes.records import Record
-from trialbus_trial_launcher.core.objects import STOP_ANNOTATION
+from trialbus_trial_launcher.app.cluster.objects import STOP_ANNOTATION
 
 _AT_ONCE = 32
 

@@ -13,9 +13,9 @@ from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import MAX_CLUSTER_BACKOFF_S
 from trialbus.ports.clock import Clock
 from trialbus.ports.cluster import ClusterApi, ClusterError, Object, Resource
-from trialbus.runtime.telemetry import Logger
-from trialbus_trial_launcher.core.object_ends import ObjectSight
-from trialbus_trial_launcher.core.pod_ends import PodSight
+from trialbus_trial_launcher.adapters.kubernetes.logger import Logger
+from trialbus_trial_launcher.app.cluster.object_ends import ObjectSight
+from trialbus_trial_launcher.app.cluster.pod_ends import PodSight
 
 _POD = ("v1", "Pod")
 

@@ -14,6 +14,7 @@ from trialbus.kernel.ids import RunKey
 from trialbus.kernel.limits import CUSTOM_COLLECTOR_DEADLINE_S
 from trialbus.kernel.spec import CollectorKind, MetricsCollectorSpec, PathKind
 from trialbus.kernel.templates import TrialIdentity
+from trialbus_trial_launcher.app.cluster.wrapping import Wrapping, takes_wrapper, wrap
 from trialbus_trial_launcher.core.pod_templates import (
     Fields,
     PodTemplate,
@@ -28,7 +29,6 @@ from trialbus_trial_launcher.core.pod_templates import (
     restrict,
     without_istio,
 )
-from trialbus_trial_launcher.core.wrapping import Wrapping, takes_wrapper, wrap
 
 Json = Any
 

@@ -13,9 +13,9 @@ from typing import Any
 from trialbus.contracts.shipping import EXIT_REFUSED, EXIT_UNANSWERED
 from trialbus.kernel.limits import CLUSTER_IMAGE_DEADLINE_S, MAX_MESSAGE_CHARS
 from trialbus.kernel.run import RunVerdict, StopReason
+from trialbus_trial_launcher.app.cluster.objects import STOP_ANNOTATION
+from trialbus_trial_launcher.app.cluster.pod_ends import PodSight
 from trialbus_trial_launcher.core.conditions import Conditions, verdict_of
-from trialbus_trial_launcher.core.objects import STOP_ANNOTATION
-from trialbus_trial_launcher.core.pod_ends import PodSight
 
 Json = Any
 

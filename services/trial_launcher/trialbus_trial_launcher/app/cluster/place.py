@@ -26,6 +26,7 @@ from trialbus.kernel.templates import (
 from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import Launcher, ObjectPlan, Plan, RunState, RunStatus
 from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.cluster.objects import Mounted, ObjectMeans, RunObject, run_object
 from trialbus_trial_launcher.app.sources.custom import PushSource
 from trialbus_trial_launcher.app.sources.means import Means
 from trialbus_trial_launcher.app.sources.pods import (
@@ -37,7 +38,6 @@ from trialbus_trial_launcher.app.sources.pods import (
 from trialbus_trial_launcher.app.sources.source import Source, Watched
 from trialbus_trial_launcher.app.starting import report_to, reporting, secrets_of
 from trialbus_trial_launcher.core.kept import has_no_heirs
-from trialbus_trial_launcher.core.objects import Mounted, ObjectMeans, RunObject, run_object
 
 # Where pods see the claim with the folders of their experiment.
 CHECKPOINTS_AT = "/var/lib/trialbus/checkpoints"

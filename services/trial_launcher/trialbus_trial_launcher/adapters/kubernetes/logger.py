@@ -1,0 +1,13 @@
+"""What the cluster's launcher says beside its answers."""
+
+from typing import Protocol
+
+
+class Logger(Protocol):
+    def debug(self, event: str, **fields: object) -> None: ...
+
+    def info(self, event: str, **fields: object) -> None: ...
+
+    def warning(self, event: str, **fields: object) -> None: ...
+
+    def error(self, event: str, **fields: object) -> None: ...
