@@ -3,10 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 
+from pydantic import ValidationError
+
 from trialbus.contracts import subjects
 from trialbus.contracts.chunks import ChunkReply, ChunkReport, PushedPoint, PushReply, PushReport
 from trialbus.contracts.collections import CHUNKS, RUNS
-from trialbus.contracts.documents import RUN
+from trialbus.contracts.documents import RUN, Document
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.ids import chunk_id
 from trialbus.kernel.limits import MAX_REMEMBERED_LEASES, REQUEST_TIMEOUT_S
@@ -29,6 +31,7 @@ class Ending:
         self.notices = Notices(parts)
         # Living runs as this process committed them last.
         self._remembered: OrderedDict[str, Run] = OrderedDict()
+        self._unreadable: set[str] = set()
 
     async def runs(
         self, run_ids: Collection[str], *, remembered: Collection[str] = ()
@@ -139,4 +142,16 @@ class Ending:
         now = self._parts.clock.now()
         query = Query(below={"lease_until": now}, order="lease_until", limit=_EXPIRED_AT_ONCE)
         found = await self._parts.store.find(RUNS.name, query)
-        await self.commit([(run, lost(run, now)) for run in map(RUN.decode, found)])
+        due = [run for document in found if (run := self._readable(document)) is not None]
+        await self.commit([(run, lost(run, now)) for run in due])
+
+    def _readable(self, document: Document) -> Run | None:
+        """None: it is said once, and the others are not to wait for it."""
+        try:
+            return RUN.decode(document)
+        except ValidationError as error:
+            key = str(document["_id"])
+            if key not in self._unreadable:
+                self._unreadable.add(key)
+                self._parts.telemetry.log.error("unreadable run", id=key, error=str(error))
+            return None

@@ -101,11 +101,24 @@ class Waiting:
             uids, self._news = self._news, set()
             if not uids:
                 continue
-            try:
-                async with self._looking:
-                    await self._look(uids)
-            except Transient as error:
-                self._parts.telemetry.log.warning("asks wait for the store", error=str(error))
+            async with self._looking:
+                await self._look_at(uids)
+
+    async def _look_at(self, uids: set[str]) -> None:
+        """Whatever is wrong with one experiment is nobody else's: who asks for it waits in vain."""
+        try:
+            await self._look(uids)
+        except Transient as error:
+            self._parts.telemetry.log.warning("asks wait for the store", error=str(error))
+        except Exception as error:  # noqa: BLE001 - told, and tried again with the next look
+            if len(uids) > 1:
+                for uid in sorted(uids):
+                    await self._look_at({uid})
+                return
+            self._parts.telemetry.failures.labels(error=type(error).__name__).inc()
+            self._parts.telemetry.log.error(
+                "asks cannot be answered", uid=next(iter(uids)), error=repr(error)
+            )
 
     async def _look(self, uids: set[str]) -> None:
         waiters = [it for it in self._waiters.values() if it.asking.work.uid in uids]
