@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 
 from trialbus.adapters.http import health_routes, serving
 from trialbus.contracts.collections import DELIVERIES, RESOURCE_KEEPERS, RESOURCES, WEBHOOKS
+from trialbus.kernel.errors import Refused
 from trialbus.ports.cluster import ClusterApi
 from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
@@ -121,18 +122,26 @@ async def before_the_door(parts: Parts, leaving: AsyncExitStack) -> list[Middlew
 
 
 async def cluster_of(parts: Parts, leaving: AsyncExitStack) -> ClusterApi | None:
-    """None: none is set. leaving: what has to be closed with the service. Raises Refused."""
+    """None: none is needed. leaving: what has to be closed with the service. Raises Refused."""
     settings = parts.settings
     if not (settings.custom_resources or settings.place == "kubernetes"):
         return None
     # Loaded only where it is needed: the client of a cluster is large.
     resources: Any = import_module("trialbus_gateway.adapters.custom_resources")
-    api: ClusterApi = await resources.open_cluster(settings, clock=parts.clock)
+    try:
+        api: ClusterApi = await resources.open_cluster(settings, clock=parts.clock)
+    except Refused as refused:
+        if settings.custom_resources:
+            raise
+        # A gateway without an account of its own misses the templates in ConfigMaps alone.
+        parts.telemetry.log.info("no ConfigMaps are read", reason=str(refused))
+        return None
     leaving.push_async_callback(api.close)
     return api
 
 
 def fetch_template_of(parts: Parts, cluster: ClusterApi | None) -> FetchTemplate | None:
+    """None: templates that are only named are files."""
     if cluster is None or parts.settings.place != "kubernetes":
         return None
     resources: Any = import_module("trialbus_gateway.adapters.custom_resources")

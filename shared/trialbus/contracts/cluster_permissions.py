@@ -74,9 +74,7 @@ TRIAL_KIND_VERSIONS: dict[str, str] = {
     "PipelineRun": "tekton.dev/v1",
 }
 
-_READ = ("get", "list", "watch")
-_TRIAL_OBJECT = (*_READ, "create", "patch", "delete")
-_CUSTOM_RESOURCES = ("experiments", "trials", "suggestions")
+_TRIAL_OBJECT = ("get", "list", "watch", "create", "patch", "delete")
 
 
 def trial_kind_permission(group: str, resource: str) -> ClusterPermission:
@@ -90,21 +88,13 @@ def trial_kind_permission(group: str, resource: str) -> ClusterPermission:
     )
 
 
-def _custom_resource(resource: str) -> Iterator[ClusterPermission]:
-    yield ClusterPermission(
+def _custom_resource(resource: str, verbs: tuple[str, ...], why: str) -> ClusterPermission:
+    return ClusterPermission(
         service=GATEWAY,
         group="kubeflow.org",
         resource=resource,
-        verbs=(*_READ, "create", "patch", "delete"),
-        why="take what people apply, and show there what the store has",
-        when=When.CUSTOM_RESOURCES,
-    )
-    yield ClusterPermission(
-        service=GATEWAY,
-        group="kubeflow.org",
-        resource=f"{resource}/status",
-        verbs=("patch",),
-        why="show states and results",
+        verbs=verbs,
+        why=why,
         when=When.CUSTOM_RESOURCES,
     )
 
@@ -116,7 +106,7 @@ PERMISSIONS: tuple[ClusterPermission, ...] = (
         service=TRIAL_LAUNCHER,
         group="",
         resource="pods",
-        verbs=_READ,
+        verbs=("list", "watch"),
         why="tell exit codes, evictions, image errors and waiting for room apart",
     ),
     ClusterPermission(
@@ -126,20 +116,29 @@ PERMISSIONS: tuple[ClusterPermission, ...] = (
         verbs=("get",),
         why="keep the end of a run's log, and follow metrics of pods without the wrapper",
     ),
-    ClusterPermission(
-        service=TRIAL_LAUNCHER,
-        group="",
-        resource="events",
-        verbs=("list",),
-        why="say why a run waits: no room, a quota, a volume",
+    _custom_resource(
+        "experiments",
+        ("get", "list", "watch", "create", "patch", "delete"),
+        "take what people apply, and show there what was made or changed elsewhere",
     ),
-    *(each for resource in _CUSTOM_RESOURCES for each in _custom_resource(resource)),
+    _custom_resource("experiments/status", ("patch",), "show states and results"),
+    _custom_resource(
+        "suggestions", ("get", "create", "patch"), "show what the algorithm was asked and answered"
+    ),
+    _custom_resource("suggestions/status", ("patch",), "show states and results"),
+    _custom_resource(
+        "trials",
+        ("get", "list", "create", "patch", "delete"),
+        "show the trials, as many as Katib would keep",
+    ),
+    _custom_resource("trials/status", ("patch",), "show states and results"),
     ClusterPermission(
         service=GATEWAY,
         group="",
         resource="configmaps",
         verbs=("get",),
         why="read the trial templates that experiments only name",
+        when=When.CUSTOM_RESOURCES,
     ),
     ClusterPermission(
         service=GATEWAY,

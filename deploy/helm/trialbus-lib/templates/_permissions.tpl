@@ -1,7 +1,7 @@
 {{- /* Made by docs/generate.py; `make generate` makes it again. */ -}}
 {{- define "trialbus-lib.rules.gateway" -}}
 {{- if .customResources }}
-# take what people apply, and show there what the store has
+# take what people apply, and show there what was made or changed elsewhere
 - apiGroups: ["kubeflow.org"]
   resources: ["experiments"]
   verbs: ["get", "list", "watch", "create", "patch", "delete"]
@@ -13,10 +13,22 @@
   verbs: ["patch"]
 {{- end }}
 {{- if .customResources }}
-# take what people apply, and show there what the store has
+# show what the algorithm was asked and answered
+- apiGroups: ["kubeflow.org"]
+  resources: ["suggestions"]
+  verbs: ["get", "create", "patch"]
+{{- end }}
+{{- if .customResources }}
+# show states and results
+- apiGroups: ["kubeflow.org"]
+  resources: ["suggestions/status"]
+  verbs: ["patch"]
+{{- end }}
+{{- if .customResources }}
+# show the trials, as many as Katib would keep
 - apiGroups: ["kubeflow.org"]
   resources: ["trials"]
-  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+  verbs: ["get", "list", "create", "patch", "delete"]
 {{- end }}
 {{- if .customResources }}
 # show states and results
@@ -25,21 +37,11 @@
   verbs: ["patch"]
 {{- end }}
 {{- if .customResources }}
-# take what people apply, and show there what the store has
-- apiGroups: ["kubeflow.org"]
-  resources: ["suggestions"]
-  verbs: ["get", "list", "watch", "create", "patch", "delete"]
-{{- end }}
-{{- if .customResources }}
-# show states and results
-- apiGroups: ["kubeflow.org"]
-  resources: ["suggestions/status"]
-  verbs: ["patch"]
-{{- end }}
 # read the trial templates that experiments only name
 - apiGroups: [""]
   resources: ["configmaps"]
   verbs: ["get"]
+{{- end }}
 {{- if .customResources }}
 # tell beside an object why it is refused
 - apiGroups: [""]
@@ -62,15 +64,11 @@
 # tell exit codes, evictions, image errors and waiting for room apart
 - apiGroups: [""]
   resources: ["pods"]
-  verbs: ["get", "list", "watch"]
+  verbs: ["list", "watch"]
 # keep the end of a run's log, and follow metrics of pods without the wrapper
 - apiGroups: [""]
   resources: ["pods/log"]
   verbs: ["get"]
-# say why a run waits: no room, a quota, a volume
-- apiGroups: [""]
-  resources: ["events"]
-  verbs: ["list"]
 {{- end }}
 
 {{- define "trialbus-lib.clusterRules.trial_launcher" -}}
