@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from loadtests.quality.genotype_records import REPOSITORY, Kept, Record
+from loadtests.quality.genotype_records import PRIMITIVES, REPOSITORY, Kept, Record
 from networks.bilevel import Search, SearchSettings
 from networks.cell_networks import GenotypeNetwork, Shape, Supernet
 from networks.genotypes import Genotype, parse_genotype, random_genotype
@@ -65,15 +65,7 @@ SEEDS = range(101, 107)
 TIMED_SEEDS = range(201, 213)
 CONFIRMING_SEEDS = range(301, 313)
 FINAL_S = 12.0
-# The space of examples/nas/darts.yaml; the search is that of its trial, on textures.
-PRIMITIVES = (
-    "separable_convolution_3x3",
-    "separable_convolution_5x5",
-    "dilated_convolution_3x3",
-    "avg_pooling_3x3",
-    "max_pooling_3x3",
-    "skip_connection",
-)
+# The search is that of the trial of examples/nas/darts.yaml, on textures.
 SHAPE = Shape(layers=3, nodes=2, channels=4, stem_multiplier=2, inputs=1, classes=TEXTURES)
 SETTINGS = SearchSettings(
     num_epochs=2,

@@ -1,4 +1,5 @@
-"""What the benchmark of genotypes has run, as JSON lines, so that nothing is run again."""
+"""What the benchmark of genotypes has run, as JSON lines, so that nothing is run again, and the
+space of them all."""
 
 import json
 from collections.abc import Mapping
@@ -6,6 +7,15 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
+# The space of examples/nas/darts.yaml.
+PRIMITIVES = (
+    "separable_convolution_3x3",
+    "separable_convolution_5x5",
+    "dilated_convolution_3x3",
+    "avg_pooling_3x3",
+    "max_pooling_3x3",
+    "skip_connection",
+)
 
 Record = Mapping[str, Any]
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from loadtests.quality import genotype_proxies as proxies
 from loadtests.quality.genotype_proxy_report import duels_of, proxy_section
-from loadtests.quality.genotype_records import REPOSITORY, Kept, Record
+from loadtests.quality.genotype_records import PRIMITIVES, REPOSITORY, Kept, Record
 from loadtests.quality.genotype_report import Earnest, Training, write_report
 from networks.bilevel import Search, SearchSettings
 from networks.cell_networks import GenotypeNetwork, Shape, Supernet
@@ -31,15 +31,7 @@ from networks.images import CLASSES, Images, load_images
 from networks.training import accuracy, train
 
 RESULTS = REPOSITORY / "loadtests/results/darts.jsonl"
-# The space of examples/nas/darts.yaml, and the settings that it had with the digits.
-PRIMITIVES = (
-    "separable_convolution_3x3",
-    "separable_convolution_5x5",
-    "dilated_convolution_3x3",
-    "avg_pooling_3x3",
-    "max_pooling_3x3",
-    "skip_connection",
-)
+# The settings that examples/nas/darts.yaml had with the digits.
 SHAPE = Shape(layers=3, nodes=2, channels=4, stem_multiplier=2, inputs=1, classes=CLASSES)
 SETTINGS = SearchSettings(
     num_epochs=10,
