@@ -103,11 +103,11 @@ def test_the_command_ends_with_1_when_something_is_missing(
     good = runner.invoke(app, ["doctor", "--cluster"])
     assert good.exit_code == 0, good.output
     assert "ok        API server" in good.output
-    double.access.deny("list", "events")
+    double.access.deny("list", "pods")
     bad = runner.invoke(app, ["doctor", "--cluster", "--json"])
     assert bad.exit_code == 1
     missing = [each["name"] for each in json.loads(bad.stdout) if not each["good"]]
-    assert "trial_launcher: events in the cluster" in missing
+    assert "trial_launcher: pods in the cluster" in missing
     gateway = runner.invoke(app, ["doctor", "--cluster", "--service", "gateway"])
     assert gateway.exit_code == 0, gateway.output
 
@@ -126,5 +126,5 @@ def test_what_services_may_is_no_more_than_each_needs() -> None:
     places = [(each.service, each.group, each.resource) for each in PERMISSIONS]
     assert len(places) == len(set(places))
     pods = [each.verbs for each in PERMISSIONS if each.resource == "pods"]
-    assert pods == [("get", "list", "watch")]
+    assert pods == [("list", "watch")]
     assert set(TRIAL_KINDS) == set(TRIAL_KIND_VERSIONS)
