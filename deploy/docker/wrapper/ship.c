@@ -16,7 +16,7 @@ static const double REQUEST_S = 30.0;
 static const double FIRST_PAUSE_S = 0.2, LAST_PAUSE_S = 5.0;
 static const double SHIP_EVERY_S = 0.2;     /* what is reported is stored well under a second */
 static const double END_DEADLINE_S = 60.0;  /* of the rest, from the last progress */
-static const double DEFAULT_LOOK_S = 10.0, LEAST_LOOK_S = 0.1, MOST_LOOK_S = 60.0;
+static const double FIRST_LOOK_S = 1.0, DEFAULT_LOOK_S = 10.0, LEAST_LOOK_S = 0.1, MOST_LOOK_S = 60.0;
 
 static struct {
     pthread_mutex_t lock;
@@ -352,7 +352,7 @@ void ship_start(const struct settings *settings, int64_t stored_to, int wake_fd)
     ship.settings = settings;
     ship.wake_fd = wake_fd;
     ship.place = ship.shift = ship.end = stored_to;
-    ship.look_s = DEFAULT_LOOK_S;
+    ship.look_s = FIRST_LOOK_S;
     ship.progress_at_s = ship.asked_at_s = now_s();
     ship.http = (struct http){.address = &settings->gateway, .token = settings->token, .fd = -1};
     snprintf(ship.path, sizeof ship.path, "/v1/trials/%s/attempts/%s/output", settings->trial,

@@ -33,7 +33,8 @@ class Asked:
 @dataclass(slots=True)
 class PodGateway:
     """stream: what is stored; it begins at `base`. faults: of the next requests, one each. wrong:
-    breaches of the protocol. stop, again: what the next answers say. refusal: status of all."""
+    breaches of the protocol. passes_over: lines that are too long, of a file. stop, again: what the
+    next answers say. refusal: status of all."""
 
     base: int = 0
     stream: bytearray = field(default_factory=bytearray)
@@ -43,6 +44,7 @@ class PodGateway:
     asked: list[Asked] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    passes_over: bool = False
     stop: str = ""
     again: bool = False
     look_s: float = 10.0
@@ -96,6 +98,8 @@ class PodGateway:
         if note not in ("", *(f"n{number}" for number in range(self._notes + 1))):
             self.wrong.append(f"note {note}")
         at = start - self.base
+        if self.passes_over:
+            self.stream += b"\n" * (at - len(self.stream))
         if not 0 <= at <= len(self.stream):
             self.wrong.append(f"a gap: from {start}, stored to {self.base + len(self.stream)}")
         elif len(data) > 128 * 1024:
