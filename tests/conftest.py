@@ -1,9 +1,12 @@
 """Fixtures for every test: the real nats-server and mongod, once per test process.
 
 A test makes its own database, stream and subject names, so tests share the servers.
+TRIALBUS_TEST_NATS_URL and TRIALBUS_TEST_MONGO_URL name servers that run already; streams on them
+are deleted.
 """
 
 import asyncio
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -32,6 +35,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a nats-server with JetStream."""
+    if given := os.environ.get("TRIALBUS_TEST_NATS_URL"):
+        yield given
+        return
     folder = tmp_path_factory.mktemp("nats")
     yield from _served(folder, running_nats(folder))
 
@@ -39,6 +45,9 @@ def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a mongod that is the primary of its own replica set."""
+    if given := os.environ.get("TRIALBUS_TEST_MONGO_URL"):
+        yield given
+        return
     folder = tmp_path_factory.mktemp("mongod")
     yield from _served(folder, running_mongod(folder))
 
