@@ -1,5 +1,6 @@
 """`trialbus initiate` with real mongods: a replica set with passwords, again and again."""
 
+import base64
 import os
 import secrets
 import subprocess
@@ -42,10 +43,10 @@ def mongod(folder: Path, port: int, key_file: Path | None) -> Iterator[None]:
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
-    """With lines, as a Secret made of `openssl rand -base64` has."""
+    """In base64 with lines, as deploy/helm/secrets makes it."""
     path = tmp_path / "keyfile"
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o400), "w") as file:
-        file.write(f"{secrets.token_hex(32)}\n{secrets.token_hex(32)}\n")
+        file.write(base64.encodebytes(secrets.token_bytes(96)).decode())
     return path
 
 
