@@ -111,7 +111,8 @@ def test_every_change_of_phase_is_in_the_diagram(repository: Path) -> None:
 def test_every_environment_variable_is_documented(
     repository: Path, reference: Mapping[str, str], python_sources: Mapping[str, str]
 ) -> None:
-    pages = reference["settings"] + (repository / "docs/how-to/write-a-trial.md").read_text()
+    told = ("docs/how-to/write-a-trial.md", "docs/explanation/wrapper.md")
+    pages = reference["settings"] + "".join((repository / path).read_text() for path in told)
     problems = [
         f"{path}: {name}"
         for path, text in python_sources.items()
