@@ -15,6 +15,7 @@ from tests.cluster.cluster_clients import (
     make,
     opened,
     pod,
+    without_furniture,
 )
 from tests.cluster.double.faults import Fault
 from tests.cluster.double.server import Double
@@ -34,6 +35,11 @@ from trialbus.ports.cluster import (
     Object,
     Patch,
 )
+
+
+@pytest.fixture
+def double(double: Double) -> Double:
+    return without_furniture(double)
 
 
 @pytest.fixture

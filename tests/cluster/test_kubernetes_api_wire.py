@@ -11,6 +11,7 @@ from tests.cluster.cluster_clients import HastyClock, scripted
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
 from trialbus.ports.cluster import ClusterApi, Forbidden, NoSuchKind, Patch, Resource, WatchEvent
+from trialbus.testkit.waits import until
 
 JOBS = Resource(group="batch", version="v1", kind="Job", plural="jobs", namespaced=True)
 
@@ -115,8 +116,50 @@ async def test_a_silent_server_ends_neither_calls_nor_watches_for_ever(
             await api.list(JOBS, "n")
         async with asyncio.timeout(5):
             assert [each.object["metadata"]["name"] for each in await events_of(api, timeout_s=0.1)]
+            with pytest.raises(Transient, match="broke off"):
+                async with api.follow_log("n", "p") as pieces:
+                    assert await anext(pieces) == b"a line\n"
+                    await anext(pieces)
+
+
+async def test_a_followed_log_that_is_cut_is_not_taken_for_whole(tmp_path: Path) -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"a line\n")
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async with scripted(tmp_path, handler) as api:
+        with pytest.raises(Transient, match="broke off"):
             async with api.follow_log("n", "p") as pieces:
-                assert b"".join([piece async for piece in pieces]) == b"a line\n"
+                async for _ in pieces:
+                    pass
+
+
+async def test_logs_that_do_not_begin_take_no_places_from_calls(tmp_path: Path) -> None:
+    following = 0
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal following
+        if "follow" in request.query:
+            following += 1
+            await asyncio.Event().wait()
+        return web.json_response({"items": []})
+
+    async def follow(api: ClusterApi) -> None:
+        async with api.follow_log("n", "p"):
+            pass
+
+    count = limits.CLUSTER_REQUESTS_AT_ONCE + 10
+    async with scripted(tmp_path, handler) as api:
+        tasks = [asyncio.create_task(follow(api)) for _ in range(count)]
+        await until(lambda: following == count, "all logs are asked for")
+        await api.list(JOBS, "n")
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 async def test_a_watch_that_breaks_is_transient(tmp_path: Path) -> None:

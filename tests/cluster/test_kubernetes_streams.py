@@ -13,6 +13,7 @@ from tests.cluster.cluster_clients import (
     make,
     opened,
     pod,
+    without_furniture,
 )
 from tests.cluster.double.faults import Fault
 from tests.cluster.double.outcomes import Outcome
@@ -22,6 +23,11 @@ from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
 from trialbus.ports.cluster import ClusterApi, Gone, Invalid, NotFound, WatchKind
 from trialbus.testkit.waits import until
+
+
+@pytest.fixture
+def double(double: Double) -> Double:
+    return without_furniture(double)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tests.cluster.cluster_clients import (
     config_map,
     make,
     opened,
+    without_furniture,
 )
 from tests.cluster.double.faults import Fault, bad_weather
 from tests.cluster.double.server import Double
@@ -31,6 +32,11 @@ from trialbus.testkit.waits import until
 
 SEEDS = range(200)
 STEPS = 12
+
+
+@pytest.fixture
+def double(double: Double) -> Double:
+    return without_furniture(double)
 
 
 @pytest.fixture

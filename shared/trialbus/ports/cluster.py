@@ -218,7 +218,9 @@ class ClusterApi(Protocol):
         since: str = "",
         timestamps: bool = False,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The same as it grows, in pieces, until the container ends or the connection does."""
+        """The same as it grows, in pieces, until the container ends. Raises Transient, also in the
+        middle, when the connection ends before, or is silent for minutes: follow it again. It
+        begins with the first piece."""
 
     async def close(self) -> None:
         """Watches and logs that are open end."""

@@ -184,9 +184,10 @@ class KubernetesApi:
         query = _log_query(container=container, since=since, timestamps=timestamps)
         query["follow"] = "true"
         request = Request(method="GET", path=log_path(namespace, pod), query=query)
+        silence_s = limits.CLUSTER_LOG_SILENCE_S
         async with (
-            self._connection.stream(request) as reader,
-            aclosing(log_pieces(reader, silence_s=limits.CLUSTER_LOG_SILENCE_S)) as pieces,
+            self._connection.stream(request, begins_within_s=silence_s) as reader,
+            aclosing(log_pieces(reader, silence_s=silence_s, closed=self._closed)) as pieces,
         ):
             yield pieces
 

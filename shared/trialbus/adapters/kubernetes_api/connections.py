@@ -78,7 +78,7 @@ class Connection:
 
     async def call(self, request: Request) -> bytes:
         """The body of a good answer. Raises Transient or ClusterError."""
-        _, body = await self._answer(request, streamed=False)
+        _, body = await self._answer(request, self._deadline_s, streamed=False)
         return body
 
     async def object(self, request: Request) -> dict[str, Any]:
@@ -93,10 +93,13 @@ class Connection:
         return parsed
 
     @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[aiohttp.StreamReader]:
-        """The body of a good answer as it comes. Takes its turn only until it begins. Reading it
-        raises one of LOST, also when we close."""
-        response, _ = await self._answer(request, streamed=True)
+    async def stream(
+        self, request: Request, *, begins_within_s: float | None = None
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """The body of a good answer as it comes. Reading it raises one of LOST, also when we close.
+        begins_within_s: where it may be silent before it begins; else the deadline of a call."""
+        deadline_s = self._deadline_s if begins_within_s is None else begins_within_s
+        response, _ = await self._answer(request, deadline_s, streamed=True)
         self._streams.add(response)
         try:
             yield response.content
@@ -112,14 +115,14 @@ class Connection:
         await self._session.close()
 
     async def _answer(
-        self, request: Request, *, streamed: bool
+        self, request: Request, deadline_s: float, *, streamed: bool
     ) -> tuple[aiohttp.ClientResponse, bytes]:
-        until = self._clock.monotonic() + self._deadline_s
+        until = self._clock.monotonic() + deadline_s
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(deadline_s):
                 return await self._repeated(request, until, streamed=streamed)
         except TimeoutError as error:
-            raise Transient(f"{request}: no answer within {self._deadline_s:g} s") from error
+            raise Transient(f"{request}: no answer within {deadline_s:g} s") from error
         except LOST as error:
             raise Transient(f"{request}: {str(error) or type(error).__name__}") from error
 
@@ -129,11 +132,15 @@ class Connection:
         """The first answer that is not "later"; of a stream without its body."""
         renewed = False
         while True:
-            async with self._pace:
-                response = await self._send(request)
-                if response.status < 300 and streamed:
+            if streamed:
+                response = await self._begun(request)
+                if response.status < 300:
                     return response, b""
                 body = await response.read()
+            else:
+                async with self._pace:
+                    response = await self._send(request)
+                    body = await response.read()
             if response.status < 300:
                 return response, body
             if response.status == 401 and not renewed:
@@ -142,6 +149,13 @@ class Connection:
                 self._credentials.expire()
                 continue
             await self._wait_or_raise(request, response, body, until)
+
+    async def _begun(self, request: Request) -> aiohttp.ClientResponse:
+        """It comes in its turn, and gives its place up at once: the log of a container that is
+        silent does not even begin."""
+        async with self._pace:
+            pass
+        return await self._send(request)
 
     async def _wait_or_raise(
         self, request: Request, response: aiohttp.ClientResponse, body: bytes, until: float

@@ -51,17 +51,20 @@ async def watch_events(
 
 
 async def log_pieces(
-    reader: aiohttp.StreamReader, *, silence_s: float
+    reader: aiohttp.StreamReader, *, silence_s: float, closed: Callable[[], bool]
 ) -> AsyncGenerator[bytes, None]:
-    """Ends with the stream, with the connection, or after so much silence."""
+    """Ends with the stream, or when we have closed it. Raises Transient: the connection ended
+    before the log did, or was silent for so long that it may have."""
     while True:
         try:
             async with asyncio.timeout(silence_s):
                 piece = await reader.readany()
-        except LOST:
-            # A timeout is one of them. Whoever follows looks whether the container has ended, and
-            # takes it up again if not.
-            return
+        except LOST as error:
+            if closed():
+                return
+            # A timeout is one of them.
+            reason = str(error) or type(error).__name__
+            raise Transient(f"a followed log broke off: {reason}") from error
         if not piece:
             return
         yield piece
