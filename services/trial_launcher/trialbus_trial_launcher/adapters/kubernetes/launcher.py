@@ -33,7 +33,7 @@ from trialbus_trial_launcher.app.cluster.object_ends import (
 _CREATIONS_AT_ONCE = 32
 _TAKEN_OVER_AT_ONCE = 16
 # An object that its view has not shown for so long is asked for.
-_UNSEEN_S = 20.0
+_UNSEEN_S = 5.0
 _UNTOLD = "Looking for its object"
 
 

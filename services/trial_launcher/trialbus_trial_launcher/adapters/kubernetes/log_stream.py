@@ -106,7 +106,13 @@ class LogStream:
                 self._lines.incomplete |= not was_over
                 self._finish()
                 return
-            except (Transient, Invalid, ClusterError):
+            except Invalid:
+                if was_over:
+                    # Its container never began.
+                    self._finish()
+                    return
+                came = False
+            except (Transient, ClusterError):
                 came = False
             else:
                 if was_over:

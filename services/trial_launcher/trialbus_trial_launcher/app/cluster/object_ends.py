@@ -101,10 +101,11 @@ def end_of(
     primary = _primary(pods)
     if sight.verdict is RunVerdict.SUCCEEDED:
         return _succeeded(sight, primary)
+    if sight.is_job and sight.reason == _DEADLINE:
+        # Before all else: it takes its pods away itself.
+        return RunEnd(stop_reason=StopReason.DEADLINE_EXCEEDED.value, message=sight.message)
     if lost := _infrastructure(sight, pods, primary, shipped=shipped, gone=gone):
         return RunEnd(lost=True, message=lost[:MAX_MESSAGE_CHARS])
-    if sight.is_job and sight.reason == _DEADLINE:
-        return RunEnd(stop_reason=StopReason.DEADLINE_EXCEEDED.value, message=sight.message)
     return _failed(sight, primary)
 
 
