@@ -52,6 +52,31 @@ void child_prepare(void) {
 
 /* Starting ------------------------------------------------------------------------------------ */
 
+/* execvp, except that what is neither a program nor a script with #! is not given to a shell: neither
+ * does a container's runtime. Returns only if it cannot be executed, with why. */
+static int execute(char *const command[]) {
+    extern char **environ;
+    const char *name = command[0], *path = getenv("PATH");
+    if (strchr(name, '/') != NULL) {
+        execve(name, command, environ);
+        return errno;
+    }
+    if (path == NULL) path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    int failed = ENOENT;
+    for (size_t length; *name != '\0'; path += length + 1) {
+        char file[PATH_MAX];
+        length = strcspn(path, ":");
+        const char *slash = length > 0 ? "/" : "";
+        if (snprintf(file, sizeof file, "%.*s%s%s", (int)length, path, slash, name) < PATH_MAX) {
+            execve(file, command, environ);
+            if (errno != ENOENT && errno != ENOTDIR) failed = errno;
+            if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) break;
+        }
+        if (path[length] == '\0') break;
+    }
+    return failed;
+}
+
 static void become(char *const command[], const int pipes[2][2], int report) {
     setpgid(0, 0);
     if (isatty(STDIN_FILENO)) tcsetpgrp(STDIN_FILENO, getpid());
@@ -62,8 +87,7 @@ static void become(char *const command[], const int pipes[2][2], int report) {
     signal(SIGINT, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     sigprocmask(SIG_SETMASK, &old_signals, NULL);
-    execvp(command[0], command);
-    int failed = errno;
+    int failed = execute(command);
     ssize_t ignored = write(report, &failed, sizeof failed);
     (void)ignored;
     _exit(EXIT_NOT_FOUND);
