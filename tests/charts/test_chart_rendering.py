@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,13 @@ def test_a_chart_has_nothing_that_lint_complains_of(charts: Path, chart: str) ->
         if "icon is recommended" not in str(it)
     ]
     assert told == []
+
+
+def test_lint_finds_a_spoilt_template(charts: Path, tmp_path: Path) -> None:
+    spoilt = tmp_path / "gateway"
+    shutil.copytree(charts / "gateway", spoilt)
+    (spoilt / "templates/more.yaml").write_text("a: {{ .Values.nothing.more }}\n")
+    assert helm.lint(spoilt, strict=True)["errors"]
 
 
 @pytest.mark.parametrize("name", NAMES)

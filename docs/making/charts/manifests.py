@@ -15,7 +15,9 @@ NAMESPACE = "trialbus"
 # namespaced: trials run in the installation's own namespace, and nothing but the namespace and the
 # definitions needs rights beyond it.
 _MANIFESTS: dict[str, Values] = {
-    "namespaced": {"global": {"namespaces": [NAMESPACE]}},
+    "namespaced": {
+        "global": {"namespaces": [NAMESPACE], "settings": {"pod_security": "restricted"}}
+    },
     "cluster": {},
 }
 _NOTE = """\
