@@ -14,7 +14,7 @@ from tests.cluster.double import errors
 from tests.cluster.double.access import Access
 from tests.cluster.double.calls import Call, body_of, call_of
 from tests.cluster.double.discovery import VERSION, discovered
-from tests.cluster.double.errors import ApiError
+from tests.cluster.double.errors import ApiError, NoSuchPath
 from tests.cluster.double.faults import WATCH_FAULTS, Fault, Faults
 from tests.cluster.double.objects import Objects
 from tests.cluster.double.reading import encoded, list_json, listed
@@ -62,6 +62,8 @@ class Answering:
             answer = await self._answer(request)
         except ApiError as error:
             answer = _failure(error)
+        except NoSuchPath as error:
+            answer = web.Response(text=f"{error}\n", status=404)
         except _Broken:
             if request.transport is not None:
                 request.transport.abort()

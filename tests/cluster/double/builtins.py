@@ -41,6 +41,8 @@ def completed(
         body["metadata"]["labels"] = labels | {"kubernetes.io/metadata.name": name}
     if plural == "customresourcedefinitions":
         return _definition(body, old, objects.timestamp())
+    if plural == "resourcequotas" and "status" not in body:
+        body["status"] = {"hard": body["spec"].get("hard") or {}, "used": {}}
     if plural == "configmaps":
         return _config_map(body, old)
     return []
@@ -160,12 +162,11 @@ def _job(body: Object, old: Object | None) -> list[Cause]:
         _identify(spec, meta)
     template = spec["template"]
     pod = template.setdefault("spec", {})
-    unset = "restartPolicy" not in pod
     causes = _pod_spec(pod, "spec.template.spec")
     policy = pod["restartPolicy"]
     if policy not in ("OnFailure", "Never"):
         field = "spec.template.spec.restartPolicy"
-        if unset:
+        if policy == "Always":
             causes.append(_required(field, 'valid values: "OnFailure", "Never"'))
         else:
             text = f'Unsupported value: "{policy}": supported values: "OnFailure", "Never"'

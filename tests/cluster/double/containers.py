@@ -93,7 +93,7 @@ class Life:
         if text:
             self._condition("PodScheduled", "False", "Unschedulable", text)
             self._write("Pending")
-            self.pods.event(self.pod, "Warning", "FailedScheduling", text)
+            self.pods.events.tell(self.pod, "Warning", "FailedScheduling", text)
             return
         self.bound = True
         self._condition("PodScheduled", "True")
@@ -124,7 +124,7 @@ class Life:
         message = told or f'Back-off pulling image "{image}": {reason}'
         first.state = {"waiting": {"reason": reason, "message": message}}
         self._write("Pending")
-        self.pods.event(self.pod, "Warning", "Failed", message)
+        self.pods.events.tell(self.pod, "Warning", "Failed", message)
         if reason == "ErrImagePull":
 
             def back_off() -> None:

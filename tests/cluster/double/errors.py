@@ -70,9 +70,12 @@ def not_found(group: str, plural: str, name: str) -> ApiError:
     return ApiError(404, "NotFound", message, details=_details(group, plural, name))
 
 
-def no_such_path() -> ApiError:
-    message = "the server could not find the requested resource"
-    return ApiError(404, "NotFound", message, details={})
+class NoSuchPath(Exception):
+    """An address that nobody serves: a 404 in plain text, not a Status."""
+
+
+def no_such_path() -> NoSuchPath:
+    return NoSuchPath("404 page not found")
 
 
 def already_exists(group: str, plural: str, name: str) -> ApiError:

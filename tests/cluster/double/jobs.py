@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.cluster.double.builtins import TRACKING
+from tests.cluster.double.errors import ApiError
+from tests.cluster.double.happenings import Happenings
 from tests.cluster.double.job_rules import policy_verdict
 from tests.cluster.double.objects import Objects, Target, timestamp
 from tests.cluster.double.resources import Kind
@@ -12,7 +14,7 @@ from tests.cluster.double.timing import Timers
 
 Object = dict[str, Any]
 _INDEX = "batch.kubernetes.io/job-completion-index"
-_BACKOFF_S, _BACKOFF_MAX_S = 10.0, 600.0
+BACKOFF_S, _BACKOFF_MAX_S = 10.0, 600.0
 
 
 @dataclass(slots=True, eq=False)
@@ -27,8 +29,11 @@ class Work:
 
 
 class Jobs:
-    def __init__(self, objects: Objects, timers: Timers) -> None:
-        self.objects, self.timers = objects, timers
+    """backoff_s: before the pod after a failed one; it doubles with each failure."""
+
+    def __init__(self, objects: Objects, timers: Timers, backoff_s: float) -> None:
+        self.objects, self.timers, self.backoff_s = objects, timers, backoff_s
+        self.events = Happenings(objects, "job-controller")
         self.works: dict[str, Work] = {}
         self.places: dict[str, tuple[str, str]] = {}
         self.dirty: dict[str, None] = {}
@@ -166,7 +171,9 @@ class Jobs:
             self._untrack(pod)
 
     def _back_off(self, job: Object, work: Work, failures: int) -> None:
-        wait_s = min(_BACKOFF_MAX_S, _BACKOFF_S * 2 ** (failures - 1))
+        self._look_again(job, work, min(_BACKOFF_MAX_S, self.backoff_s * 2 ** (failures - 1)))
+
+    def _look_again(self, job: Object, work: Work, wait_s: float) -> None:
         work.not_before = self.timers.now() + wait_s
         uid = job["metadata"]["uid"]
 
@@ -229,8 +236,7 @@ class Jobs:
         if spec.get("podReplacementPolicy") == "Failed":
             taken += sum(1 for pod in work.pods.values() if _terminating(pod))
         if taken < want and now >= work.not_before:
-            for _ in range(want - taken):
-                self._make(job, work)
+            self._make_missing(job, work, want - taken)
         for pod in active[want:] if want >= 0 else ():
             self._delete(pod)
 
@@ -277,6 +283,16 @@ class Jobs:
         status["conditions"] = [*kept, {**told, "reason": reason, "message": message}]
 
     # -- pods
+
+    def _make_missing(self, job: Object, work: Work, count: int) -> None:
+        """Quotas and policies may forbid a pod: then it is tried again later."""
+        for _ in range(count):
+            try:
+                self._make(job, work)
+            except ApiError as error:
+                self.events.tell(job, "Warning", "FailedCreate", f"Error creating: {error}")
+                self._look_again(job, work, max(self.backoff_s, 0.05))
+                return
 
     def _make(self, job: Object, work: Work) -> None:
         meta, template = job["metadata"], job["spec"]["template"]

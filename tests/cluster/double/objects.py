@@ -12,6 +12,7 @@ from typing import Any
 from tests.cluster.double import admission, errors
 from tests.cluster.double.errors import ApiError, Cause
 from tests.cluster.double.patches import apply_patch, json_patch, merge_patch, strategic_patch
+from tests.cluster.double.policies import check_policies
 from tests.cluster.double.resources import Kind, Registry, Version
 from tests.cluster.double.schemas import metadata_node
 from tests.cluster.double.state import Shelf, State, Stored
@@ -93,6 +94,7 @@ class Objects:
         body = admission.admitted(target, body, None, self)
         if (target.namespace, meta["name"]) in self.shelf(target.kind).objects:
             raise errors.already_exists(target.kind.group, target.kind.plural, meta["name"])
+        check_policies(target, body, self)
         if target.dry_run:
             return Stored(body, self.state.version)
         return self.state.put(self.shelf(target.kind), body)

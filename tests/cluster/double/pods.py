@@ -7,8 +7,9 @@ from typing import Any
 
 from tests.cluster.double.containers import Life
 from tests.cluster.double.disruptions import Disruptions, Hop
+from tests.cluster.double.happenings import Happenings
 from tests.cluster.double.logs import Logs
-from tests.cluster.double.objects import Objects, timestamp
+from tests.cluster.double.objects import Objects
 from tests.cluster.double.outcomes import Outcome
 from tests.cluster.double.placing import Nodes
 from tests.cluster.double.processes import Processes
@@ -30,6 +31,7 @@ class Pods(Disruptions):
         self.objects, self.timers, self.logs = objects, timers, logs
         self.run: Run | None = None
         self.nodes = Nodes()
+        self.events = Happenings(objects, "kubelet")
         self.processes = Processes(folder, timers.now)
         self.lives: dict[str, Life] = {}
         self.dirty: dict[str, None] = {}
@@ -104,35 +106,3 @@ class Pods(Disruptions):
             return
         key = (meta["namespace"], meta["name"])
         self.objects.state.remove(self.objects.shelf(kind), key)
-
-    def event(self, pod: Object, kind: str, reason: str, message: str) -> None:
-        """An Event object about a pod."""
-        meta, now = pod["metadata"], timestamp(self.timers.now())
-        events = self.objects.registry.kinds["", "events"]
-        about = {
-            "kind": "Pod",
-            "apiVersion": "v1",
-            "namespace": meta["namespace"],
-            "name": meta["name"],
-            "uid": meta["uid"],
-        }
-        letters = f"{self.objects.letters.getrandbits(64):016x}"
-        body = {
-            "kind": "Event",
-            "apiVersion": "v1",
-            "metadata": {
-                "name": f"{meta['name']}.{letters}",
-                "namespace": meta["namespace"],
-                "uid": self.objects.new_uid(),
-                "creationTimestamp": now,
-            },
-            "involvedObject": about,
-            "reason": reason,
-            "message": message,
-            "type": kind,
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-            "source": {"component": "kubelet"},
-        }
-        self.objects.state.put(self.objects.shelf(events), body)

@@ -20,7 +20,7 @@ from tests.cluster.double.answering import Answering, Stats
 from tests.cluster.double.calls import Call
 from tests.cluster.double.faults import Faults
 from tests.cluster.double.garbage import Garbage
-from tests.cluster.double.jobs import Jobs
+from tests.cluster.double.jobs import BACKOFF_S, Jobs
 from tests.cluster.double.logs import Logs
 from tests.cluster.double.objects import Objects, Target
 from tests.cluster.double.pods import Pods
@@ -39,7 +39,15 @@ NAMESPACES = ("default", "kube-system")
 class Double:
     """stepped: time stands still but for `advance`, and controllers act only in `step`."""
 
-    def __init__(self, folder: Path, *, seed: int = 0, stepped: bool = False, token: str = ""):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int = 0,
+        stepped: bool = False,
+        token: str = "",
+        job_backoff_s: float = BACKOFF_S,
+    ) -> None:
         self.folder = folder
         self.stepped = stepped
         letters = random.Random(seed)
@@ -49,7 +57,7 @@ class Double:
         self.faults, self.access = Faults(), Access(token=token)
         self.logs = Logs(self.timers.now)
         self.pods = Pods(self.objects, self.timers, self.logs, folder / "pods")
-        self.jobs = Jobs(self.objects, self.timers)
+        self.jobs = Jobs(self.objects, self.timers, job_backoff_s)
         self.train_jobs = TrainJobs(self.objects)
         self.garbage = Garbage(self.objects)
         self.answering = Answering(
@@ -57,7 +65,7 @@ class Double:
         )
         self.pods.hop = self.do
         self.pods.processes.config = self._config_data
-        self.state.listeners += [self._definitions, self.garbage.on_event]
+        self.state.listeners += [self._definitions, self._furnish, self.garbage.on_event]
         self.state.listeners += [self.garbage.namespace_of_event, self.pods.on_event]
         self.state.listeners += [self.jobs.on_event, self.train_jobs.on_event]
         self.state.listeners.append(self._changed)
@@ -271,6 +279,20 @@ class Double:
         kind = self.registry.kinds["", "namespaces"]
         target = Target(kind=kind, version=kind.versions["v1"])
         self.objects.create(target, {"metadata": {"name": name}})
+
+    def _furnish(self, shelf: Shelf, event: Event) -> None:
+        """What every namespace has from its beginning."""
+        if shelf.plural != "namespaces" or event.happened != "ADDED":
+            return
+        namespace = event.stored.obj["metadata"]["name"]
+        certificate = {"data": {"ca.crt": ""}}
+        for plural, name, body in (
+            ("serviceaccounts", "default", {}),
+            ("configmaps", "kube-root-ca.crt", certificate),
+        ):
+            kind = self.registry.kinds["", plural]
+            target = Target(kind=kind, version=kind.versions["v1"], namespace=namespace)
+            self.objects.create(target, {"metadata": {"name": name}, **body})
 
     def compact(self) -> None:
         self.do(self.state.compact)

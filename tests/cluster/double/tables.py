@@ -85,16 +85,19 @@ def _job(obj: Object, now: float) -> list[Any]:
         end = status.get("completionTime")
         until = datetime.fromisoformat(end.replace("Z", "+00:00")).timestamp() if end else now
         taken = age(status["startTime"], until)
-    return [name, _job_word(spec, status), done, taken, old]
+    return [name, _job_word(obj), done, taken, old]
 
 
-def _job_word(spec: Object, status: Object) -> str:
-    for condition in status.get("conditions") or ():
-        if condition["status"] == "True":
-            known = {"Complete": "Complete", "Failed": "Failed", "Suspended": "Suspended"}
-            if word := known.get(condition["type"]):
-                return word
-    return "Suspended" if spec.get("suspend") else "Running"
+def _job_word(obj: Object) -> str:
+    told = (obj.get("status") or {}).get("conditions") or ()
+    true = {condition["type"] for condition in told if condition["status"] == "True"}
+    for word in ("Complete", "Failed"):
+        if word in true:
+            return word
+    if "deletionTimestamp" in obj["metadata"]:
+        return "Terminating"
+    later = ("Suspended", "FailureTarget", "SuccessCriteriaMet")
+    return next((word for word in later if word in true), "Running")
 
 
 def _event(obj: Object, now: float) -> list[Any]:
@@ -124,7 +127,9 @@ _KNOWN: dict[str, tuple[list[Object], Cells]] = {
     ),
     "namespaces": ([_NAME, _column("Status"), _AGE], _namespace),
 }
-_STEP = re.compile(r"\.?([^.\[\]]+)|\[\?\(@\.(\w+)\s*==\s*[\"']([^\"']*)[\"']\)\]|\[(\d+|\*)\]")
+_STEP = re.compile(
+    r"\.?([^.\[\]]+)|\[\?\(@\.(\w+)\s*==\s*[\"']([^\"']*)[\"']\)\]|\[(-?\d*:-?\d*|\d+|\*)\]"
+)
 
 
 def json_path(obj: Any, path: str) -> Any:
@@ -137,6 +142,9 @@ def json_path(obj: Any, path: str) -> Any:
                 step += [value[key]] if key in value else []
             elif attribute and isinstance(value, list):
                 step += [item for item in value if str(item.get(attribute)) == wanted]
+            elif ":" in index and isinstance(value, list):
+                first, last = (int(end) if end else None for end in index.split(":"))
+                step += value[first:last]
             elif index and isinstance(value, list):
                 step += value if index == "*" else value[int(index) : int(index) + 1]
         found = step

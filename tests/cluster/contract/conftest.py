@@ -1,0 +1,39 @@
+"""The target of each test of the contract."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.cluster.contract.targets import (
+    CLUSTER_DEADLINE_S,
+    DOUBLE_DEADLINE_S,
+    KUBECONFIG,
+    Target,
+    cluster_client,
+    ready,
+)
+from tests.cluster.double.server import running_double
+
+TARGETS = ["double", "cluster"] if KUBECONFIG else ["double"]
+
+
+@pytest.fixture(scope="session", params=TARGETS)
+def target(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Target]:
+    """One server and one namespace for all tests: each makes objects of its own names."""
+    if request.param == "cluster":
+        with (
+            cluster_client(Path(KUBECONFIG)) as http,
+            ready(http, CLUSTER_DEADLINE_S) as found,
+        ):
+            yield found
+        return
+    folder = tmp_path_factory.mktemp("double")
+    with (
+        running_double(folder, job_backoff_s=0.1) as double,
+        httpx.Client(base_url=double.url, timeout=30.0, trust_env=False) as http,
+        ready(http, DOUBLE_DEADLINE_S, double) as found,
+    ):
+        yield found

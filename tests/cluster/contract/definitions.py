@@ -1,0 +1,97 @@
+"""A custom resource definition that has everything which the product leans on."""
+
+from typing import Any
+
+from tests.cluster.contract.targets import Target
+
+Object = dict[str, Any]
+VERSION = "v1"
+_COLUMNS = [
+    {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+    {
+        "name": "Ready",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
+    },
+    {"name": "Size", "type": "integer", "jsonPath": ".spec.size", "priority": 1},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+]
+_STATUS = {
+    "type": "object",
+    "properties": {
+        "phase": {"type": "string"},
+        "conditions": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["type", "status"],
+                "properties": {"type": {"type": "string"}, "status": {"type": "string"}},
+            },
+        },
+    },
+}
+_SPEC = {
+    "type": "object",
+    "required": ["size"],
+    "properties": {
+        "size": {"type": "integer", "minimum": 1, "maximum": 10},
+        "colour": {"type": "string", "enum": ["red", "blue"], "default": "red"},
+        "code": {"type": "string", "pattern": "^[a-z]+$", "maxLength": 5},
+        "limit": {"type": "integer"},
+        "fixed": {
+            "type": "string",
+            "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "is fixed"}],
+        },
+        "port": {"x-kubernetes-int-or-string": True},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "nested": {
+            "type": "object",
+            "default": {},
+            "properties": {"depth": {"type": "integer", "default": 3}},
+        },
+        "parts": {
+            "type": "array",
+            "maxItems": 3,
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}, "value": {"type": "number"}},
+            },
+        },
+    },
+    "x-kubernetes-validations": [
+        {"rule": "!has(self.limit) || self.limit >= self.size", "message": "limit below size"}
+    ],
+}
+
+
+def definition(group: str) -> Object:
+    schema = {"type": "object", "required": ["spec"], "properties": {"spec": _SPEC}}
+    schema["properties"] = {"spec": _SPEC, "status": _STATUS}
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": _COLUMNS,
+    }
+    names = {"plural": "samples", "kind": "Sample", "shortNames": ["smp"]}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"samples.{group}"},
+        "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+
+
+def sample(target: Target, name: str, **spec: Any) -> Object:
+    return {
+        "apiVersion": f"{target.group}/{VERSION}",
+        "kind": "Sample",
+        "metadata": {"name": name},
+        "spec": {"size": 2, **spec},
+    }
