@@ -10,6 +10,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 LOCKS = ("build", "dev", "local")
+# Of a container image: the extra of its service, or a list of its own.
+OF_EXTRAS = (
+    *("gateway", "experiment", "suggestion", "trial-launcher"),
+    *("metrics-collector", "early-stopping", "cli"),
+)
+OF_LISTS = ("trainer", "nats", "mongod")
 # The reference machine of the lock files, whatever the test runs on.
 MACHINE = {"sys_platform": "linux", "platform_system": "Linux"}
 
@@ -78,6 +84,23 @@ def test_one_environment_can_hold_all_locks(locks: dict[str, str]) -> None:
     dev = pins(locks["dev"])
     for name in ("build", "local"):
         assert pins(locks[name]).items() <= dev.items()
+
+
+@pytest.mark.parametrize("image", [*OF_EXTRAS, *OF_LISTS])
+def test_the_lock_of_an_image_holds_its_own_dependencies_as_they_are_tested(
+    image: str, locks: dict[str, str], repository: Path
+) -> None:
+    folder = repository / "requirements/images"
+    text = (folder / f"{image}.lock").read_text()
+    pyproject = tomllib.loads((repository / "pyproject.toml").read_text())
+    if image in OF_EXTRAS:
+        wanted = wanted_by(pyproject["project"], image)
+    else:
+        lines = (folder / f"{image}.in").read_text().splitlines()
+        wanted = [line for line in lines if not line.startswith("#")]
+    assert list(lock_problems(image, text, wanted)) == []
+    assert pins(text).items() <= pins(locks["dev"]).items()
+    assert "://" not in text, "an address of an index"
 
 
 def test_no_lock_brings_cuda(locks: dict[str, str]) -> None:

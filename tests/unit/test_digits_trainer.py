@@ -228,6 +228,19 @@ def test_a_wrong_flag_ends_with_2_and_one_line(
     assert out == ""
 
 
+def test_the_data_set_is_found_without_scikit_learn_where_it_lies_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "share/trialbus"
+    folder.mkdir(parents=True)
+    (folder / "digits.csv.gz").write_bytes(digits_data.digits_path().read_bytes())
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert digits_data.digits_path() == folder / "digits.csv.gz"
+    loaded = load_digits()
+    assert len(loaded.train_labels) + len(loaded.validation_labels) == 1797
+
+
 def test_missing_scikit_learn_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,5 @@
-"""Where trials reach the gateway: as the settings say, or as that of the same data folder has written
-down."""
+"""Where trials reach the gateway: as the settings say, or as that of the same data folder has
+written down."""
 
 import json
 from pathlib import Path
