@@ -17,6 +17,7 @@ from tests.cluster.double.objects import Target
 from tests.cluster.double.server import Double
 
 from trialbus.contracts.collections import EXPERIMENTS, RESOURCE_KEEPERS, RESOURCES, TRIALS
+from trialbus.contracts.commands import uid_made_by
 from trialbus.contracts.documents import EXPERIMENT, TRIAL
 from trialbus.kernel.conditions import set_condition
 from trialbus.kernel.errors import Refused
@@ -173,6 +174,40 @@ async def test_a_restart_amid_the_creation_makes_no_second_experiment(kept: Kept
     assert len(await kept.world.experiments()) == 1
 
 
+async def test_a_creation_that_broke_off_is_found_when_its_object_has_gone(kept: Kept) -> None:
+    """It stopped after the command and before it knew the answer; then the object was deleted."""
+    stop = await kept.start()
+    made = kept.double.create(katib())
+    state = await kept.until_made()
+    await stop()
+    tests = kept.world.store.client("tests")
+    [link] = kept.links()
+    begun = {**link, "version": link["version"] + 1, "seen": "", "revision": 0}
+    await tests.commit(RESOURCES.name, [Write(base=link, document=begun)])
+    assert link["uid"] == state.id == uid_made_by(made["metadata"]["uid"])
+    await kept.delete()
+    await kept.start()
+    await kept.until_gone()
+
+
+async def test_what_links_an_object_is_stored_before_the_experiment_is_made(kept: Kept) -> None:
+    stop = await kept.start()
+    seen = []
+    store = kept.world.parts.store
+    commit = store.commit
+
+    async def watched(collection: str, writes: Any) -> Any:
+        if collection == RESOURCES.name:
+            seen.append(len(await kept.world.experiments()))
+        return await commit(collection, writes)
+
+    store.commit = watched  # type: ignore[method-assign]
+    kept.double.create(katib())
+    await kept.until_made()
+    assert seen[0] == 0
+    await stop()
+
+
 async def test_an_edited_object_is_an_edited_experiment(kept: Kept) -> None:
     await kept.start()
     kept.double.create(katib())
@@ -218,7 +253,7 @@ async def test_an_edit_over_http_is_shown_in_the_object_and_does_not_come_back(k
 
 async def at_rest(kept: Kept, sweeps: int = 4) -> None:
     """Nothing is written to the cluster any more, over some sweeps."""
-    quiet = 0
+    quiet, before = 0, -1
 
     async def still() -> bool:
         nonlocal quiet, before
@@ -227,7 +262,6 @@ async def at_rest(kept: Kept, sweeps: int = 4) -> None:
         before = version
         return quiet >= sweeps * 20
 
-    before = -1
     await until(still, "nothing is written", within_s=20)
 
 

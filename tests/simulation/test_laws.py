@@ -77,7 +77,7 @@ def test_law_1_is_broken_where_a_decision_without_change_counts_as_one(
 def test_law_1_is_broken_where_commands_are_not_remembered(
     in_steady_state: InSteadyState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trialbus_experiment.app.commanding._uid_made_by", _another_uid())
+    monkeypatch.setattr("trialbus_experiment.app.commanding.uid_made_by", _another_uid())
     assert in_steady_state(commits_of_repeats)["experiments", "replace"] > 0
 
 

@@ -5,6 +5,7 @@ after the commit. The sender repeats a command under the same id until it is ans
 has no second effect.
 """
 
+import uuid
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +13,7 @@ from trialbus.contracts.envelope import Body
 
 # The revision of a name that nothing has.
 NOT_THERE = 0
+_UIDS = uuid.UUID("5b1b8b5e-4d0c-5f7e-9a0f-1a2b3c4d5e6f")
 
 
 class Verb(StrEnum):
@@ -48,3 +50,8 @@ class Command(Body):
     edit: dict[str, Any] | None = None
     portion: dict[str, Any] | None = None
     template: str | None = None
+
+
+def uid_made_by(command_id: str) -> str:
+    """Of the experiment that a creating command makes: the same command creates the same one."""
+    return str(uuid.uuid5(_UIDS, command_id))

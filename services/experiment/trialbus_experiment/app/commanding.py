@@ -1,12 +1,11 @@
 """Commands: accepted means committed; the answer comes after the commit."""
 
-import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trialbus.contracts.collections import EXPERIMENTS
-from trialbus.contracts.commands import NOT_THERE, Verb
+from trialbus.contracts.commands import NOT_THERE, Verb, uid_made_by
 from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.contracts.envelope import CommandReply
 from trialbus.contracts.katib.spec import parse_experiment
@@ -31,9 +30,6 @@ from trialbus_experiment.core.metadata import (
     with_kept_metadata,
     with_managed_fields,
 )
-
-# Uids are made from the creating command's id: the same command creates the same experiment.
-_UIDS = uuid.UUID("5b1b8b5e-4d0c-5f7e-9a0f-1a2b3c4d5e6f")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +197,7 @@ class Commanding:
             catalogue=self._catalogue,
             templates=KeptTemplates(there, given),
             place=self._place,
+            default_template_allowed=self._place is Place.ONE_MACHINE,
         )
         if (parsed.namespace, parsed.name) != (asked.namespace, asked.name):
             raise Refused(
@@ -216,7 +213,7 @@ class Commanding:
         if not command.exact:
             fields = source.get("metadata", {}).get(MANAGED_FIELDS)
         return Applied(
-            uid=_uid_made_by(command.id),
+            uid=uid_made_by(command.id),
             namespace=parsed.namespace,
             name=parsed.name,
             spec=replace(parsed.spec, working_dir=command.working_dir),
@@ -241,7 +238,7 @@ class Commanding:
             ),
         )
         for namesake in gone:
-            if _uid_made_by(command.id) == namesake["_id"]:
+            if uid_made_by(command.id) == namesake["_id"]:
                 return _created_and_deleted()
             if command.id in namesake["commands"]:
                 return self._accepted(asked, str(namesake["_id"]), changed=False)
@@ -264,13 +261,9 @@ class Commanding:
         return _created_and_deleted() if gone else self._accepted(asked, uid)
 
 
-def _uid_made_by(command_id: str) -> str:
-    return str(uuid.uuid5(_UIDS, command_id))
-
-
 def _took(command_id: str, uid: str, commands: Collection[str]) -> bool:
     """Whether this experiment has had the command before."""
-    return command_id in commands or _uid_made_by(command_id) == uid
+    return command_id in commands or uid_made_by(command_id) == uid
 
 
 def _created_and_deleted() -> CommandReply:

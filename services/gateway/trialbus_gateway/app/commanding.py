@@ -35,6 +35,7 @@ from trialbus_gateway.app import reach
 from trialbus_gateway.app.documents import Documents, check_name
 from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
 from trialbus_gateway.app.repeating import ANSWER_DEADLINE_S, answered
+from trialbus_gateway.app.runnable import check_runnable
 from trialbus_gateway.app.seen_templates import SeenTemplates
 
 # The text of a template that an object only names. Raises Refused, Transient.
@@ -113,6 +114,8 @@ class Commanding:
         if (parsed.namespace, parsed.name) != (namespace, name):
             message = f"the object is {parsed.namespace}/{parsed.name}, not {namespace}/{name}"
             raise Refused([Problem(field="metadata.name", message=message)])
+        if before is None and self._place is Place.CLUSTER:
+            await check_runnable(self._parts, parsed)
         command = Command(
             id=command_id or self._parts.ids.new_id(),
             object=experiment,
@@ -152,6 +155,7 @@ class Commanding:
             catalogue=self._catalogue,
             templates=KeptTemplates(there, given),
             place=self._place,
+            default_template_allowed=self._place is Place.ONE_MACHINE,
         )
         one_machine = self._place is Place.ONE_MACHINE
         if there is None and one_machine and (problems := self._unstartable(parsed.spec.template)):

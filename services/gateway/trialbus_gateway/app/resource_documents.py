@@ -14,9 +14,9 @@ KEEPER_ID = "keeper"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceLink:
     """id: uid of the cluster's object. uid: of its experiment, None while it is refused. seen:
-    check sum of what people wrote in the object when it was last taken. revision: of the
-    experiment that the object shows. problems: why what was last written is refused, and since
-    when."""
+    check sum of what people wrote in the object when it was last taken, "" before that. revision:
+    of the experiment that the object shows. problems: why what was last written is refused, and
+    since when."""
 
     id: str
     version: int
@@ -31,8 +31,8 @@ class ResourceLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceKeeper:
-    """holder: the gateway that keeps objects and store in step. beat: grows while it does, so
-    others see by their own clocks when it has stopped."""
+    """holder: the gateway that keeps objects and store in step, "": none does any more. beat: grows
+    while it does, so others see by their own clocks when it has stopped."""
 
     id: str
     version: int

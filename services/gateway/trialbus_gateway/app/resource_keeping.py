@@ -8,9 +8,9 @@ from trialbus.kernel.errors import Transient
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.resource_documents import ResourceDocuments, ResourceKeeper
 
-BEAT_S = 5.0
+BEAT_S = 2.0
 # So long after the last beat that was seen, another one takes over.
-SILENCE_S = 15.0
+SILENCE_S = 6.0
 
 
 class ResourceKeeping:
@@ -42,6 +42,7 @@ class ResourceKeeping:
                 await self._clock.sleep(self._beat_s)
         finally:
             await _ended(doing)
+            await self._leave()
 
     def _is_ours(self) -> bool:
         """For as long as nobody else can have taken it."""
@@ -53,13 +54,24 @@ class ResourceKeeping:
             now, found = self._clock.monotonic(), await self._documents.keeper()
             if found != self._seen:
                 self._seen, self._seen_at = found, now
-            ours = found is not None and found.holder == self._holder
-            if found is None or ours or now - self._seen_at >= self._silence_s:
+            free = found is None or found.holder in ("", self._holder)
+            if free or now - self._seen_at >= self._silence_s:
                 self._held_at = now if await self._documents.keep(found, self._holder) else None
             else:
                 self._held_at = None
         except Transient as error:
             self._log.warning("custom resources wait for the store", error=str(error))
+
+    async def _leave(self) -> None:
+        """So that nobody has to wait for our silence."""
+        if not self._is_ours():
+            return
+        try:
+            found = await self._documents.keeper()
+            if found is not None and found.holder == self._holder:
+                await self._documents.keep(found, "")
+        except Transient as error:
+            self._log.debug("others wait until they take over", error=str(error))
 
 
 async def _awaited(work: Callable[[], Awaitable[None]]) -> None:

@@ -22,7 +22,7 @@ from trialbus_gateway.app.resource_cluster import (
 )
 from trialbus_gateway.app.resource_taking import Pair
 from trialbus_gateway.core.custom_resources import digest
-from trialbus_gateway.core.resource_objects import status_of, with_refused_edit
+from trialbus_gateway.core.resource_objects import has_ended, status_of, with_refused_edit
 
 Object = dict[str, Any]
 Work = Coroutine[Any, Any, None]
@@ -35,11 +35,12 @@ _PAGE = 500
 @dataclass(slots=True)
 class Shown:
     """What this process knows to be shown of an experiment. whole: all of its trials have been
-    compared. suggestion: check sum of what was last written. open: by name, uids of the objects of
-    trials that go on."""
+    compared; complete: also since it ended. suggestion: check sum of what was last written. open:
+    by name, uids of the objects of trials that go on."""
 
     owner: str
     whole: bool = False
+    complete: bool = False
     suggestion: str = ""
     open: dict[str, str] = field(default_factory=dict)
 
@@ -63,17 +64,20 @@ class ResourceMirroring:
         """trials: ids of those that changed. Raises NotThere: the experiment has gone meanwhile;
         Transient, ClusterError."""
         state, owner = pair.state, pair.resource
-        # Before the experiment's own end is shown: who waits for that finds all trials.
-        if shown.whole:
+        view = await self._changes.experiment(state.namespace, state.name)
+        if view["metadata"]["uid"] != state.id:
+            return
+        # Before the experiment's own end is shown: who waits for that finds all trials, also those
+        # whose last change has not come by here yet.
+        over = has_ended(view)
+        if shown.whole and (shown.complete or not over):
             await self._show_changed(pair, shown, sorted(trials))
         else:
             await self._compare_all(pair, shown)
             shown.whole = True
-        view = await self._changes.suggestion(state.namespace, state.name)
-        await self._show_suggestion(view, owner, shown)
-        view = await self._changes.experiment(state.namespace, state.name)
-        if view["metadata"]["uid"] != state.id:
-            return
+        shown.complete = over
+        suggestion = await self._changes.suggestion(state.namespace, state.name)
+        await self._show_suggestion(suggestion, owner, shown)
         status = status_of(view)
         if pair.link.problems:
             at = rfc3339(pair.link.refused_at or 0.0)

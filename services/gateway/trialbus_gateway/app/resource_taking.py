@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trialbus.contracts.commands import Verb
+from trialbus.contracts.commands import Verb, uid_made_by
 from trialbus.contracts.katib.times import rfc3339
 from trialbus.contracts.katib.view_parts import spec_of
 from trialbus.kernel.errors import Problem, Refused
@@ -95,6 +95,9 @@ class ResourceTaking:
             if link.id == uid and (lives or link.uid is None):
                 found = link
                 continue
+            if link.id == uid and not link.seen:
+                # We were about to make the experiment, and may not have come to that.
+                continue
             if link.id == uid:
                 # Deleted otherwise: its object goes, too.
                 await self._cluster.delete_experiment(namespace, name, link.id)
@@ -169,6 +172,9 @@ class ResourceTaking:
         then."""
         metadata = resource["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
+        if state is None:
+            # Before anything is made, so that a deletion that nobody sees finds it.
+            await self._links.put(_first_link(resource))
         only = Conditions() if state is None else Conditions(uid=state.id)
         # The uid of the object makes the creation one; an edit is one with what it is made from.
         key = metadata["uid"] if state is None else _edit_id(resource)
@@ -308,6 +314,18 @@ class ResourceTaking:
             return await self._documents.living(namespace, name)
         except NotThere:
             return None
+
+
+def _first_link(resource: Mapping[str, Any]) -> ResourceLink:
+    """To the experiment that will be made of an object."""
+    metadata = resource["metadata"]
+    return ResourceLink(
+        id=metadata["uid"],
+        version=1,
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=uid_made_by(metadata["uid"]),
+    )
 
 
 def _intent(uid: str | None) -> str:

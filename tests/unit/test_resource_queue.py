@@ -1,0 +1,93 @@
+"""The queue of experiments to look at, on a clock that a test moves."""
+
+import asyncio
+
+from trialbus_gateway.app.resource_queue import Key, ResourceQueue
+
+A, B = Key("lab", "a"), Key("lab", "b")
+
+
+class SteppedClock:
+    def __init__(self) -> None:
+        self.at = 100.0
+        self._waiting: list[tuple[float, asyncio.Event]] = []
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def sleep(self, delay_s: float) -> None:
+        due = asyncio.Event()
+        self._waiting.append((self.at + delay_s, due))
+        await due.wait()
+
+    async def advance(self, seconds: float) -> None:
+        self.at += seconds
+        for at, due in self._waiting:
+            if at <= self.at:
+                due.set()
+        await settled()
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def looked_at(queue: ResourceQueue, seen: list[Key], held: asyncio.Event | None) -> None:
+    while True:
+        async with queue.taken() as key:
+            seen.append(key)
+            if held is not None:
+                await held.wait()
+
+
+async def test_what_comes_twice_is_looked_at_once_and_rests() -> None:
+    clock, seen = SteppedClock(), list[Key]()
+    queue = ResourceQueue(clock, rest_s=1.0)
+    worker = asyncio.create_task(looked_at(queue, seen, None))
+    queue.add([A, A, B])
+    await settled()
+    assert sorted(seen) == [A, B]
+    queue.add([A])
+    await clock.advance(0.9)
+    assert len(seen) == 2
+    await clock.advance(0.2)
+    assert seen[2:] == [A]
+    worker.cancel()
+
+
+async def test_what_is_in_hand_is_not_taken_by_another_and_comes_again() -> None:
+    clock, seen, held = SteppedClock(), list[Key](), asyncio.Event()
+    queue = ResourceQueue(clock, rest_s=1.0)
+    workers = [asyncio.create_task(looked_at(queue, seen, held)) for _ in range(2)]
+    queue.add([A])
+    await settled()
+    queue.add([A])
+    await clock.advance(5.0)
+    assert seen == [A]
+    held.set()
+    await settled()
+    assert seen == [A]
+    await clock.advance(1.1)
+    assert seen == [A, A]
+    for worker in workers:
+        worker.cancel()
+
+
+async def test_a_delay_is_kept_unless_it_comes_sooner() -> None:
+    clock, seen = SteppedClock(), list[Key]()
+    queue = ResourceQueue(clock, rest_s=1.0)
+    worker = asyncio.create_task(looked_at(queue, seen, None))
+    queue.add([A], delay_s=5.0)
+    queue.add([B], delay_s=5.0)
+    await clock.advance(2.0)
+    assert seen == []
+    queue.add([B])
+    await settled()
+    assert seen == [B]
+    await clock.advance(3.1)
+    assert seen == [B, A]
+    worker.cancel()
