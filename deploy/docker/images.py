@@ -39,6 +39,8 @@ IMAGES = {
 }
 # With our own wheel in them.
 OURS = {*SERVICES, "cli", "trainer"}
+# Other than that of the rest.
+BASES = {"wrapper": "scratch", "nats": "scratch", "mongod": "trialbus/servers:bookworm"}
 # Whose trials may be the bundled trainer's.
 WITH_DATA = {"trainer", "trial-launcher"}
 DATA = "sklearn/datasets/data/digits.csv.gz"
@@ -144,7 +146,7 @@ def build(engine: str, name: str, image: str, folder: Path, version: str) -> Non
         "version": version,
         "revision": revision(),
         "licenses": "Apache-2.0",
-        "base.name": "scratch" if name in {"wrapper", "nats"} else "trialbus/base:bookworm",
+        "base.name": BASES.get(name, "trialbus/base:bookworm"),
     }
     command = [engine, "build", "--quiet", "--network", "none", "--target", name, "--tag", image]
     for argument, value in {"NAME": name, "VERSION": version}.items():
