@@ -20,10 +20,12 @@ from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import Run
 from trialbus.kernel.trial import Trial
 from trialbus.ports.cluster import ClusterApi
+from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Behaviour, Parts
 from trialbus.runtime.settings import Settings
+from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.waits import until
-from trialbus.testkit.world import World
+from trialbus.testkit.world import CountingIds, World
 from trialbus_experiment.main import service as experiment
 from trialbus_metrics_collector.main import service as metrics_collector
 from trialbus_suggestion.adapters.compute import InlineCompute
@@ -105,6 +107,20 @@ class ClusterWorld:
         command = Command(id=f"apply-{name}", object=wanted)
         return CommandReply.from_bytes(await self.world.command(subject, command.to_bytes()))
 
+    def parts(self, service: str) -> Parts:
+        """Of one more process, that asks."""
+        telemetry = Telemetry(service)
+        bus, store = self.world.bus.client(service), self.world.store.client(service)
+        return Parts(
+            bus=bus,
+            store=store,
+            clock=self.world.clock,
+            ids=CountingIds(service),
+            settings=self.world.settings,
+            outbox=Outbox(bus, store, self.world.clock, telemetry),
+            telemetry=telemetry,
+        )
+
     async def stop(self, name: str) -> None:
         subject = subjects.command(NAMESPACE, name, Verb.STOP.value)
         await self.world.command(subject, Command(id=f"stop-{name}").to_bytes())
@@ -176,3 +192,44 @@ async def cluster_world(
         await world.close()
         for api in apis:
             await api.close()
+
+
+def bake_definition() -> Object:
+    """A kind whose controller is the test: example.com/v1 Bake."""
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    oven = {"type": "string", "enum": ["hot", "cold"]}
+    spec = {"type": "object", "properties": {"oven": oven, "pod": free}}
+    schema = {"type": "object", "properties": {"spec": spec, "status": free}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": schema},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "bakes.example.com"},
+        "spec": {
+            "group": "example.com",
+            "names": {"kind": "Bake", "plural": "bakes", "singular": "bake", "listKind": "Bakes"},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+
+
+def bake(name: str, *, oven: str = "hot") -> Object:
+    """An experiment over such objects, whose metrics are pushed."""
+    trial_spec = {
+        "apiVersion": "example.com/v1",
+        "kind": "Bake",
+        "spec": {"oven": oven, "pod": {"x": "${trialParameters.x}"}},
+    }
+    conditions = {
+        "successCondition": 'status.[@this].#(phase=="Done")',
+        "failureCondition": 'status.problems.#(fatal=="yes")',
+    }
+    push = {"collector": {"kind": "Push"}}
+    return wanted(name, trial_spec, template=conditions, metricsCollectorSpec=push)

@@ -4,7 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.cluster.cluster_worlds import ClusterWorld, cluster_world, job, wanted
+from tests.cluster.cluster_worlds import (
+    ClusterWorld,
+    bake,
+    bake_definition,
+    cluster_world,
+    job,
+    wanted,
+)
 from tests.cluster.double.faults import Fault
 from tests.cluster.double.outcomes import OOM, RUNS_ON, Outcome
 from tests.cluster.double.server import Double
@@ -233,3 +240,30 @@ async def test_a_launcher_killed_at_any_moment_runs_nothing_twice(
         assert [it.phase for it in cluster.trials()] == [TrialPhase.SUCCEEDED] * 2
         assert set(starts.values()) == {1}
         await until(lambda: not cluster.objects(), "no Job")
+
+
+@pytest.mark.parametrize(
+    ("status", "phase", "told"),
+    [
+        ({"phase": "Done"}, TrialPhase.METRICS_UNAVAILABLE, "no value of 'loss'"),
+        (
+            {"problems": [{"fatal": "yes", "reason": "Burnt", "message": "too hot"}]},
+            TrialPhase.FAILED,
+            "Job reason: Burnt",
+        ),
+    ],
+)
+async def test_any_kind_is_judged_by_its_conditions(
+    double: Double, status: Object, phase: TrialPhase, told: str
+) -> None:
+    double.create(bake_definition())
+    async with cluster_world(double) as cluster:
+        await cluster.apply(bake("cake"))
+        await until(lambda: cluster.objects("bakes"), "a Bake")
+        [found] = cluster.objects("bakes")
+        double.set_status("Bake", "default", found["metadata"]["name"], status)
+        trial = await only_trial(cluster, "cake")
+        assert trial.phase is phase
+        last = trial.conditions[-1]
+        assert told in f"{last.reason} {last.message}"
+        await until(lambda: not cluster.objects("bakes"), "no Bake")

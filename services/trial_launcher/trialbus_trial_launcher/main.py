@@ -29,6 +29,7 @@ from trialbus_trial_launcher.adapters.local_process import (
     boot_id,
 )
 from trialbus_trial_launcher.adapters.scraper import Scraper
+from trialbus_trial_launcher.app.cluster.checking import Checking
 from trialbus_trial_launcher.app.cluster.place import ClusterPlace
 from trialbus_trial_launcher.app.cluster.ways import Standing, check_ways, ways_of
 from trialbus_trial_launcher.app.following import Following
@@ -84,7 +85,7 @@ async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behav
         token=_tokens(settings),
     )
     api = api or await kubernetes.open_cluster(settings)
-    ours = {
+    ours: dict[str, Any] = {
         "instance": settings.kubernetes_instance,
         "namespaces": kubernetes.namespaces_of(settings.kubernetes_namespaces),
     }
@@ -94,6 +95,7 @@ async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behav
     leftovers = kubernetes.Leftovers(
         api, parts.clock, log, kinds=standing.kinds, ended=standing.ended, **ours
     )
+    checking = Checking(api, place, parts.clock, ours["namespaces"])
     composed = compose_at(
         parts,
         launcher,
@@ -101,7 +103,7 @@ async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behav
         checkpoint_root=checkpoint_root(settings),
         lives=True,
         logs=Logs(kubernetes.PodLogs(launcher, parts.clock)).respond,
-        more=Behaviour(tasks=(leftovers.run,)),
+        more=Behaviour(tasks=(leftovers.run,), served=(_checked(checking),)),
     )
 
     async def close() -> None:
@@ -109,6 +111,12 @@ async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behav
         await scraper.close()
 
     return replace(composed, close=close)
+
+
+def _checked(checking: Checking) -> Served:
+    return Served(
+        subject=subjects.checks(), queue="trial_launcher", respond=checking.respond, max_groups=4
+    )
 
 
 def compose(

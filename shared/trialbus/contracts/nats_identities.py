@@ -102,6 +102,7 @@ _EXCHANGES = (
         server=TRIAL_LAUNCHER,
         services=(GATEWAY,),
     ),
+    _Exchange(patterns=(subjects.checks(),), server=TRIAL_LAUNCHER, services=(GATEWAY,)),
     _Exchange(patterns=(subjects.logs(),), server=TRIAL_LAUNCHER, services=(GATEWAY,)),
 )
 # What a service says besides the events that it is the producer of.

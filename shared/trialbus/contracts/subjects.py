@@ -6,6 +6,7 @@ metrics   `trialbus.v1.metric.<namespace>.<experiment>.<trial>`
 pushes    `trialbus.v1.push.<namespace>.<experiment>.<trial>`
 claims    `trialbus.v1.claim.<namespace>.<experiment>.<trial>`
 outputs   `trialbus.v1.output.<namespace>.<experiment>.<trial>`
+checks    `trialbus.v1.check.<namespace>.<experiment>`
 logs      `trialbus.v1.log.<host>`             the host percent-encoded: host names hold dots
 
 Publishers, subscribers and people use these *plain* subjects. The event stream stores each event
@@ -31,6 +32,7 @@ _METRIC = "trialbus.v1.metric"
 _PUSH = "trialbus.v1.push"
 _CLAIM = "trialbus.v1.claim"
 _OUTPUT = "trialbus.v1.output"
+_CHECK = "trialbus.v1.check"
 _LOG = "trialbus.v1.log"
 _STORED = "trialbus.v1.part"
 _DEAD = "trialbus.v1.dead"
@@ -99,6 +101,11 @@ def output(namespace: str, experiment: str, trial: str) -> str:
     return ".".join([_OUTPUT, _name(namespace), _name(experiment), _name(trial)])
 
 
+def check(namespace: str, experiment: str) -> str:
+    """Where a cluster's launcher is asked whether it can run a template."""
+    return ".".join([_CHECK, _name(namespace), _name(experiment)])
+
+
 def events(
     *, namespace: str | None = None, experiment: str | None = None, event_type: str | None = None
 ) -> str:
@@ -131,6 +138,10 @@ def claims() -> str:
 
 def outputs() -> str:
     return f"{_OUTPUT}.*.*.*"
+
+
+def checks() -> str:
+    return f"{_CHECK}.*.*"
 
 
 def logs() -> str:
