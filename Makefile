@@ -49,6 +49,13 @@ verify: setup ## Check format, lint, types, import rules, generated files, docs 
 	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 	$(PYTEST) -n $(JOBS) tests/tidy tests/charts
 
+# IMAGE is one with a shell that the cluster's nodes have: docs/how-to/test-on-a-cluster.md.
+.PHONY: test-cluster
+test-cluster: setup ## Hold the contract of the API server's double against the cluster of KUBECONFIG=file
+	@test -f '$(KUBECONFIG)' || { echo 'KUBECONFIG= must name a file' >&2; exit 2; }
+	TRIALBUS_TEST_KUBECONFIG='$(abspath $(KUBECONFIG))' TRIALBUS_TEST_IMAGE='$(IMAGE)' \
+		$(PYTEST) --timeout 900 tests/cluster $(ARGS)
+
 .PHONY: simulate
 simulate: setup ## Run the deterministic simulation with SEEDS=n seeds
 	TRIALBUS_SEEDS=$(SEEDS) $(PYTEST) -n $(JOBS) --timeout 0 tests/simulation $(ARGS)
