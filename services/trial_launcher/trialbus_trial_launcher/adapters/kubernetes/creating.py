@@ -1,5 +1,6 @@
 """Creating the object of a run: once, whatever the server answers."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from trialbus.contracts.cluster_names import RUN_LABEL
@@ -54,9 +55,9 @@ class Creating:
         return self.clock.monotonic() - since
 
     def _too_late(self, record: Record) -> RunEnd | None:
-        """An object that was seen must never be made again, and one that others may call lost
+        """An object that was there must never be made again, and one that others may call lost
         neither, where nobody claims the attempt."""
-        if record.seen:
+        if record.gone:
             return RunEnd(lost=True, message=f"{record} was deleted by others")
         if record.kind.shipped:
             return None
@@ -75,14 +76,15 @@ class Creating:
         resource = await self.api.resource(kind.api_version, kind.kind)
         record.resource = resource
         namespace = kind.namespace if resource.namespaced else None
+        # One that a view has shown is ours from an answer that was lost.
+        if not record.seen:
+            with suppress(AlreadyExists):
+                return await self.api.create(resource, namespace, record.body)
+        # Ours, another launcher's for this run, or somebody else's.
         try:
-            return await self.api.create(resource, namespace, record.body)
-        except AlreadyExists:
-            # Ours from an answer that was lost, another launcher's, or somebody else's.
-            try:
-                found = await self.api.get(resource, namespace, record.name)
-            except NotFound:
-                raise Transient("it was there, and is there no more") from None
+            found = await self.api.get(resource, namespace, record.name)
+        except NotFound:
+            raise Transient("it was there, and is there no more") from None
         if owner_of(found) == record.run_id:
             return found
         return RunEnd(
