@@ -13,7 +13,7 @@ from typing import Protocol
 from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.katib.views import EXPERIMENT_LABEL
 from trialbus.kernel.errors import Transient
-from trialbus.ports.cluster import ClusterApi
+from trialbus.ports.cluster import ClusterApi, Conflict
 from trialbus.ports.store import Query
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app import reach
@@ -201,7 +201,7 @@ class CustomResources:
     async def _look(self, key: Key) -> None:
         try:
             await self._bring_together(key)
-        except (Again, NotThere):
+        except (Again, NotThere, Conflict):
             self._queue.add([key])
         except Exception as error:  # noqa: BLE001 - one experiment must not stop the others
             self._fail(key, error)
@@ -227,4 +227,8 @@ class CustomResources:
         shown = self._shown.get(key)
         if shown is None or shown.owner != owner:
             shown = self._shown[key] = Shown(owner=owner)
-        await self._mirroring.show(pair, shown, trials)
+        try:
+            await self._mirroring.show(pair, shown, trials)
+        except Exception:
+            self._trials.setdefault(key, set()).update(trials)
+            raise

@@ -55,18 +55,21 @@ class ResourceCluster:
             await self._api.delete(kind, namespace, name, uid=uid)
 
     async def show(self, kind: str, there: Mapping[str, Any], status: Mapping[str, Any]) -> None:
-        """Give an object this status, if it has another. One that has gone is no failure."""
+        """Give an object this status, if it has another. One that has gone is no failure. Raises
+        Conflict if it is not any more as `there` says, where that has a resourceVersion: a status
+        must not be a namesake's."""
         patch = merge_diff(without_null(there.get("status") or {}), status)
         if not patch:
             return
-        metadata = there["metadata"]
-        with suppress(NotFound, Conflict):
+        metadata, body = there["metadata"], {"status": patch}
+        if version := metadata.get("resourceVersion"):
+            body["metadata"] = {"resourceVersion": version}
+        with suppress(NotFound):
             await self._api.patch(
                 await self.kind(kind),
                 metadata["namespace"],
                 metadata["name"],
-                # Never the status of a namesake.
-                {"metadata": {"uid": metadata["uid"]}, "status": patch},
+                body,
                 subresource="status",
             )
 
@@ -78,7 +81,8 @@ class ResourceCluster:
         there: Mapping[str, Any] | None,
     ) -> str:
         """Make a Suggestion or Trial what the view says. there: the object as it is, None: it is
-        believed to be missing. The uid of the object, "" of one that cannot be ours."""
+        believed to be missing. The uid of the object, "" of one that is none of ours. Raises
+        Conflict."""
         wanted = child_object(view, owner)
         if there is None:
             there = await self._create_child(kind, wanted)
@@ -86,10 +90,12 @@ class ResourceCluster:
             return ""
         if patch := _child_edits(there, wanted):
             metadata = wanted["metadata"]
-            with suppress(NotFound, Conflict):
-                await self._api.patch(
+            try:
+                there = await self._api.patch(
                     await self.kind(kind), metadata["namespace"], metadata["name"], patch
                 )
+            except NotFound:
+                return ""
         await self.show(kind, there, status_of(view))
         return str(there["metadata"]["uid"])
 

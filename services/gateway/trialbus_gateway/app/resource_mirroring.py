@@ -152,7 +152,8 @@ class ResourceMirroring:
             if uid is None:
                 uid = await self._cluster.show_child(TRIAL_KIND, view, pair.resource, None)
             else:
-                known = {**metadata, "uid": uid}
+                # No other trial ever has this name.
+                known = {name: metadata[name] for name in ("namespace", "name")}
                 await self._cluster.show(TRIAL_KIND, {"metadata": known}, status_of(view))
             if goes_on and uid:
                 shown.open[metadata["name"]] = uid
