@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.cluster.double.server import Double, running_double
 
 NO_CLUSTER = "needs a cluster: TRIALBUS_TEST_KUBECONFIG names none (make test-cluster)"

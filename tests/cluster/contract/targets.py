@@ -87,7 +87,7 @@ class Target:
     def until(self, condition: Any, what: str) -> None:
         until_sync(condition, what, within_s=self.deadline_s)
 
-    def until_gone(self, path: str) -> None:
+    def expect_gone(self, path: str) -> None:
         self.until(lambda: self.http.get(path).status_code == 404, f"{path} is gone")
 
     def until_condition(self, path: str, kind: str) -> Object:
@@ -208,7 +208,7 @@ def ready(http: httpx.Client, deadline_s: float, double: Double | None = None) -
     finally:
         path = f"/api/v1/namespaces/{target.namespace}"
         http.delete(path)
-        target.until_gone(path)
+        target.expect_gone(path)
 
 
 def cluster_client(kubeconfig: Path) -> httpx.Client:

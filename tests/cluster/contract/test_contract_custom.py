@@ -23,7 +23,7 @@ def served(target: Target) -> Iterator[Target]:
     target.until(lambda: target.http.get(path).status_code == 200, "samples are served")
     yield target
     target.delete(place)
-    target.until_gone(place)
+    target.expect_gone(place)
 
 
 def at(target: Target, name_: str = "", sub: str = "") -> str:
@@ -149,7 +149,7 @@ def test_apply_merges_lists_by_their_keys(served: Target) -> None:
 def test_a_dry_run_of_a_custom_resource_is_checked_and_not_stored(served: Target) -> None:
     wanted = name("dry")
     make(served, sample(served, wanted), dryRun="All")
-    served.call("GET", at(served, wanted), expect=404)
+    assert served.call("GET", at(served, wanted), expect=404)["reason"] == "NotFound"
     make(served, sample(served, wanted, size=0), expect=422, dryRun="All")
 
 

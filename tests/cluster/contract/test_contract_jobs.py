@@ -163,7 +163,7 @@ def test_suspending_takes_the_pods_of_a_running_job(target: Target) -> None:
 
 def test_a_finished_job_goes_after_its_time(target: Target) -> None:
     path = start(target, job(wanted := name("ttl"), "true", ttlSecondsAfterFinished=1))
-    target.until_gone(path)
+    target.expect_gone(path)
     target.until(lambda: not target.pods_of(wanted), "its pod is gone too")
 
 
@@ -172,7 +172,7 @@ def test_the_pods_of_a_deleted_job_go_with_it(target: Target, policy: str) -> No
     path = start(target, job(wanted := name("gone"), "sleep 60"))
     target.until_phase(target.pod_of(wanted)["metadata"]["name"], "Running")
     target.delete(path, {"propagationPolicy": policy})
-    target.until_gone(path)
+    target.expect_gone(path)
     target.until(lambda: not target.pods_of(wanted), "its pod is gone")
 
 
@@ -181,7 +181,7 @@ def test_a_deleted_job_leaves_its_pods_when_it_is_told_to(target: Target) -> Non
     found = target.pod_of(wanted)["metadata"]["name"]
     target.until_phase(found, "Running")
     target.delete(path, {"propagationPolicy": "Orphan"})
-    target.until_gone(path)
+    target.expect_gone(path)
     target.until(lambda: "ownerReferences" not in target.pods_of(wanted)[0]["metadata"], "orphan")
     assert "deletionTimestamp" not in target.get(target.path("pods", found))["metadata"]
     target.delete(target.path("pods", found), {"gracePeriodSeconds": 0})
@@ -269,7 +269,7 @@ def test_an_image_that_is_nowhere_is_a_reason_to_wait(target: Target) -> None:
 
     target.until(pulling, "the image is missed")
     target.delete(target.path("pods", wanted), {"gracePeriodSeconds": 0})
-    target.until_gone(target.path("pods", wanted))
+    target.expect_gone(target.path("pods", wanted))
 
 
 def test_termination_is_a_signal_and_then_a_kill(target: Target) -> None:
@@ -284,4 +284,4 @@ def test_termination_is_a_signal_and_then_a_kill(target: Target) -> None:
     assert ended(found)["exitCode"] == 9
     assert ended(found)["message"].strip() == "asked"
     target.patch(path, {"metadata": {"finalizers": None}})
-    target.until_gone(path)
+    target.expect_gone(path)

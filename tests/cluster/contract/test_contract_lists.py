@@ -41,7 +41,9 @@ def test_a_page_without_selectors_says_how_many_remain(target: Target) -> None:
 
 
 def test_a_continuation_that_is_none_is_a_400(target: Target) -> None:
-    target.call("GET", target.path("configmaps"), params={"continue": "%%%"}, expect=400)
+    path = target.path("configmaps")
+    status = target.call("GET", path, params={"continue": "%%%"}, expect=400)
+    assert status["reason"] == "BadRequest"
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def test_what_is_owned_goes_after_its_owner(target: Target) -> None:
     below = owned(target, owner, f"{wanted}-below")
     deeper = owned(target, target.get(below), f"{wanted}-deeper")
     target.delete(target.path("configmaps", wanted), {"propagationPolicy": "Background"})
-    target.until_gone(below)
-    target.until_gone(deeper)
+    target.expect_gone(below)
+    target.expect_gone(deeper)
 
 
 def test_an_owner_that_waits_goes_last(target: Target) -> None:
@@ -42,14 +42,14 @@ def test_an_owner_that_waits_goes_last(target: Target) -> None:
     )
     assert target.get(place)["metadata"]["finalizers"] == ["foregroundDeletion"]
     target.patch(below, {"metadata": {"finalizers": None}})
-    target.until_gone(place)
+    target.expect_gone(place)
 
 
 def test_orphans_stay_without_the_reference(target: Target) -> None:
     owner = target.make(target.path("configmaps"), config_map(wanted := name("owner")))
     below = owned(target, owner, f"{wanted}-below")
     target.delete(target.path("configmaps", wanted), {"propagationPolicy": "Orphan"})
-    target.until_gone(target.path("configmaps", wanted))
+    target.expect_gone(target.path("configmaps", wanted))
     target.until(lambda: "ownerReferences" not in target.get(below)["metadata"], "an orphan")
 
 
@@ -65,12 +65,12 @@ def test_what_has_two_owners_stays_with_the_second(target: Target) -> None:
         lambda: len(target.get(below)["metadata"]["ownerReferences"]) == 1, "one owner is left"
     )
     target.delete(target.path("configmaps", f"{wanted}-second"))
-    target.until_gone(below)
+    target.expect_gone(below)
 
 
 def test_what_names_an_owner_that_never_was_goes(target: Target) -> None:
     ghost = {"metadata": {"name": "ghost", "uid": "00000000-0000-4000-8000-000000000001"}}
-    target.until_gone(owned(target, ghost, name("orphan")))
+    target.expect_gone(owned(target, ghost, name("orphan")))
 
 
 def test_a_quota_forbids_what_is_too_many(target: Target) -> None:

@@ -27,7 +27,7 @@ class Garbage:
         owners = meta.get("ownerReferences") or ()
         if event.happened == "DELETED":
             for owner in owners:
-                self.dependents[owner["uid"]].discard(place)
+                self._forget(owner["uid"], place)
                 self.todo.append(("owner", self._owner_place(owner, meta)))
             if self.dependents.get(meta["uid"]):
                 self.todo.append((f"gone {meta['uid']}", place))
@@ -41,6 +41,12 @@ class Garbage:
             self.todo.append((word, place))
         elif owners and event.happened == "ADDED":
             self.todo.append(("check", place))
+
+    def _forget(self, uid: str, place: Place) -> None:
+        if (places := self.dependents.get(uid)) is not None:
+            places.discard(place)
+            if not places:
+                del self.dependents[uid]
 
     def _owner_place(self, owner: Object, meta: Object) -> Place:
         kind = self.objects.registry.by_kind(owner["apiVersion"], owner["kind"])

@@ -1,8 +1,6 @@
 """What the verbs do to stored objects: create, get, update, patch, delete."""
 
-import itertools
 import random
-import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.cluster.double import admission, errors
-from tests.cluster.double.errors import ApiError, Cause
+from tests.cluster.double.errors import Cause
 from tests.cluster.double.patches import apply_patch, json_patch, merge_patch, strategic_patch
 from tests.cluster.double.policies import check_policies
 from tests.cluster.double.resources import Kind, Registry, Version
 from tests.cluster.double.schemas import metadata_node
-from tests.cluster.double.state import Shelf, State, Stored
+from tests.cluster.double.state import Event, Shelf, State, Stored
 
 Object = dict[str, Any]
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -52,10 +50,17 @@ class Objects:
     warnings: list[str] = field(default_factory=list)
     # What each manager applied last, for server-side apply.
     applied: dict[tuple[str, str], Object] = field(default_factory=dict)
-    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def timestamp(self) -> str:
         return timestamp(self.now())
+
+    def forget(self, shelf: Shelf, event: Event) -> None:
+        """What was applied to an object goes with it."""
+        if event.happened == "DELETED" and self.applied:
+            meta = event.stored.obj["metadata"]
+            place = (shelf.group, shelf.plural, meta.get("namespace", ""), meta["name"])
+            for slot in [slot for slot in self.applied if slot[0] == "/".join(place)]:
+                del self.applied[slot]
 
     def shelf(self, kind: Kind) -> Shelf:
         return self.state.shelf(kind.group, kind.plural)
@@ -296,8 +301,3 @@ class Objects:
 def timestamp(seconds: float) -> str:
     """RFC 3339 in whole seconds, as Kubernetes writes it."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-__all__ = ["LABEL", "NAME", "ApiError", "Objects", "Target", "timestamp"]

@@ -65,7 +65,12 @@ class Double:
         )
         self.pods.hop = self.do
         self.pods.processes.config = self._config_data
-        self.state.listeners += [self._definitions, self._furnish, self.garbage.on_event]
+        self.state.listeners += [
+            self.objects.forget,
+            self._definitions,
+            self._furnish,
+            self.garbage.on_event,
+        ]
         self.state.listeners += [self.garbage.namespace_of_event, self.pods.on_event]
         self.state.listeners += [self.jobs.on_event, self.train_jobs.on_event]
         self.state.listeners.append(self._changed)

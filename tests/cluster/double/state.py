@@ -16,7 +16,7 @@ Object = dict[str, Any]
 Key = tuple[str, str]
 Happened = Literal["ADDED", "MODIFIED", "DELETED"]
 # Events of one kind that a watch can still begin at; etcd keeps five minutes.
-KEPT_EVENTS = 50_000
+KEPT_EVENTS = 10_000
 
 
 class Stored:
@@ -105,7 +105,7 @@ def key_of(obj: Object) -> Key:
 
 
 class State:
-    """One version counter over all kinds, as etcd has."""
+    """One version counter over all kinds, as etcd has. maxima: the most live objects, by plural."""
 
     def __init__(self) -> None:
         # A server has a past that nobody can ask for any more.
