@@ -1,84 +1,230 @@
-"""What the charts render works together: servers with keys and passwords, Jobs, services, door."""
+"""On a real cluster only: the charts are installed, the tutorial's experiment runs, and one goes on
+after its trial's node was taken away.
 
-import base64
-import secrets as random
+TRIALBUS_TEST_KILL_NODE: a command with `{node}` that ends a node for good (`docker rm -f {node}`
+of kind); without it the trial's pod is evicted, as draining a node does.
+"""
+
+import json
+import os
+import shlex
 import subprocess
+import uuid
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
 import yaml
-from tests.cluster.double.server import Double
-from tests.cluster.installed import SERVICES, Installed, installed
+from tests.cluster.contract.targets import IMAGE, KUBECONFIG
 
-from trialbus.local import nats_accounts
-from trialbus.testkit.programs import REPOSITORY, TRIALBUS, program_environ
+from making.charts.rendering import UMBRELLA, build_charts, objects_of, rendered
+from trialbus.testkit.programs import REPOSITORY
 from trialbus.testkit.waits import until_sync
 
-pytestmark = pytest.mark.servers
+KILL_NODE = os.environ.get("TRIALBUS_TEST_KILL_NODE", "")
+CRDS = REPOSITORY / "deploy/crds"
+VALUES = REPOSITORY / "deploy/helm/trialbus/examples/laptop-kind.yaml"
+# A node that went is given up by Kubernetes after five minutes.
+DEADLINE_S = 900.0
+READY_S = 300.0
+Object = dict[str, Any]
 
-DEADLINE_S = 90.0
-MANIFESTS = REPOSITORY / "deploy/manifests/namespaced.yaml"
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(not KUBECONFIG, reason="needs a cluster: TRIALBUS_TEST_KUBECONFIG"),
+]
 
 
-@pytest.fixture
-def token(tmp_path: Path) -> str:
-    """Of the administrator in tokens.yaml."""
-    file = tmp_path / "tokens.yaml"
-    command = [*TRIALBUS, "auth", "token", "create", "admin", "--role", "admin"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """namespace: of the services; lab: of experiments, which enforces the restricted standard."""
+
+    namespace: str
+    lab: str
+
+    def get(self, kind: str, *arguments: str) -> list[Object]:
+        found = kubectl("get", kind, "-n", self.lab, "-o", "json", *arguments)
+        items: list[Object] = json.loads(found)["items"]
+        return items
+
+    def apply(self, experiment: Object) -> None:
+        kubectl("apply", "-n", self.lab, "-f", "-", text=json.dumps(experiment))
+
+    def wait(self, name: str, condition: str = "Succeeded", within_s: float = DEADLINE_S) -> None:
+        kubectl(
+            "wait", f"experiment/{name}", "-n", self.lab,
+            f"--for=condition={condition}", f"--timeout={within_s:.0f}s",
+        )  # fmt: skip
+
+
+def kubectl(*arguments: str, text: str | None = None, check: bool = True) -> str:
     done = subprocess.run(
-        [*command, "--namespace", "*", "--file", str(file)],
-        env=program_environ(tmp_path),
+        ["kubectl", *arguments],
+        env={**os.environ, "KUBECONFIG": KUBECONFIG},
+        input=text,
         capture_output=True,
         text=True,
-        check=True,
+        timeout=DEADLINE_S + 60,
+        check=False,
     )
-    return done.stdout.strip()
+    assert done.returncode == 0 or not check, f"kubectl {shlex.join(arguments)}\n{done.stderr}"
+    return done.stdout
 
 
-@pytest.fixture
-def whole(double: Double, token: str, tmp_path: Path) -> Iterator[Installed]:
-    """The servers and Jobs of deploy/manifests, with Secrets as deploy/helm/secrets makes them."""
-    auth = tmp_path / "auth"
-    nats_accounts.make(auth)
-    key = base64.encodebytes(random.token_bytes(48)).decode()
-    made = {
-        "trialbus-nats": {file.name: file.read_text() for file in auth.iterdir()},
-        "trialbus-mongodb": {"password": random.token_urlsafe(24), "keyfile": key},
-        "trialbus-access": {
-            "tokens.yaml": (tmp_path / "tokens.yaml").read_text(),
-            "trial.key": random.token_urlsafe(48),
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """All of it goes at the end, the definitions only if they were not there before."""
+    mark = uuid.uuid4().hex[:6]
+    made = Installed(namespace=f"trialbus-test-{mark}", lab=f"trialbus-lab-{mark}")
+    defined = [it for it in sorted(CRDS.glob("*.yaml")) if not is_there(it)]
+    manifests = charts(made, mark, tmp_path_factory.mktemp("charts"))
+    try:
+        for namespace in (made.namespace, made.lab):
+            kubectl("create", "namespace", namespace)
+            standard = "pod-security.kubernetes.io/enforce=restricted"
+            kubectl("label", "namespace", namespace, standard)
+        for path in defined:
+            kubectl("apply", "--server-side", "-f", str(path))
+        subprocess.run(
+            [REPOSITORY / "deploy/helm/secrets", made.namespace],
+            env={
+                **os.environ,
+                "KUBECONFIG": KUBECONFIG,
+                "PATH": f"{REPOSITORY / '.venv/bin'}:{os.environ['PATH']}",
+            },
+            check=True,
+            timeout=READY_S,
+        )
+        kubectl("apply", "-n", made.namespace, "-f", "-", text=manifests)
+        kubectl(
+            "wait", "deployment,statefulset", "--all", "-n", made.namespace,
+            "--for=jsonpath={.status.readyReplicas}=1", f"--timeout={READY_S:.0f}s",
+        )  # fmt: skip
+        yield made
+    finally:
+        kubectl("delete", "experiments,trials,suggestions", "--all", "-n", made.lab, check=False)
+        kubectl("delete", "-n", made.namespace, "-f", "-", text=manifests, check=False)
+        for namespace in (made.lab, made.namespace):
+            kubectl("delete", "namespace", namespace, check=False)
+        for path in defined:
+            kubectl("delete", "-f", str(path), check=False)
+
+
+def is_there(path: Path) -> bool:
+    name = yaml.safe_load(path.read_text())["metadata"]["name"]
+    return bool(kubectl("get", "crd", name, "--ignore-not-found", "-o", "name").strip())
+
+
+def charts(made: Installed, mark: str, folder: Path) -> str:
+    """Everything but the definitions, for one small installation that runs trials in one other
+    namespace."""
+    values = yaml.safe_load(VALUES.read_text())
+    values["global"] |= {
+        "instance": f"test-{mark}",
+        "namespaces": [made.lab],
+        "settings": {"pod_security": "restricted"},
+    }
+    text = rendered(build_charts(folder) / UMBRELLA, values, namespace=made.namespace)
+    kept = [it for it in objects_of(text) if it["kind"] != "CustomResourceDefinition"]
+    return yaml.safe_dump_all(kept)
+
+
+def tutorial(lab: str) -> Object:
+    document: Object = yaml.safe_load((REPOSITORY / "examples/quick-start.yaml").read_text())
+    document["metadata"]["namespace"] = lab
+    return document
+
+
+def slow(name: str) -> Object:
+    """One trial that reports for two minutes, in the image that the tutorial's trials run in."""
+    program = "import time\nfor i in range(60): print(f'loss={i}', flush=True), time.sleep(2)"
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "command": ["python", "-c", program, "${trialParameters.x}"],
+    }
+    pod = {"spec": {"containers": [container], "restartPolicy": "Never"}}
+    return {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "metadata": {"name": name},
+        "spec": {
+            "objective": {"type": "minimize", "objectiveMetricName": "loss"},
+            "algorithm": {"algorithmName": "random"},
+            "parallelTrialCount": 1,
+            "maxTrialCount": 1,
+            "parameters": [
+                {
+                    "name": "x",
+                    "parameterType": "double",
+                    "feasibleSpace": {"min": "0", "max": "1"},
+                }
+            ],
+            "trialTemplate": {
+                "primaryContainerName": "main",
+                "trialParameters": [{"name": "x", "reference": "x"}],
+                "trialSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": pod}},
+            },
         },
     }
-    objects = [it for it in yaml.safe_load_all(MANIFESTS.read_text()) if it]
-    # Instead of the account that a pod has.
-    more = {"TRIALBUS_KUBECONFIG": str(double.kubeconfig)}
-    with installed(objects, made, tmp_path / "pods", **more) as it:
-        it.start_servers()
-        it.run_jobs()
-        yield it
 
 
-def _is_ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
+def test_the_tutorials_experiment_runs_to_its_end(installed: Installed) -> None:
+    installed.apply(tutorial(installed.lab))
+    installed.wait("quick-start")
+    [experiment] = installed.get("experiments")
+    status = experiment["status"]
+    assert status["trialsSucceeded"] >= 1
+    best = status["currentOptimalTrial"]
+    assert {it["name"] for it in best["observation"]["metrics"]} == {
+        "Validation-accuracy",
+        "Train-accuracy",
+    }
+    trials = installed.get("trials")
+    assert len(trials) == status["trials"]
+    assert best["bestTrialName"] in {it["metadata"]["name"] for it in trials}
+    until_sync(lambda: not installed.get("jobs"), "ended trials' Jobs have gone", within_s=120)
 
 
-def test_an_installation_comes_up_and_lets_in_who_shows_the_token(
-    whole: Installed, token: str
-) -> None:
-    for name in SERVICES:
-        whole.start_service(name)
-    for name, port in whole.health.items():
-        try:
-            until_sync(partial(_is_ready, port), "ready", within_s=DEADLINE_S)
-        except AssertionError:
-            pytest.fail(f"{name} is not ready:\n{whole.log(name)[-3000:]}")
-    address = f"http://127.0.0.1:{whole.http}/v1/experiments"
-    assert httpx.get(address).status_code == 401
-    answer = httpx.get(address, headers={"Authorization": f"Bearer {token}"})
-    assert (answer.status_code, answer.json()["items"]) == (200, [])
+def test_a_trial_whose_node_is_taken_away_runs_again(installed: Installed) -> None:
+    installed.apply(slow("survivor"))
+    until_sync(lambda: running(installed), "the trial's pod runs", within_s=READY_S)
+    [pod] = running(installed)
+    node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
+    assert not secrets_of(pod)
+    if KILL_NODE:
+        subprocess.run(shlex.split(KILL_NODE.format(node=node)), check=True, timeout=READY_S)
+    else:
+        evict(installed.lab, name)
+    installed.wait("survivor")
+    [trial] = installed.get("trials", "-l", "katib.kubeflow.org/experiment=survivor")
+    [metric] = trial["status"]["observation"]["metrics"]
+    # Only what the attempt that ended it has reported counts.
+    assert (float(metric["min"]), float(metric["max"])) == (0.0, 59.0)
+
+
+def running(installed: Installed) -> list[Object]:
+    pods = installed.get("pods", "-l", "katib.kubeflow.org/experiment=survivor")
+    return [it for it in pods if (it.get("status") or {}).get("phase") == "Running"]
+
+
+def secrets_of(pod: Object) -> list[str]:
+    """What gives a pod a credential of the cluster."""
+    return [
+        str(volume["name"])
+        for volume in pod["spec"].get("volumes") or ()
+        if "secret" in volume or "projected" in volume
+    ]
+
+
+def evict(namespace: str, pod: str) -> None:
+    body = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": namespace},
+    }
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
+    kubectl("create", "--raw", path, "-f", "-", text=json.dumps(body))
