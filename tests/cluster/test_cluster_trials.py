@@ -167,6 +167,12 @@ async def test_an_unschedulable_pod_is_shown_and_waited_for(double: Double) -> N
         await until(lambda: any(told in it.message for it in cluster.runs()), told)
         [run] = cluster.runs()
         assert not run.ended
+        shown = f"1 trial waits on the cluster: {told}"
+
+        def is_shown() -> bool:
+            return any(it.message == shown for it in cluster.experiment("gpus").conditions)
+
+        await until(is_shown, shown)
 
 
 async def test_a_suspended_job_waits_without_a_deadline(double: Double) -> None:

@@ -21,7 +21,7 @@ from trialbus.kernel.spec import (
     PathKind,
 )
 from trialbus.testkit.fake_work import NAME, PATH, FakeWork, WorkGateway, serving_work
-from trialbus_trial_launcher.app.starting import _report_to
+from trialbus_trial_launcher.app.starting import report_to
 
 
 @pytest.fixture
@@ -157,4 +157,4 @@ def path(form: MetricsFormat) -> dict[str, Any]:
 def test_a_trial_is_told_where_its_collector_looks(
     collector: MetricsCollectorSpec, expected: ReportTo
 ) -> None:
-    assert _report_to(collector) is expected
+    assert report_to(collector) is expected

@@ -244,6 +244,8 @@ CLUSTER_BACKOFF_S = 0.2
 MAX_CLUSTER_BACKOFF_S = 10.0
 # A run whose containers cannot be made: images are pulled again and again, but not for ever.
 CLUSTER_IMAGE_DEADLINE_S = 600.0
+# A Job makes its pod at once; one that has none for so long is told of.
+CLUSTER_PODLESS_S = 15.0
 # An object that cannot be created for want of permission; who grants it late waits this long.
 CLUSTER_CREATE_DEADLINE_S = 600.0
 # Without a wrapper's claim an object is created only in its run's first moments: whoever finds none

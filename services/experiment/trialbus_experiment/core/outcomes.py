@@ -141,7 +141,7 @@ def _succeeded(
 def _refused(run: Run) -> Ended:
     """A condition says that it failed, or none says anything, which must not go on for ever."""
     message = "Trial has failed"
-    if run.leased and run.message:
+    if run.message:
         message += f": {run.message}"
     if run.verdict is RunVerdict.UNDECIDED:
         message += (

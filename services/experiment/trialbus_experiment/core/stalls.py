@@ -7,14 +7,18 @@ from trialbus.kernel.experiment import SCHEDULING_PHASES, Experiment, Experiment
 from trialbus.kernel.limits import (
     BUS_DEADLINE_S,
     LAUNCH_DEADLINE_S,
+    MAX_MESSAGE_CHARS,
     MAX_OUTBOX_EVENTS,
     SUGGESTION_DEADLINE_S,
 )
+from trialbus.kernel.run import RunPhase
 from trialbus.kernel.spec import TrialsBy
 from trialbus_experiment.core.draft import Draft
 from trialbus_experiment.core.observed import Observed
 
-_STALLS = frozenset({"BusUnavailable", "LaunchStalled", "SuggestionStalled", "WorkersMissing"})
+_STALLS = frozenset(
+    {"BusUnavailable", "LaunchStalled", "SuggestionStalled", "TrialsWaiting", "WorkersMissing"}
+)
 # The condition that people look at in each phase, and what it says when nothing is waited for.
 _SHOWN_BY = {ExperimentPhase.CREATED: "Created", ExperimentPhase.RUNNING: "Running"}
 _USUAL = {
@@ -57,7 +61,7 @@ def _stall(draft: Draft, observed: Observed) -> _Stall | None:
         return None
     if bus_is_stalled(draft.before, draft.now):
         return _Stall(reason="BusUnavailable", message="Events wait for the message bus")
-    return _no_launcher(draft, observed) or _no_points(draft)
+    return _no_launcher(draft, observed) or _on_cluster(draft, observed) or _no_points(draft)
 
 
 def _no_launcher(draft: Draft, observed: Observed) -> _Stall | None:
@@ -75,6 +79,23 @@ def _no_launcher(draft: Draft, observed: Observed) -> _Stall | None:
         )
     message = f"{len(waiting)} trials wait for a launcher for over {LAUNCH_DEADLINE_S:g} s"
     return _Stall(reason="LaunchStalled", message=message)
+
+
+def _on_cluster(draft: Draft, observed: Observed) -> _Stall | None:
+    """Runs whose objects cannot run now: what their cluster says of the first."""
+    told = [
+        run.message
+        for index in sorted(draft.open)
+        if (run := observed.runs.get(index)) is not None
+        and run.phase is RunPhase.RUNNING
+        and run.message
+        and not run.leased
+    ]
+    if not told:
+        return None
+    noun = "trial waits" if len(told) == 1 else "trials wait"
+    message = f"{len(told)} {noun} on the cluster: {told[0]}"
+    return _Stall(reason="TrialsWaiting", message=message[:MAX_MESSAGE_CHARS])
 
 
 def _no_points(draft: Draft) -> _Stall | None:

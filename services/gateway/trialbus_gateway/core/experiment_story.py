@@ -35,7 +35,7 @@ _BEGUN = {
     "Created": ("ExperimentCreated", "Experiment is created"),
     "Running": ("ExperimentRunning", "Experiment is running"),
 }
-_STALLS = frozenset({"SuggestionStalled", "LaunchStalled", "BusUnavailable"})
+_STALLS = frozenset({"SuggestionStalled", "LaunchStalled", "BusUnavailable", "TrialsWaiting"})
 # Events that are not published within this time wait for the bus.
 _OUTBOX_PATIENCE_S = 5.0
 

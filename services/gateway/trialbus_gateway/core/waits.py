@@ -56,6 +56,11 @@ def wait_of(name: str, open_: OpenTrial, run: Run | None, by: TrialsBy, now: flo
     if open_.stop:
         message = f"{attempt} runs on {run.host} and is being stopped: {open_.stop}"
         return _wait(since, open_.stop, message)
+    if run.message:
+        # What its cluster says, as `<reason>: <text>`.
+        reason, colon, _ = run.message.partition(":")
+        known = reason if colon and reason.isalnum() else "WaitsOnCluster"
+        return _wait(since, known, f"{attempt} waits: {run.message}")
     return _wait(since, "Running", f"{attempt} has run on {run.host} for {for_s(since, now)}")
 
 

@@ -28,7 +28,9 @@ _REASONS = {
     "verdict": "Verdict",
 }
 _BAD = frozenset({"failed", "lost", "stalled", "trial failed", "metrics unavailable", RULE_FAILED})
-_STALL_REASONS = frozenset({"SuggestionStalled", "LaunchStalled", "BusUnavailable"})
+_STALL_REASONS = frozenset(
+    {"SuggestionStalled", "LaunchStalled", "BusUnavailable", "TrialsWaiting"}
+)
 # What Job and Pod tell of their trial's story.
 _OF_A_RUN = frozenset({"taken", "started", "judged", "ended", "lost", WAITING})
 _TOLD_BY = {

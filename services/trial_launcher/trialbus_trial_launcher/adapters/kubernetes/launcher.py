@@ -312,7 +312,8 @@ class ClusterLauncher:
             return ""
         if record.sight is None:
             return record.trouble or (_UNTOLD if record.absent else "")
-        return waiting_of(record.sight, record.pods.values()) or self.views.trouble
+        age_s = self._clock.now() - record.created_at
+        return waiting_of(record.sight, record.pods.values(), age_s) or self.views.trouble
 
     # Stopping and removing ---------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trialbus.contracts.shipping import EXIT_REFUSED, EXIT_UNANSWERED
-from trialbus.kernel.limits import CLUSTER_IMAGE_DEADLINE_S, MAX_MESSAGE_CHARS
+from trialbus.kernel.limits import CLUSTER_IMAGE_DEADLINE_S, CLUSTER_PODLESS_S, MAX_MESSAGE_CHARS
 from trialbus.kernel.run import RunVerdict, StopReason
 from trialbus_trial_launcher.app.cluster.objects import STOP_ANNOTATION
 from trialbus_trial_launcher.app.cluster.pod_ends import PodSight
@@ -124,8 +124,8 @@ def is_inconclusive(sight: ObjectSight, pods: Collection[PodSight]) -> bool:
     )
 
 
-def waiting_of(sight: ObjectSight | None, pods: Collection[PodSight]) -> str:
-    """Why it does not run, for people; "" if it runs, or all is as usual."""
+def waiting_of(sight: ObjectSight | None, pods: Collection[PodSight], age_s: float) -> str:
+    """Why it does not run, for people; "" if it runs, or all is as usual. age_s: of the run."""
     if sight is None:
         return ""
     if sight.suspended:
@@ -135,6 +135,8 @@ def waiting_of(sight: ObjectSight | None, pods: Collection[PodSight]) -> str:
         if pod.waiting:
             text = " ".join(pod.why.split())
             return f"{pod.waiting}: {text}"[:MAX_MESSAGE_CHARS] if text else pod.waiting
+    if sight.is_job and not pods and age_s > CLUSTER_PODLESS_S:
+        return "NoPods: its Job has made none; a quota or an admission may forbid it, see its events"
     return ""
 
 
