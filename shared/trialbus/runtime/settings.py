@@ -31,8 +31,8 @@ class Settings(BaseSettings):
         1,
         ge=1,
         le=5,
-        description="Servers of a NATS cluster that each stream is kept on; at most as many as there "
-        "are.",
+        description="Servers of a NATS cluster that each stream is kept on; at most as many as "
+        "there are.",
     )
     mongo_url: str = Field(
         "mongodb://127.0.0.1:27017/?directConnection=true",
