@@ -42,16 +42,9 @@ async def build(parts: Parts) -> Behaviour:
     keys, tls = partial(trial_keys, settings), tls_of(settings)
     door = await door_of(settings, parts.clock, parts.store, leaving, keys)
     parts = guarded(parts)
-    questions = Questions(
-        parts,
-        default=default_template(settings),
-        interpreter=interpreter(settings),
-        following=Following(parts),
-    )
-    cluster = await cluster_of(parts, leaving)
-    commanding = Commanding(
-        parts, catalogue_of(settings), fetch_template=fetch_template_of(parts, cluster)
-    )
+    questions, cluster = questions_of(parts), await cluster_of(parts, leaving)
+    fetch = fetch_template_of(parts, cluster)
+    commanding = Commanding(parts, catalogue_of(settings), fetch_template=fetch)
     working, changes = Working(parts), Changes(parts)
     webhooks = await webhooks_of(parts, leaving)
     tasks = (webhooks.run, *custom_resources_of(parts, commanding, changes, cluster))
@@ -104,6 +97,16 @@ async def build(parts: Parts) -> Behaviour:
                 await changes.close()
 
     return Behaviour(tasks=(listen, *tasks), close=leaving.aclose)
+
+
+def questions_of(parts: Parts) -> Questions:
+    settings = parts.settings
+    return Questions(
+        parts,
+        default=default_template(settings),
+        interpreter=interpreter(settings),
+        following=Following(parts),
+    )
 
 
 async def before_the_door(parts: Parts, leaving: AsyncExitStack) -> list[Middleware]:

@@ -42,20 +42,21 @@ def _given(path: str) -> str:
     return f"(has({path}) && {path} != '')"
 
 
+_IS_GIVEN = {name: _given(f"{_SPACE}.{name}") for name in ("min", "max", "step")}
+
+
 def _of_parameters(at: str) -> tuple[CelRule, ...]:
     """Of a list of parameters, wherever it is."""
-    given = {name: _given(f"{_SPACE}.{name}") for name in ("min", "max", "step")}
+    return (*_of_ranges(at), *_of_lists(at))
+
+
+def _of_ranges(at: str) -> tuple[CelRule, ...]:
+    """Of the numbers from min to max."""
+    given = _IS_GIVEN
     low, high, step = (f"{_SPACE}.{name}" for name in given)
-    listed = f"has({_SPACE}.list) && size({_SPACE}.list) > 0"
     readable = f"{low}.matches('{_NUMBER}') && {high}.matches('{_NUMBER}')"
     ends = f"{given['min']} && {given['max']}"
     return (
-        CelRule(  # 41
-            at=at,
-            rule=f"!({_RANGED}) || !({listed})",
-            message="is not supported for parameterType double or int",
-            field=".feasibleSpace.list",
-        ),
         CelRule(  # 42
             at=at,
             rule=f"!({_RANGED}) || ({ends})",
@@ -96,9 +97,22 @@ def _of_parameters(at: str) -> tuple[CelRule, ...]:
             message="must be above 0 for the distributions logUniform and logNormal",
             field=".feasibleSpace.min",
         ),
+    )
+
+
+def _of_lists(at: str) -> tuple[CelRule, ...]:
+    """Of lists, and that only those have one."""
+    listed = f"has({_SPACE}.list) && size({_SPACE}.list) > 0"
+    return (
+        CelRule(  # 41
+            at=at,
+            rule=f"!({_RANGED}) || !({listed})",
+            message="is not supported for parameterType double or int",
+            field=".feasibleSpace.list",
+        ),
         CelRule(  # 43
             at=at,
-            rule=f"{_RANGED} || !({' || '.join(given.values())})",
+            rule=f"{_RANGED} || !({' || '.join(_IS_GIVEN.values())})",
             message="min, max and step are not supported for parameterType discrete or categorical",
             field=".feasibleSpace",
         ),
