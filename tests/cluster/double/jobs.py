@@ -149,7 +149,7 @@ class Jobs:
             if phase == "Succeeded":
                 status["succeeded"] = status.get("succeeded", 0) + 1
                 work.done_indexes.add(_index(pod))
-            elif phase == "Failed":
+            elif _failed(job, pod):
                 action, text = policy_verdict(job, pod)
                 if action == "FailJob" and verdict is None:
                     verdict = ("PodFailurePolicy", text)
@@ -356,6 +356,14 @@ def _true(status: Object, kind: str) -> Object | None:
         if condition["type"] == kind and condition["status"] == "True":
             return dict(condition)
     return None
+
+
+def _failed(job: Object, pod: Object) -> bool:
+    """Also a pod that is being deleted, unless only what has really failed is replaced."""
+    phase = (pod.get("status") or {}).get("phase")
+    if phase == "Failed" or job["spec"].get("podReplacementPolicy") == "Failed":
+        return phase == "Failed"
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def _active(pod: Object) -> bool:
