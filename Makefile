@@ -14,7 +14,7 @@ SEEDS ?= 500
 SPECS ?= 10000
 CALLS ?= 300
 EXAMPLE ?= examples/quick-start.yaml
-# What builds the container images: docker or podman.
+# What builds the container images: docker, or a program with its commands.
 ENGINE ?= docker
 # Images with the dependencies of one extra.
 IMAGE_EXTRAS := gateway experiment suggestion trial-launcher metrics-collector early-stopping cli
