@@ -44,8 +44,8 @@ class Reflectors(Generic[S]):
         }
 
     async def run(self, changed: Callable[[Change[S]], Awaitable[None]]) -> None:
-        """For ever. `changed` is awaited before the next change of that namespace is looked at;
-        what it raises ends all."""
+        """For ever. `changed` is awaited before the next change of that namespace is looked at.
+        What it raises ends all, as an ExceptionGroup; run again, they go on after that change."""
         async with asyncio.TaskGroup() as group:
             for reflector in self._of.values():
                 group.create_task(_run(reflector, changed))
