@@ -97,7 +97,8 @@ class _Server:
             count = min(self._max_group, len(self._waiting))
             self._company.leave(count)
             group = [self._waiting.popleft() for _ in range(count)]
-            if self._waiting:
+            if self._waiting or self._leaving:
+                # Who looked while one was being kept looks again.
                 self._news.set()
             await self._answer(group)
 
