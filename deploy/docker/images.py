@@ -51,7 +51,7 @@ PYTHON, GLIBC_MINORS = "3.11", range(5, 37)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="IMAGE", help="All, if none is named.")
-    parser.add_argument("--engine", default="docker", help="docker, or a program with its commands.")
+    parser.add_argument("--engine", default="docker", help="A program with docker's commands.")
     parser.add_argument("--prefix", default="trialbus", help="Before the images' names.")
     parser.add_argument("--tag", default="", help="Instead of the version.")
     given = parser.parse_args()
