@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,6 +178,55 @@ def test_a_command_waits_while_there_is_no_room_and_nothing_is_lost(
         assert pod.end(process).code == 0
     assert bytes(gateway.stream) == (pod.folder / "out").read_bytes()
     assert gateway.stream.endswith(b"\n100000\n")
+
+
+def test_on_a_full_disk_a_command_waits_and_nothing_is_lost(
+    pod: Wrapped, gateway: PodGateway
+) -> None:
+    """The spool's file may have 50 kB."""
+    script = "touch $0/go; until [ -e $0/away ]; do sleep 0.01; done; seq 100000; touch $0/done"
+    small = f"(trap '' XFSZ; ulimit -f 100; exec \"$1\" -- sh -c '{script}' $0) | cat > $0/out"
+    process = subprocess.Popen(
+        ["sh", "-c", small, str(pod.folder), str(pod.program)],
+        env=pod.environment,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    until_sync((pod.folder / "go").exists, "it runs")
+    gateway.away.set()
+    (pod.folder / "away").touch()
+    assert process.stderr is not None
+    assert b"the spool is full" in process.stderr.readline()
+    assert not (pod.folder / "done").exists()
+    gateway.away.clear()
+    told = pod.end(process).told
+    assert (told["exit"], told["error"]) == (0, "")
+    assert bytes(gateway.stream) == (pod.folder / "out").read_bytes()
+    assert gateway.stream.endswith(b"\n100000\n")
+
+
+def test_last_words_wait_for_room_however_long(pod: Wrapped, gateway: PodGateway) -> None:
+    """They are in the pipe, and the command has ended."""
+    pod.more["TRIALBUS_SPOOL_BYTES"] = "0"
+    script = (
+        "touch $0/go; until [ -e $0/away ]; do sleep 0.01; done; seq 24800;"
+        "until [ -e $0/more ]; do sleep 0.01; done; seq 5000; touch $0/done"
+    )
+    with (pod.folder / "out").open("wb") as out:
+        process = pod.start("sh", "-c", script, str(pod.folder), stdout=out)
+        until_sync((pod.folder / "go").exists, "it runs")
+        gateway.away.set()
+        (pod.folder / "away").touch()
+        assert process.stderr is not None
+        assert b"the spool is full" in process.stderr.readline()
+        (pod.folder / "more").touch()
+        until_sync((pod.folder / "done").exists, "it has ended")
+        ended_at = time.monotonic()
+        until_sync(lambda: time.monotonic() > ended_at + 1.3, "others would be cut off by now")
+        gateway.away.clear()
+        assert pod.end(process).code == 0
+    assert bytes(gateway.stream) == (pod.folder / "out").read_bytes()
+    assert gateway.stream.endswith(b"\n5000\n")
 
 
 # How it ends ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -25,6 +26,7 @@ struct output {
     int from, to; /* -1: closed */
     char buffer[LINE_BYTES];
     size_t length, passed, taken;
+    int owed; /* what the command had said when it ended and is not read yet */
     struct lines lines;
     bool lines_ended;
 };
@@ -42,9 +44,10 @@ static struct {
 
 void child_prepare(void) {
     sigfillset(&all_signals);
-    /* What tells of a fault of our own. */
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all_signals, faults[i]);
+    /* What tells of a fault of our own, and what we ignore: where it is blocked, it is heard. */
+    static const int ours[] = {SIGSEGV, SIGBUS,  SIGFPE, SIGILL, SIGABRT,
+                               SIGTRAP, SIGSYS, SIGPIPE, SIGXFSZ};
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) sigdelset(&all_signals, ours[i]);
     sigprocmask(SIG_BLOCK, &all_signals, &old_signals);
     /* Orphans come to us also where we are not PID 1. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -86,6 +89,7 @@ static void become(char *const command[], const int pipes[2][2], int report) {
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     sigprocmask(SIG_SETMASK, &old_signals, NULL);
     int failed = execute(command);
     ssize_t ignored = write(report, &failed, sizeof failed);
@@ -152,6 +156,7 @@ static void read_more(struct output *output, bool ship_output) {
         output->from = -1;
         return;
     }
+    output->owed -= (int)got;
     output->length = (size_t)got;
     output->passed = output->to >= 0 ? 0 : output->length;
     output->taken = ship_output ? 0 : output->length;
@@ -188,8 +193,7 @@ static void hear_signals(int signal_fd) {
     struct signalfd_siginfo heard;
     while (read(signal_fd, &heard, sizeof heard) == (ssize_t)sizeof heard) {
         int number = (int)heard.ssi_signo;
-        if (number != SIGCHLD && number != SIGPIPE && number != SIGTTIN && number != SIGTTOU)
-            to_group(number);
+        if (number != SIGCHLD && number != SIGTTIN && number != SIGTTOU) to_group(number);
     }
     reap();
 }
@@ -199,6 +203,11 @@ static void hear_signals(int signal_fd) {
 static void sweep(void) {
     kill(-child, SIGKILL);
     if (getpid() == 1) kill(-1, SIGKILL);
+    for (int i = 0; i < 2; i++) {
+        outputs[i].owed = 0;
+        if (outputs[i].from >= 0 && ioctl(outputs[i].from, FIONREAD, &outputs[i].owed) != 0)
+            outputs[i].owed = 0;
+    }
     state.drain_until_s = now_s() + DRAIN_S;
 }
 
@@ -224,7 +233,7 @@ static void keep_deadlines(void) {
     }
     if (state.drain_until_s > 0 && now >= state.drain_until_s) {
         for (int i = 0; i < 2; i++) {
-            if (outputs[i].from < 0) continue;
+            if (outputs[i].from < 0 || outputs[i].owed > 0 || is_busy(&outputs[i])) continue;
             close(outputs[i].from);
             outputs[i].from = -1;
         }
@@ -234,9 +243,10 @@ static void keep_deadlines(void) {
 /* Until the next deadline, in milliseconds. */
 static int patience(void) {
     double least = 60.0, now = now_s();
-    const double deadlines[] = {state.kill_at_s, state.drain_until_s};
-    for (size_t i = 0; i < 2; i++)
-        if (deadlines[i] > 0 && deadlines[i] - now < least) least = deadlines[i] - now;
+    if (state.kill_at_s > 0 && state.kill_at_s - now < least) least = state.kill_at_s - now;
+    /* When it has passed, what is owed comes first, and wakes us. */
+    if (state.drain_until_s > now && state.drain_until_s - now < least)
+        least = state.drain_until_s - now;
     if (state.full_since_s > 0 && RETRY_S < least) least = RETRY_S;
     return least <= 0 ? 0 : (int)(least * 1000) + 1;
 }

@@ -58,6 +58,7 @@ int main(int count, char *arguments[]) {
     signal(SIGTERM, leave);
     signal(SIGINT, leave);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a spool that may not grow is a full one */
     if (count == 3 && strcmp(arguments[1], "install") == 0) return install(arguments[2]);
     int first = count > 1 && strcmp(arguments[1], "--") == 0 ? 2 : 1;
     if (first >= count) {

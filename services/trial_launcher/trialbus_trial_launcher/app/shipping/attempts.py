@@ -50,11 +50,26 @@ def _how(run: Run) -> str:
 class Attempts:
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
+        self._clock = parts.clock
         self._works = Works(parts.store, parts.clock)
+        # By uid, as they were a moment ago, and when.
+        self._seen: dict[str, tuple[float, Work]] = {}
 
-    async def find(self, run_ids: Collection[str]) -> dict[str, Attempt]:
-        """By run id; those that were never begun are absent. Raises Transient."""
+    async def find(
+        self, run_ids: Collection[str], *, experiments_age_s: float = 0.0
+    ) -> dict[str, Attempt]:
+        """By run id; those that were never begun are absent. experiments_age_s: so old may be what
+        is known of their experiments: those with thousands of open trials take a while to read.
+        Raises Transient."""
         documents = await self._store.get_many(RUNS.name, run_ids)
         runs = [RUN.decode(document) for document in documents.values()]
-        works = await self._works.of({run.uid for run in runs})
+        works = await self._find_works({run.uid for run in runs}, experiments_age_s)
         return {run.id: Attempt(run=run, work=works.get(run.uid)) for run in runs}
+
+    async def _find_works(self, uids: Collection[str], age_s: float) -> dict[str, Work]:
+        now = self._clock.monotonic()
+        recent = {uid: (at, work) for uid, (at, work) in self._seen.items() if now - at < age_s}
+        unknown = [uid for uid in uids if uid not in recent]
+        read = await self._works.of(unknown) if unknown else {}
+        self._seen = {**recent, **{uid: (now, work) for uid, work in read.items()}}
+        return {uid: work for uid, (_, work) in self._seen.items() if uid in uids}

@@ -11,7 +11,7 @@ from trialbus.contracts import subjects
 from trialbus.contracts.chunks import ChunkReply, ChunkReport
 from trialbus.contracts.shipping import MAX_NOTE_CHARS, Output, OutputReply
 from trialbus.kernel.errors import Poison, Transient
-from trialbus.kernel.limits import REQUEST_TIMEOUT_S
+from trialbus.kernel.limits import REQUEST_TIMEOUT_S, WORK_AGE_S
 from trialbus.kernel.run import Run, StopReason
 from trialbus.ports.bus import Request
 from trialbus.runtime.parts import Parts
@@ -39,7 +39,7 @@ class Receiving:
         Raises Transient."""
         read = [_read(request) for request in requests]
         wanted = {it.run for it in read if isinstance(it, Output)}
-        attempts = await self._attempts.find(wanted)
+        attempts = await self._attempts.find(wanted, experiments_age_s=WORK_AGE_S)
         judged = [
             key
             for key, it in attempts.items()
