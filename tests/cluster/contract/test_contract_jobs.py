@@ -157,7 +157,11 @@ def test_suspending_takes_the_pods_of_a_running_job(target: Target) -> None:
     target.until_phase(target.pod_of(wanted)["metadata"]["name"], "Running")
     target.patch(path, {"spec": {"suspend": True}})
     target.until(lambda: not target.pods_of(wanted), "its pod is gone")
-    assert target.get(path)["status"].get("active", 0) == 0
+    status = target.get(path)["status"]
+    assert (status.get("active", 0), status.get("failed", 0)) == (0, 0)
+    # What suspending took counts as no failure: the job goes on when it is resumed.
+    target.patch(path, {"spec": {"suspend": False}})
+    target.until_phase(target.pod_of(wanted)["metadata"]["name"], "Running")
     target.delete(path, {"propagationPolicy": "Background"})
 
 
@@ -273,12 +277,13 @@ def test_an_image_that_is_nowhere_is_a_reason_to_wait(target: Target) -> None:
 
 
 def test_termination_is_a_signal_and_then_a_kill(target: Target) -> None:
-    script = "trap 'echo asked > /dev/termination-log; exit 9' TERM; while :; do sleep 0.1; done"
+    trap = "trap 'echo asked > /dev/termination-log; exit 9' TERM"
+    script = f"{trap}; echo ready; while :; do sleep 0.1; done"
     body = pod(wanted := name("term"), script)
     body["metadata"]["finalizers"] = ["trialbus.io/hold"]
     target.make(target.path("pods"), body)
-    target.until_phase(wanted, "Running")
-    path = target.path("pods", wanted)
+    log, path = target.path("pods", wanted, "log"), target.path("pods", wanted)
+    target.until(lambda: target.http.get(log).content == b"ready\n", "it waits for a signal")
     target.delete(path)
     found = target.until_phase(wanted, "Failed")
     assert ended(found)["exitCode"] == 9

@@ -6,6 +6,17 @@ from typing import Any
 from tests.cluster.double.builtins import TRACKING
 from tests.cluster.double.errors import ApiError
 from tests.cluster.double.happenings import Happenings
+from tests.cluster.double.job_pods import (
+    INDEX,
+    has_failed,
+    index_of,
+    is_active,
+    is_ready,
+    is_terminating,
+    is_true,
+    owner_reference,
+    with_index,
+)
 from tests.cluster.double.job_rules import policy_verdict
 from tests.cluster.double.objects import Objects, Target, timestamp
 from tests.cluster.double.resources import Kind
@@ -13,7 +24,6 @@ from tests.cluster.double.state import Event, Shelf
 from tests.cluster.double.timing import Timers
 
 Object = dict[str, Any]
-_INDEX = "batch.kubernetes.io/job-completion-index"
 BACKOFF_S, _BACKOFF_MAX_S = 10.0, 600.0
 
 
@@ -107,7 +117,7 @@ class Jobs:
     def _sync(self, job: Object, work: Work) -> None:
         status = dict(job.get("status") or {})
         status["conditions"] = [dict(c) for c in status.get("conditions") or ()]
-        if _true(status, "Complete") or _true(status, "Failed"):
+        if is_true(status, "Complete") or is_true(status, "Failed"):
             self._release_all(work)
             self._clean_up(job, status)
             return
@@ -131,12 +141,13 @@ class Jobs:
 
     def _suspend_or_start(self, job: Object, status: Object, now: float) -> None:
         if job["spec"].get("suspend"):
-            if not _true(status, "Suspended"):
+            if not is_true(status, "Suspended"):
                 self._set(status, "Suspended", "JobSuspended", "Job suspended")
-            status.pop("startTime", None)
         else:
-            if _true(status, "Suspended"):
+            if is_true(status, "Suspended"):
+                # The time that it may be active begins anew.
                 self._set(status, "Suspended", "JobResumed", "Job resumed", "False")
+                status["startTime"] = timestamp(now)
             status.setdefault("startTime", timestamp(now))
 
     def _count(self, job: Object, work: Work, status: Object) -> tuple[str, str] | None:
@@ -148,8 +159,8 @@ class Jobs:
                 continue
             if phase == "Succeeded":
                 status["succeeded"] = status.get("succeeded", 0) + 1
-                work.done_indexes.add(_index(pod))
-            elif _failed(job, pod):
+                work.done_indexes.add(index_of(pod))
+            elif has_failed(job, pod):
                 action, text = policy_verdict(job, pod)
                 if action == "FailJob" and verdict is None:
                     verdict = ("PodFailurePolicy", text)
@@ -184,13 +195,13 @@ class Jobs:
 
     def _deadline(self, job: Object, status: Object, now: float) -> None:
         seconds = job["spec"].get("activeDeadlineSeconds")
-        if seconds is None or "startTime" not in status:
+        if seconds is None or "startTime" not in status or job["spec"].get("suspend"):
             return
         from tests.cluster.double.logs import seconds_of
 
         left = seconds_of(status["startTime"]) + seconds - now
         if left <= 0:
-            if not _true(status, "FailureTarget") and not _true(status, "SuccessCriteriaMet"):
+            if not is_true(status, "FailureTarget") and not is_true(status, "SuccessCriteriaMet"):
                 text = "Job was active longer than specified deadline"
                 self._set(status, "FailureTarget", "DeadlineExceeded", text)
             return
@@ -199,7 +210,7 @@ class Jobs:
             self.timers.after(left + 0.001, lambda: self.dirty.__setitem__(uid, None))
 
     def _judge(self, job: Object, work: Work, status: Object) -> None:
-        if _true(status, "FailureTarget") or _true(status, "SuccessCriteriaMet"):
+        if is_true(status, "FailureTarget") or is_true(status, "SuccessCriteriaMet"):
             return
         spec, failed = job["spec"], status.get("failed", 0)
         restarts = 0
@@ -212,7 +223,7 @@ class Jobs:
             self._set(status, "FailureTarget", "BackoffLimitExceeded", text)
             return
         succeeded, wanted = status.get("succeeded", 0), spec.get("completions")
-        active = [pod for pod in work.pods.values() if _active(pod)]
+        active = [pod for pod in work.pods.values() if is_active(pod)]
         if (wanted is not None and succeeded >= wanted) or (
             wanted is None and succeeded and not active
         ):
@@ -222,11 +233,14 @@ class Jobs:
     def _manage(self, job: Object, work: Work, status: Object, now: float) -> None:
         """Deletes pods that are not wanted any more, makes those that are missing."""
         spec = job["spec"]
-        active = [pod for pod in work.pods.values() if _active(pod)]
-        ending = _true(status, "FailureTarget") or _true(status, "SuccessCriteriaMet")
-        if ending or spec.get("suspend"):
+        active = [pod for pod in work.pods.values() if is_active(pod)]
+        ending = is_true(status, "FailureTarget") or is_true(status, "SuccessCriteriaMet")
+        if ending:
             for pod in active:
                 self._delete(pod)
+            return
+        if spec.get("suspend"):
+            self._withdraw(active, work)
             return
         wanted, done = spec.get("completions"), status.get("succeeded", 0)
         want = spec["parallelism"] if wanted is None else min(spec["parallelism"], wanted - done)
@@ -234,19 +248,25 @@ class Jobs:
             want = len(active)
         taken = len(active)
         if spec.get("podReplacementPolicy") == "Failed":
-            taken += sum(1 for pod in work.pods.values() if _terminating(pod))
+            taken += sum(1 for pod in work.pods.values() if is_terminating(pod))
         if taken < want and now >= work.not_before:
             self._make_missing(job, work, want - taken)
-        for pod in active[want:] if want >= 0 else ():
+        self._withdraw(active[max(0, want) :], work)
+
+    def _withdraw(self, pods: list[Object], work: Work) -> None:
+        """Takes pods away that count as nothing: of a suspended job, or too many."""
+        for pod in pods:
+            work.counted.add(pod["metadata"]["uid"])
+            self._untrack(pod)
             self._delete(pod)
 
     def _finish(self, job: Object, work: Work, status: Object, now: float) -> None:
         """The last condition, when no pod of the job runs any more."""
-        if any(_active(pod) or _terminating(pod) for pod in work.pods.values()):
+        if any(is_active(pod) or is_terminating(pod) for pod in work.pods.values()):
             return
-        if target := _true(status, "FailureTarget"):
+        if target := is_true(status, "FailureTarget"):
             self._set(status, "Failed", target["reason"], target["message"])
-        elif met := _true(status, "SuccessCriteriaMet"):
+        elif met := is_true(status, "SuccessCriteriaMet"):
             self._set(status, "Complete", met["reason"], met["message"])
             status["completionTime"] = timestamp(now)
         else:
@@ -255,11 +275,11 @@ class Jobs:
 
     def _write(self, job: Object, work: Work, status: Object) -> None:
         live = list(work.pods.values())
-        active = [pod for pod in live if _active(pod)]
+        active = [pod for pod in live if is_active(pod)]
         counts = {
             "active": len(active),
-            "ready": sum(1 for pod in active if _ready(pod)),
-            "terminating": sum(1 for pod in live if _terminating(pod)),
+            "ready": sum(1 for pod in active if is_ready(pod)),
+            "terminating": sum(1 for pod in live if is_terminating(pod)),
         }
         status["uncountedTerminatedPods"] = {}
         for key, value in counts.items():
@@ -304,14 +324,14 @@ class Jobs:
             "namespace": meta["namespace"],
             "labels": labels,
             "finalizers": [TRACKING],
-            "ownerReferences": [_owner(job)],
+            "ownerReferences": [owner_reference(job)],
         }
         spec = template["spec"]
         if job["spec"].get("completionMode") == "Indexed":
             index = self._free_index(job, work)
-            labels[_INDEX] = annotations[_INDEX] = str(index)
+            labels[INDEX] = annotations[INDEX] = str(index)
             pod_meta["generateName"] = f"{meta['name']}-{index}-"
-            spec = _with_index(spec, index)
+            spec = with_index(spec, index)
         if annotations:
             pod_meta["annotations"] = annotations
         version = self.pod_kind.versions["v1"]
@@ -320,7 +340,7 @@ class Jobs:
         work.pods[pod["metadata"]["name"]] = pod
 
     def _free_index(self, job: Object, work: Work) -> int:
-        taken = {_index(pod) for pod in work.pods.values() if _active(pod)} | work.done_indexes
+        taken = {index_of(pod) for pod in work.pods.values() if is_active(pod)} | work.done_indexes
         return next(i for i in range(len(taken) + 1) if i not in taken)
 
     def _delete(self, pod: Object) -> None:
@@ -349,54 +369,3 @@ class Jobs:
                     self.objects.delete(target, {"propagationPolicy": "Foreground"})
 
             self.timers.after(seconds, expire)
-
-
-def _true(status: Object, kind: str) -> Object | None:
-    for condition in status.get("conditions") or ():
-        if condition["type"] == kind and condition["status"] == "True":
-            return dict(condition)
-    return None
-
-
-def _failed(job: Object, pod: Object) -> bool:
-    """Also a pod that is being deleted, unless only what has really failed is replaced."""
-    phase = (pod.get("status") or {}).get("phase")
-    if phase == "Failed" or job["spec"].get("podReplacementPolicy") == "Failed":
-        return phase == "Failed"
-    return "deletionTimestamp" in pod["metadata"]
-
-
-def _active(pod: Object) -> bool:
-    over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return not over and "deletionTimestamp" not in pod["metadata"]
-
-
-def _terminating(pod: Object) -> bool:
-    over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return not over and "deletionTimestamp" in pod["metadata"]
-
-
-def _ready(pod: Object) -> bool:
-    told = (pod.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in told)
-
-
-def _index(pod: Object) -> int:
-    return int((pod["metadata"].get("annotations") or {}).get(_INDEX, -1))
-
-
-def _owner(job: Object) -> Object:
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "name": job["metadata"]["name"],
-        "uid": job["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
-def _with_index(spec: Object, index: int) -> Object:
-    entry = {"name": "JOB_COMPLETION_INDEX", "value": str(index)}
-    containers = [{**c, "env": [*(c.get("env") or ()), entry]} for c in spec["containers"]]
-    return {**spec, "containers": containers}

@@ -75,7 +75,8 @@ class Process:
         self.message_path = Path(self.paths[TERMINATION_LOG])
         self.paths[own] = str(self.message_path)
         self.group = 0
-        self.killed = False
+        # A signal that came before there was a process.
+        self.asked: signal.Signals | None = None
 
     def start(self) -> None:
         task = asyncio.get_running_loop().create_task(self._run())
@@ -84,7 +85,7 @@ class Process:
 
     def term(self, now: bool) -> None:
         """SIGTERM to all of it, or SIGKILL."""
-        self.killed = self.killed or now
+        self.asked = signal.SIGKILL if now else self.asked or signal.SIGTERM
         if self.group:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.group, signal.SIGKILL if now else signal.SIGTERM)
@@ -111,8 +112,8 @@ class Process:
             message = f"failed to create containerd task: {error}"
         else:
             self.group = process.pid
-            if self.killed:
-                self.term(True)
+            if self.asked is not None:
+                self.term(self.asked == signal.SIGKILL)
             code, reason, message = await self._until_end(process)
         self.ended(code, reason, message)
 
