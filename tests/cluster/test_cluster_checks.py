@@ -76,12 +76,12 @@ async def test_files_cannot_be_read_from_outside_of_a_pod(double: Double) -> Non
         assert "File on a cluster needs the wrapper" in problem
 
 
-async def test_a_template_is_needed(double: Double) -> None:
+async def test_a_template_is_needed_where_no_image_is_set_for_others(double: Double) -> None:
     async with cluster_world(double) as cluster:
         obj = wanted("bare", job())
         del obj["spec"]["trialTemplate"]
         [problem] = await submitted(cluster, obj)
-        assert problem == "spec.trialTemplate: must be specified: no default template is configured"
+        assert problem == "spec.trialTemplate: must be given: no image is set for trials without one"
 
 
 async def test_without_a_launcher_the_experiment_is_taken(

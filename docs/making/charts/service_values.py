@@ -132,6 +132,19 @@ _LAUNCHER: tuple[Part, ...] = (
         ),
     ),
     Group(
+        name="trainer",
+        about="The image of trials whose experiment has no template.",
+        parts=(
+            Value(
+                name="enabled",
+                about="Whether there is one; else such an experiment is refused.",
+                default=True,
+                schema=FLAG,
+            ),
+            image_value("trialbus/trainer"),
+        ),
+    ),
+    Group(
         name="trialNetworkPolicy",
         about="What the pods of trials may reach, in each of global.namespaces.",
         parts=(

@@ -33,6 +33,7 @@ BY_OTHER_VALUES = frozenset(
         "kubernetes_instance",
         "custom_resources",
         "wrapper_image",
+        "default_trial_image",
         "trial_gateway_url",
         "trial_gateway_grpc",
         "suggestion_grpc",

@@ -133,6 +133,11 @@ class Settings(BaseSettings):
         description="Image with the wrapper that ships a trial's metrics from its pod; empty: "
         "logs are followed from outside.",
     )
+    default_trial_image: str = Field(
+        "",
+        description="Image with the bundled trainer, for experiments without a trial template on a "
+        "cluster; empty: they are refused there.",
+    )
     trial_gateway_url: str = Field(
         "",
         description="Address of the gateway's HTTP API as trials reach it; empty: as it announces "

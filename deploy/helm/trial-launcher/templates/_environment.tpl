@@ -17,4 +17,7 @@
 - name: TRIALBUS_WRAPPER_IMAGE
   {{- $image := include "trialbus-lib.image" (dict "root" $ "image" .Values.wrapper.image) }}
   value: {{ .Values.wrapper.enabled | ternary $image "" | quote }}
+- name: TRIALBUS_DEFAULT_TRIAL_IMAGE
+  {{- $trainer := include "trialbus-lib.image" (dict "root" $ "image" .Values.trainer.image) }}
+  value: {{ .Values.trainer.enabled | ternary $trainer "" | quote }}
 {{- end }}

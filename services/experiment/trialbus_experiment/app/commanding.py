@@ -197,7 +197,6 @@ class Commanding:
             catalogue=self._catalogue,
             templates=KeptTemplates(there, given),
             place=self._place,
-            default_template_allowed=self._place is Place.ONE_MACHINE,
         )
         if (parsed.namespace, parsed.name) != (asked.namespace, asked.name):
             raise Refused(

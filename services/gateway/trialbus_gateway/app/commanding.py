@@ -155,7 +155,6 @@ class Commanding:
             catalogue=self._catalogue,
             templates=KeptTemplates(there, given),
             place=self._place,
-            default_template_allowed=self._place is Place.ONE_MACHINE,
         )
         one_machine = self._place is Place.ONE_MACHINE
         if there is None and one_machine and (problems := self._unstartable(parsed.spec.template)):

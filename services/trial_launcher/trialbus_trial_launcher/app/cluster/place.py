@@ -26,6 +26,7 @@ from trialbus.kernel.templates import (
 from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import Launcher, ObjectPlan, Plan, RunState, RunStatus
 from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.cluster.default_template import default_template
 from trialbus_trial_launcher.app.cluster.objects import Mounted, ObjectMeans, RunObject, run_object
 from trialbus_trial_launcher.app.sources.custom import PushSource
 from trialbus_trial_launcher.app.sources.means import Means
@@ -49,10 +50,12 @@ _READS_FILES = frozenset({CollectorKind.FILE, CollectorKind.TENSORFLOW_EVENT})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterWays:
     """What the settings say of runs on the cluster. checkpoint_root, artifact_root: URIs, or "".
-    claim: with checkpoints, where there is no URI; "": trials keep none."""
+    claim: with checkpoints, where there is no URI; "": trials keep none. default_image: of trials
+    without a template; "": they are refused."""
 
     instance: str
     wrapper_image: str = ""
+    default_image: str = ""
     restricted: bool = False
     checkpoint_root: str = ""
     artifact_root: str = ""
@@ -80,7 +83,7 @@ class ClusterPlace:
         return ()
 
     def plans(self, state: Experiment, trial: Trial, run: Run) -> Sequence[Plan]:
-        template = template_of(state)
+        template = self._template(state)
         made = self.object_of(state, trial, run.attempt)
         kind = state.spec.metrics_collector.kind
         return (
@@ -101,7 +104,7 @@ class ClusterPlace:
 
     def object_of(self, state: Experiment, trial: Trial, attempt: int) -> RunObject:
         """Raises Refused."""
-        template, collector = template_of(state), state.spec.metrics_collector
+        template, collector = self._template(state), state.spec.metrics_collector
         identity = TrialIdentity(
             namespace=state.namespace, experiment=state.name, name=trial.name, attempt=attempt
         )
@@ -147,6 +150,15 @@ class ClusterPlace:
         """Only where a claim keeps the command from running twice, and nobody has claimed it."""
         shipped = all(isinstance(plan, ObjectPlan) and plan.shipped for plan in plans)
         return status.state is RunState.ABSENT and shipped and not run.holder
+
+    def _template(self, state: Experiment) -> TrialTemplate:
+        """Raises Refused."""
+        if state.spec.template is not None:
+            return state.spec.template
+        if not self.ways.default_image:
+            message = "must be given: no image is set for trials without one"
+            raise Refused([Problem(field="spec.trialTemplate", message=message)])
+        return default_template(state.spec, self.ways.default_image)
 
     def _means(
         self,
@@ -214,13 +226,6 @@ class ClusterPlace:
 
 def host_of(instance: str) -> str:
     return f"cluster:{instance}"
-
-
-def template_of(state: Experiment) -> TrialTemplate:
-    if state.spec.template is None:
-        message = "must be given: the default template is for one machine"
-        raise Refused([Problem(field="spec.trialTemplate", message=message)])
-    return state.spec.template
 
 
 def _check_unwrapped(state: Experiment, checkpoint: Checkpoint | None) -> None:

@@ -10,6 +10,8 @@ from trialbus.ports.store import Query, Store
 from trialbus.runtime.settings import Settings
 from trialbus_trial_launcher.app.cluster.place import ClusterWays
 
+# Of experiments without a template.
+_DEFAULT = {"apiVersion": "batch/v1", "kind": "Job"}
 _ENDED = frozenset(phase.value for phase in ENDED_PHASES)
 
 
@@ -17,6 +19,7 @@ def ways_of(settings: Settings) -> ClusterWays:
     return ClusterWays(
         instance=settings.kubernetes_instance,
         wrapper_image=settings.wrapper_image,
+        default_image=settings.default_trial_image,
         restricted=settings.pod_security == "restricted",
         checkpoint_root=_uri(settings.checkpoint_root),
         artifact_root=_uri(settings.artifact_root),
@@ -47,7 +50,7 @@ class Standing:
         """apiVersion and kind of the templates of all experiments."""
         found = await self._store.find(EXPERIMENTS.name, Query(fields=("spec",)))
         specs = (document.get("spec") or {} for document in found)
-        objects = [((spec.get("template") or {}).get("trial_spec") or {}) for spec in specs]
+        objects = [((spec.get("template") or {}).get("trial_spec") or _DEFAULT) for spec in specs]
         return {
             (str(it["apiVersion"]), str(it["kind"]))
             for it in objects
