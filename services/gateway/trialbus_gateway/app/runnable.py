@@ -13,7 +13,7 @@ from trialbus.runtime.parts import Parts
 async def check_runnable(parts: Parts, parsed: ParsedExperiment) -> None:
     """Raises Refused with what the cluster says. A launcher that does not answer objects to
     nothing: what it would have said is told when the trials begin."""
-    if parsed.spec.trials_by is not TrialsBy.LAUNCHER or parsed.spec.template is None:
+    if parsed.spec.trials_by is not TrialsBy.LAUNCHER:
         return
     check = TemplateCheck.of(parsed.namespace, parsed.name, parsed.spec)
     try:
