@@ -18,6 +18,7 @@ from trialbus.testkit.gateway_world import (
     katib,
 )
 from trialbus.testkit.waits import until
+from trialbus_gateway.app.resource_documents import LINK, ResourceLink
 
 Object = dict[str, Any]
 
@@ -197,3 +198,61 @@ async def test_conflicts_lose_nobodys_edit(kept: Kept) -> None:
         return (kept.resource() or {"spec": {}})["spec"].get("maxTrialCount")
 
     await until(lambda: budget() == 6, "the edit has come through")
+
+
+async def test_the_object_of_a_broken_off_step_is_taken_for_what_it_is(kept: Kept) -> None:
+    """It was made for an experiment, and nobody came to write that down."""
+    state = await kept.world.apply()
+    gone = await kept.world.apply("gone")
+    await kept.delete_over_http("gone")
+    tests = kept.world.store.client("tests")
+    for it in (state, gone):
+        intent = ResourceLink(
+            id=f"making-{it.id}", version=1, namespace="lab", name=it.name, uid=it.id
+        )
+        write = Write(base=None, document=LINK.encode(intent))
+        await tests.commit(RESOURCES.name, [write])
+        obj = katib(it.name)
+        obj["metadata"]["annotations"] = {"trialbus.io/uid": it.id}
+        kept.double.create(obj)
+    await kept.start()
+    await kept.until_gone("gone")
+    assert (await kept.until_made()).id == state.id
+    resource = kept.resource()
+    assert resource is not None
+    await until(lambda: [it["_id"] for it in kept.links()] == [resource["metadata"]["uid"]], "one")
+
+
+async def test_what_nobody_told_is_found_by_the_sweep(kept: Kept) -> None:
+    """An experiment of a namespace that the cluster gets later."""
+    await kept.world.apply("early", "later")
+    await kept.start()
+    kept.double.create(katib())
+    await kept.until_made()
+    kept.double.make_namespace("later")
+    await until(
+        lambda: kept.double.get("experiments.kubeflow.org", "later", "early") is not None,
+        "it is an object",
+    )
+
+
+async def test_an_edit_of_the_object_amid_ours_is_taken(kept: Kept) -> None:
+    await kept.start()
+    kept.double.create(katib())
+    await kept.until_made()
+    patch = kept.api.patch
+    edited: list[object] = []
+
+    async def between(*arguments: Any, **options: Any) -> Any:
+        if not options.get("subresource") and not edited:
+            edited.append(kept.double.do(lambda: edit_in_place(kept, "tune", 8)))
+        return await patch(*arguments, **options)
+
+    kept.api.patch = between  # type: ignore[method-assign]
+    await kept.over_http(parallelTrialCount=1)
+
+    async def taken() -> bool:
+        state = await kept.living()
+        return bool(edited) and state is not None and state.spec.max_trial_count == 8
+
+    await until(taken, "the person's edit is the experiment's")
