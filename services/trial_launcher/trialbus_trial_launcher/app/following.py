@@ -245,6 +245,9 @@ class Following:
             unstored = looked = ""
             if status.state is RunState.FINISHED:
                 unstored = await self._ship_rest(followed, status)
+                if followed.source.missing:
+                    # Then it may be lost after all.
+                    status = (await self._launcher.status([run_id]))[run_id]
                 looked = await self._looked(followed, status)
             else:
                 await followed.source.abandon()

@@ -34,15 +34,18 @@ class Creating:
         """The object as it is now, made by us or by another launcher for this very run; or how the
         run ended without one. None: it is no longer wanted. Goes on until it knows."""
         pause_s, since = limits.CLUSTER_BACKOFF_S, self.clock.monotonic()
+        # Whether a creation was sent whose effect nobody knows.
+        doubtful = False
         while not record.stop and record.end is None and record.body is not None:
             if (end := self._too_late(record)) is not None:
                 return end
             try:
-                return await self._once(record)
+                return await self._once(record, doubtful=doubtful)
             except (Invalid, NotFound) as error:
                 return _refused(error)
             except (Transient, Forbidden, NoSuchKind) as error:
                 record.trouble = _trouble(error)
+                doubtful |= isinstance(error, Transient) and record.resource is not None
                 if _is_final(error) and self._waited(since) > limits.CLUSTER_CREATE_DEADLINE_S:
                     return _refused(error)
             except ClusterError as error:
@@ -70,20 +73,26 @@ class Creating:
             f"{limits.CLUSTER_FIRST_CREATE_S:g} s: {why}"[:MAX_MESSAGE_CHARS],
         )
 
-    async def _once(self, record: Record) -> Object | RunEnd:
+    async def _once(self, record: Record, *, doubtful: bool) -> Object | RunEnd:
+        """doubtful: it may have been made, have run, and have gone. Where no claim would keep its
+        command from running again it is then only looked for."""
         assert record.body is not None
         kind = record.kind
         resource = await self.api.resource(kind.api_version, kind.kind)
         record.resource = resource
         namespace = kind.namespace if resource.namespaced else None
         # One that a view has shown is ours from an answer that was lost.
-        if not record.seen:
+        unsafe = doubtful and not kind.shipped
+        if not record.seen and not unsafe:
             with suppress(AlreadyExists):
                 return await self.api.create(resource, namespace, record.body)
         # Ours, another launcher's for this run, or somebody else's.
         try:
             found = await self.api.get(resource, namespace, record.name)
         except NotFound:
+            if unsafe:
+                message = f"it is not known whether {record} was made: {record.trouble}"
+                return RunEnd(lost=True, message=message[:MAX_MESSAGE_CHARS])
             raise Transient("it was there, and is there no more") from None
         if owner_of(found) == record.run_id:
             return found

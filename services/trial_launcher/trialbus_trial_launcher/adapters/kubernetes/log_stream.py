@@ -40,6 +40,8 @@ class LogStream:
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.complete = False
+        # It went with its pod before its end was seen.
+        self.gone = False
 
     @property
     def length(self) -> int:
@@ -97,13 +99,15 @@ class LogStream:
 
     async def _pump(self) -> None:
         pause_s = limits.CLUSTER_BACKOFF_S
+        # Whether the last connection came to the log's end, as far as the server knows.
+        ended = False
         while not self.complete:
             was_over = self._is_over()
             try:
                 came = await self._follow()
             except NotFound:
                 # Its pod is gone, and the log with it.
-                self._lines.incomplete |= not was_over
+                self.gone = not ended
                 self._finish()
                 return
             except Invalid:
@@ -113,8 +117,9 @@ class LogStream:
                     return
                 came = False
             except (Transient, ClusterError):
-                came = False
+                came = ended = False
             else:
+                ended = True
                 if was_over:
                     self._finish()
                     return

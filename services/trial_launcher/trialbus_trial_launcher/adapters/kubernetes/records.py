@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 
+from trialbus.kernel.run import RunVerdict
 from trialbus.ports.cluster import Object, Resource
 from trialbus.ports.launcher import ObjectPlan, RunState, RunStatus
 from trialbus_trial_launcher.adapters.kubernetes.log_stream import LogStream
@@ -15,6 +16,7 @@ from trialbus_trial_launcher.core.conditions import Conditions
 
 # Told of pods that others deleted: one is enough, a few are kept.
 _MAX_GONE = 3
+_UNREAD = "its pod was deleted before all of its output was read"
 _CUT = "its output is incomplete: its node had begun a new log file before all of it was read"
 
 
@@ -97,6 +99,8 @@ class Record:
             state = RunState.ABSENT if self.absent else RunState.RUNNING
             return RunStatus(run_id=self.run_id, state=state, waiting=waiting)
         primary = self.primary
+        if self._lost_its_log(end):
+            end = RunEnd(lost=True, message=_UNREAD)
         return RunStatus(
             run_id=self.run_id,
             state=RunState.LOST if end.lost else RunState.FINISHED,
@@ -110,8 +114,24 @@ class Record:
             job_reason=end.job_reason,
             job_message=end.job_message,
             output_bytes=self._output_bytes(),
-            missing=_CUT if self.log is not None and self.log.incomplete else "",
+            missing=self._missing(),
         )
+
+    def _lost_its_log(self, end: RunEnd) -> bool:
+        """It succeeded, but nobody will know what it reported."""
+        succeeded = end.exit_code == 0 or end.verdict is RunVerdict.SUCCEEDED
+        return self._is_unread and succeeded
+
+    @property
+    def _is_unread(self) -> bool:
+        if self.log is None:
+            return self.kind.follows and self.primary is None
+        return self.log.gone
+
+    def _missing(self) -> str:
+        if self._is_unread:
+            return _UNREAD
+        return _CUT if self.log is not None and self.log.incomplete else ""
 
     def _output_bytes(self) -> int:
         if self.log is not None:
