@@ -1,10 +1,10 @@
 """Values of a whole installation, the same in every chart."""
 
 from making.charts.schemas import (
+    COUNT,
     FLAG,
     NAME,
     NAMESPACE,
-    NUMBER_OR_NONE,
     PEERS,
     PORT,
     SECRET_KEY,
@@ -225,21 +225,21 @@ _SECURITY = Group(
     parts=(
         Value(
             name="runAsUser",
-            about="User; null where the cluster chooses (OpenShift).",
+            about="User; 0: the cluster chooses (OpenShift), never root.",
             default=_USER,
-            schema=NUMBER_OR_NONE,
+            schema=COUNT,
         ),
         Value(
             name="runAsGroup",
-            about="Group; null where the cluster chooses.",
+            about="Group; 0: the cluster chooses.",
             default=_USER,
-            schema=NUMBER_OR_NONE,
+            schema=COUNT,
         ),
         Value(
             name="fsGroup",
-            about="Group of mounted files; null where the cluster chooses.",
+            about="Group of mounted files; 0: the cluster chooses.",
             default=_USER,
-            schema=NUMBER_OR_NONE,
+            schema=COUNT,
         ),
     ),
 )

@@ -23,7 +23,6 @@ QUANTITY: Schema = {
     ]
 }
 TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
-NUMBER_OR_NONE: Schema = {"type": ["integer", "null"], "minimum": 1}
 
 
 def closed(required: tuple[str, ...] = (), **properties: Mapping[str, Any]) -> Schema:

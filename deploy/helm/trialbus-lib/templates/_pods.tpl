@@ -3,7 +3,7 @@
 {{- define "trialbus-lib.podSecurityContext" -}}
 runAsNonRoot: true
 {{- range $name, $value := .Values.global.security }}
-{{- if not (kindIs "invalid" $value) }}
+{{- if $value }}
 {{ $name }}: {{ $value }}
 {{- end }}
 {{- end }}
