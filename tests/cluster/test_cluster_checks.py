@@ -1,5 +1,7 @@
 """Experiments that a cluster cannot run are refused when they are submitted, with what it says."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,8 +15,11 @@ from tests.cluster.cluster_worlds import (
 )
 from tests.cluster.double.server import Double
 
-from trialbus.kernel.errors import Refused
+from trialbus.contracts import subjects
+from trialbus.kernel.errors import Refused, Transient
+from trialbus.ports.bus import Request
 from trialbus.runtime.catalogue import catalogue_of
+from trialbus.testkit.waits import until
 from trialbus_gateway.app import runnable
 from trialbus_gateway.app.commanding import Commanding
 
@@ -31,14 +36,31 @@ async def submitted(cluster: ClusterWorld, obj: Object) -> list[str]:
     return []
 
 
-async def test_what_the_cluster_can_run_is_taken(double: Double) -> None:
+@asynccontextmanager
+async def asked_world(double: Double) -> AsyncIterator[ClusterWorld]:
+    """With a launcher that answers: it takes its time to begin."""
     async with cluster_world(double) as cluster:
+        bus = cluster.parts("gateway").bus
+        question = Request(subject=subjects.check("default", "nothing"), data=b"{}")
+
+        async def answers() -> bool:
+            try:
+                return bool(await bus.request(question, timeout_s=1.0))
+            except Transient:
+                return False
+
+        await until(answers, "the launcher answers")
+        yield cluster
+
+
+async def test_what_the_cluster_can_run_is_taken(double: Double) -> None:
+    async with asked_world(double) as cluster:
         assert await submitted(cluster, wanted("good", job())) == []
         await cluster.ended("good")
 
 
 async def test_a_kind_without_a_definition_is_named(double: Double) -> None:
-    async with cluster_world(double) as cluster:
+    async with asked_world(double) as cluster:
         spec = {**job(), "apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob"}
         assert await submitted(cluster, wanted("torch", spec)) == [
             "spec.trialTemplate.trialSpec: the cluster serves no PyTorchJob of kubeflow.org/v1: is "
@@ -47,7 +69,7 @@ async def test_a_kind_without_a_definition_is_named(double: Double) -> None:
 
 
 async def test_a_missing_right_is_named_with_its_verb_and_resource(double: Double) -> None:
-    async with cluster_world(double) as cluster:
+    async with asked_world(double) as cluster:
         double.access.deny("create", "jobs.batch")
         double.access.deny("get", "pods/log")
         [problem] = await submitted(cluster, wanted("rights", job()))
@@ -56,7 +78,7 @@ async def test_a_missing_right_is_named_with_its_verb_and_resource(double: Doubl
 
 async def test_a_field_that_the_server_does_not_take_is_named(double: Double) -> None:
     double.create(bake_definition())
-    async with cluster_world(double) as cluster:
+    async with asked_world(double) as cluster:
         [problem] = await submitted(cluster, bake("wrong", oven="lukewarm"))
         assert problem.startswith("spec.trialTemplate.trialSpec.spec.oven: Unsupported value")
 
@@ -69,7 +91,7 @@ async def test_a_namespace_that_is_not_ours_is_told(double: Double) -> None:
 
 
 async def test_files_cannot_be_read_from_outside_of_a_pod(double: Double) -> None:
-    async with cluster_world(double) as cluster:
+    async with asked_world(double) as cluster:
         collector = {"collector": {"kind": "File"}}
         obj = wanted("files", job(), metricsCollectorSpec=collector)
         [problem] = await submitted(cluster, obj)
@@ -77,18 +99,20 @@ async def test_files_cannot_be_read_from_outside_of_a_pod(double: Double) -> Non
 
 
 async def test_a_template_is_needed_where_no_image_is_set_for_others(double: Double) -> None:
-    async with cluster_world(double) as cluster:
+    async with asked_world(double) as cluster:
         obj = wanted("bare", job())
         del obj["spec"]["trialTemplate"]
         [problem] = await submitted(cluster, obj)
-        assert problem == "spec.trialTemplate: must be given: no image is set for trials without one"
+        assert (
+            problem == "spec.trialTemplate: must be given: no image is set for trials without one"
+        )
 
 
 async def test_without_a_launcher_the_experiment_is_taken(
     double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runnable, "CLUSTER_CHECK_DEADLINE_S", 0.2)
-    async with cluster_world(double) as cluster:
+    async with asked_world(double) as cluster:
         cluster.world.crash("trial_launcher", away_s=3600.0)
         spec = {**job(), "apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob"}
         assert await submitted(cluster, wanted("later", spec)) == []
