@@ -248,6 +248,7 @@ async def test_katibs_finalizer_holds_nothing_up(kept: Kept) -> None:
     await kept.until_made()
     await kept.delete()
     await kept.until_gone()
+    assert await kept.living() is None
 
 
 async def test_an_experiment_and_an_object_of_the_same_name_become_one(kept: Kept) -> None:

@@ -88,6 +88,7 @@ async def test_what_was_deleted_while_nobody_looked_is_cleaned_up(kept: Kept) ->
     await kept.start()
     await kept.until_gone("tune")
     await kept.until_gone("other")
+    assert await kept.living("tune") is None
 
 
 async def test_an_object_made_anew_while_nobody_looked_is_another_experiment(kept: Kept) -> None:
