@@ -189,11 +189,16 @@ def write_sizes(engine: str, images: dict[str, str]) -> None:
     for name, image in images.items():
         size = size_mb(engine, image)
         own = size - base if name in OURS else size
-        rows.append(f"| `trialbus/{name}` | {IMAGES[name]} | {size:.1f} | {own:.1f} |")
+        rows.append(f"| `trialbus/{name}` | {IMAGES[name]} | {shown(size)} | {shown(own)} |")
     before, rest = PAGE.read_text("utf-8").split(MARKS[0])
     after = rest.split(MARKS[1])[1]
     text = "\n".join([MARKS[0], *rows, MARKS[1]])
     PAGE.write_text(f"{before}{text}{after}", "utf-8")
+
+
+def shown(size: float) -> str:
+    """Small ones to a tenth; the rest would change with every build."""
+    return f"{size:.0f}" if size >= 1 else f"{size:.1f}"
 
 
 def size_mb(engine: str, image: str) -> float:
