@@ -48,6 +48,15 @@ async def test_an_applied_object_becomes_an_experiment_and_shows_its_state(kept:
     assert resource["spec"] == made["spec"]
 
 
+async def test_null_is_taken_for_nothing(kept: Kept) -> None:
+    """As clients in Go and Java write what they have no value for."""
+    await kept.start()
+    made = kept.double.create(katib(nasConfig=None, maxFailedTrialCount=None, trialTemplate=None))
+    assert "nasConfig" not in made["spec"]
+    state = await kept.until_made()
+    assert state.spec.nas is None
+
+
 async def test_an_edited_object_is_an_edited_experiment(kept: Kept) -> None:
     await kept.start()
     kept.double.create(katib())

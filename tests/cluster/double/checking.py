@@ -82,7 +82,8 @@ def _object(node: Node, value: Object, path: str, out: Findings) -> Object:
             continue
         if item is None and node.go:
             continue
-        if item is None and known.has_default and not known.nullable:
+        if item is None and not known.nullable:
+            # Taken out before anything is checked (since 1.20), or replaced by the default.
             continue
         result[key] = checked(known, item, f"{prefix}{key}", out)
     if not node.go:
