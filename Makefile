@@ -73,6 +73,14 @@ fuzz: setup ## Try SPECS=n generated specs with each law of parsing, and CALLS=n
 bench: setup ## Measure the figures of loadtests/README.md
 	$(BIN)/python -m loadtests $(ARGS)
 
+.PHONY: test-cluster-faults
+test-cluster-faults: setup ## Run 500 trials through the faults of an API server's double
+	CLUSTER_FAULT_TRIALS=500 $(PYTEST) --timeout 1200 -s tests/cluster/test_cluster_faults.py $(ARGS)
+
+.PHONY: bench-cluster
+bench-cluster: setup ## Measure trials as objects of a cluster against a double of its API server
+	$(BIN)/python -m loadtests.cluster $(ARGS)
+
 .PHONY: bench-quality
 bench-quality: setup $(VENV)/.stamp-bench ## Compare the algorithms' points with other libraries': docs/benchmarks
 	$(VENV)/bench/bin/python -m loadtests.quality $(ARGS)

@@ -1,7 +1,5 @@
 """All services in memory, with trials on a double of a cluster: real time, real HTTP."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import Run
 from trialbus.kernel.trial import Trial
 from trialbus.ports.cluster import ClusterApi
+from trialbus.runtime.clock import SystemClock
 from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Behaviour, Parts
 from trialbus.runtime.settings import Settings
@@ -38,17 +37,6 @@ from trialbus_trial_launcher.main import service as trial_launcher
 Object = dict[str, Any]
 NAMESPACE = "default"
 WAIT_S = 30.0
-
-
-class RealClock:
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)  # tidy: deadline wait
 
 
 def job(command: list[str] | None = None, **spec: Any) -> Object:
@@ -180,7 +168,7 @@ async def cluster_world(
         {it.name: it for it in services},
         Random(0),
         settings=given,
-        clock=RealClock(),  # type: ignore[arg-type]
+        clock=SystemClock(),  # type: ignore[arg-type]
         latency_s=0.0001,
     )
     world.start_all()

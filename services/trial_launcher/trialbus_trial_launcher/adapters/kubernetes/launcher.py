@@ -145,16 +145,20 @@ class ClusterLauncher:
         pod = None if record is None else record.primary
         return "" if pod is None else pod.ip
 
-    async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:  # noqa: ARG002
+    async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:
+        del run_id, folder
         return ()
 
-    async def read_private(self, run_id: str, path: str, from_byte: int, max_bytes: int) -> bytes:  # noqa: ARG002
+    async def read_private(self, run_id: str, path: str, from_byte: int, max_bytes: int) -> bytes:
+        del run_id, path, from_byte, max_bytes
         return b""
 
-    async def read_kept(self, run_id: str, name: str, from_byte: int, max_bytes: int) -> bytes:  # noqa: ARG002
+    async def read_kept(self, run_id: str, name: str, from_byte: int, max_bytes: int) -> bytes:
+        del run_id, name, from_byte, max_bytes
         return b""
 
-    async def keep(self, run_id: str, name: str, at_byte: int, data: bytes) -> bool:  # noqa: ARG002
+    async def keep(self, run_id: str, name: str, at_byte: int, data: bytes) -> bool:
+        del run_id, name, at_byte, data
         return False
 
     async def forget(self, run_ids: Sequence[str]) -> None:
@@ -165,7 +169,8 @@ class ClusterLauncher:
     async def forget_checkpoints(self, folder: str) -> None:
         """They are on a claim or at a URI."""
 
-    async def names_in(self, folder: str) -> Sequence[str]:  # noqa: ARG002
+    async def names_in(self, folder: str) -> Sequence[str]:
+        del folder
         return ()
 
     async def drop_empty(self, folders: Sequence[str]) -> None:

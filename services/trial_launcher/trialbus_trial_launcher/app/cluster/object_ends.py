@@ -136,7 +136,9 @@ def waiting_of(sight: ObjectSight | None, pods: Collection[PodSight], age_s: flo
             text = " ".join(pod.why.split())
             return f"{pod.waiting}: {text}"[:MAX_MESSAGE_CHARS] if text else pod.waiting
     if sight.is_job and not pods and age_s > CLUSTER_PODLESS_S:
-        return "NoPods: its Job has made none; a quota or an admission may forbid it, see its events"
+        return (
+            "NoPods: its Job has made none; a quota or an admission may forbid it, see its events"
+        )
     return ""
 
 
@@ -234,6 +236,9 @@ def _infrastructure(
     deleted = [f"pod {pod.name} was deleted" for pod in pods if pod.deleted and pod.primary]
     if (code is None or deleted) and (found := [*deleted, *gone]):
         return found[0]
+    if sight.is_job and code is None:
+        # Failed pods stay with their Job: this one was taken away before anybody saw its end.
+        return f"its Job failed ({sight.reason}), and its pod is gone"
     return ""
 
 
