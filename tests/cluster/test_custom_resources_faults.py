@@ -11,12 +11,11 @@ from tests.cluster.double.objects import Target
 from tests.cluster.double.server import Double
 from tests.cluster.resource_worlds import Kept, define, kept_world
 
-from trialbus.contracts.collections import RESOURCE_KEEPERS, RESOURCES
+from trialbus.contracts.collections import RESOURCE_KEEPERS, RESOURCES, TRIALS
 from trialbus.contracts.commands import uid_made_by
+from trialbus.contracts.documents import TRIAL
 from trialbus.ports.store import Query, Write
-from trialbus.testkit.gateway_world import (
-    katib,
-)
+from trialbus.testkit.gateway_world import katib, open_trial, trial_of
 from trialbus.testkit.waits import until
 from trialbus_gateway.app.resource_documents import LINK, ResourceLink
 
@@ -257,3 +256,20 @@ async def test_an_edit_of_the_object_amid_ours_is_taken(kept: Kept) -> None:
         return bool(edited) and state is not None and state.spec.max_trial_count == 8
 
     await until(taken, "the person's edit is the experiment's")
+
+
+async def test_a_trial_that_the_cluster_refuses_holds_up_nothing_else(kept: Kept) -> None:
+    await kept.start()
+    kept.double.create(katib())
+    state = await kept.until_made()
+    trials = [trial_of(state, index) for index in range(3)]
+    refused = Fault(kind="status", code=422, verb="create", resource="trials", times=1)
+    kept.double.faults.add(refused)
+    await kept.world.put(*(TRIAL.encode(it) for it in trials), into=TRIALS.name)
+    changed = await kept.world.change(
+        state, open={str(it.index): open_trial() for it in trials}, next_index=3
+    )
+    await kept.world.tell(changed)
+    await until(lambda: kept.status().get("trials") == 3, "the experiment's state is shown")
+    assert len(kept.double.list("trials.kubeflow.org", "lab")) == 2
+    assert refused.struck == 1

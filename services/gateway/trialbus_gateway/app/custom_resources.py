@@ -34,8 +34,9 @@ from trialbus_gateway.core.resource_versions import version_of
 REST_S = 1.0
 # How soon what nobody told is found.
 SWEEP_S = 60.0
-# After a failure.
+# After a failure; doubled up to the second with each further one.
 RETRY_S = 2.0
+MAX_RETRY_S = 60.0
 # Every so many sweeps all are looked at, with all trials of those that go on.
 WHOLE_SWEEPS = 10
 _WORKERS = 4
@@ -87,6 +88,8 @@ class CustomResources:
         self._queue = ResourceQueue(parts.clock, rest_s=rest_s)
         self._shown: dict[Key, Shown] = {}
         self._trials: dict[Key, set[str]] = {}
+        # How often each has failed since it was last brought together.
+        self._failures: dict[Key, int] = {}
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -99,6 +102,7 @@ class CustomResources:
             self._queue = ResourceQueue(self._parts.clock, rest_s=self._rest_s)
             self._shown.clear()
             self._trials.clear()
+            self._failures.clear()
             self._parts.telemetry.log.info("keeps custom resources")
             try:
                 async with asyncio.TaskGroup() as group:
@@ -151,7 +155,9 @@ class CustomResources:
         while True:
             try:
                 living, there = await self._living(), feed.keys()
-                linked = {Key(*it) for it in await self._documents.names()}
+                linked = {
+                    key for it in await self._documents.names() if self._covers(key := Key(*it))
+                }
                 # What only one of them knows; all of them at first, and now and then.
                 odd = (living ^ there) | (linked ^ there)
                 self._queue.add(odd if sweeps % WHOLE_SWEEPS else living | linked | there)
@@ -201,6 +207,7 @@ class CustomResources:
     async def _look(self, key: Key) -> None:
         try:
             await self._bring_together(key)
+            self._failures.pop(key, None)
         except (Again, NotThere, Conflict):
             self._queue.add([key])
         except Exception as error:  # noqa: BLE001 - one experiment must not stop the others
@@ -215,7 +222,9 @@ class CustomResources:
             experiment=key.name,
             error=f"{type(error).__name__}: {error}",
         )
-        self._queue.add([key], self._retry_s)
+        failures = self._failures.get(key, 0)
+        self._failures[key] = min(failures + 1, 16)
+        self._queue.add([key], min(self._retry_s * 2**failures, MAX_RETRY_S))
 
     async def _bring_together(self, key: Key) -> None:
         pair = await self._taking.pair(key.namespace, key.name)

@@ -6,10 +6,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from trialbus.contracts.collections import TRIALS
 from trialbus.contracts.documents import TRIAL
 from trialbus.contracts.katib.times import rfc3339
 from trialbus.kernel.trial import Trial
+from trialbus.ports.cluster import Invalid
 from trialbus.ports.store import Query, Store
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.objects import Objects
@@ -30,6 +33,7 @@ Work = Coroutine[Any, Any, None]
 # Trials of one experiment that are written at the same time; the client paces all of them.
 _AT_ONCE = 8
 _PAGE = 500
+_LOG = structlog.get_logger().bind(service="gateway")
 
 
 @dataclass(slots=True)
@@ -94,7 +98,10 @@ class ResourceMirroring:
             there = await self._cluster.child(
                 SUGGESTION, metadata["namespace"], metadata["name"], owner["metadata"]["uid"]
             )
-        await self._cluster.show_child(SUGGESTION, view, owner, there)
+        try:
+            await self._cluster.show_child(SUGGESTION, view, owner, there)
+        except Invalid as error:
+            _tell_refused(view, error)
         shown.suggestion = mark
 
     async def _show_changed(self, pair: Pair, shown: Shown, ids: Sequence[str]) -> None:
@@ -147,6 +154,13 @@ class ResourceMirroring:
         self, pair: Pair, shown: Shown, view: Object, *, goes_on: bool
     ) -> Callable[[], Work]:
         async def show() -> None:
+            try:
+                await write()
+            except Invalid as error:
+                # It must not keep all others, and the experiment's own state, from being shown.
+                _tell_refused(view, error)
+
+        async def write() -> None:
             metadata = view["metadata"]
             uid = shown.open.pop(metadata["name"], None)
             if uid is None:
@@ -159,6 +173,12 @@ class ResourceMirroring:
                 shown.open[metadata["name"]] = uid
 
         return show
+
+
+def _tell_refused(view: Object, error: Invalid) -> None:
+    metadata = view["metadata"]
+    where = {name: metadata[name] for name in ("namespace", "name")}
+    _LOG.warning("the cluster refuses an object", kind=view["kind"], error=str(error), **where)
 
 
 def _kept(view: Object) -> Object:
