@@ -9,18 +9,10 @@ import pytest
 from trialbus.cli import entry, secret_files
 from trialbus.cli.failures import CommandFailed
 
+# A module that is None cannot be imported, nor found.
 WITHOUT_TYPER = """
 import sys
 sys.modules["typer"] = None
-class Gone:
-    def find_spec(self, name, path=None, target=None):
-        if name == "typer":
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Gone())
-del sys.modules["typer"]
-import importlib.util
-real = importlib.util.find_spec
-importlib.util.find_spec = lambda name: None if name == "typer" else real(name)
 from trialbus.cli import entry
 entry.main()
 """
