@@ -79,6 +79,7 @@ class Double:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._settling = False
+        self._alarm: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
         for name in NAMESPACES:
             self._make_namespace(name)
@@ -165,8 +166,12 @@ class Double:
             self.timers.run_due()
         self._settling = False
         due = self.timers.next_at()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         if due is not None and self._loop is not None and not self.stepped:
-            self._loop.call_later(max(0.0, due - self.timers.now()), self._schedule)
+            wait_s = max(0.0, due - self.timers.now())
+            self._alarm = self._loop.call_later(wait_s, self._schedule)
 
     def _round(self) -> bool:
         controllers = (self.garbage, self.jobs, self.train_jobs, self.pods)
