@@ -195,6 +195,25 @@ async def end_trial(kept: Kept, state: Experiment, index: int) -> str:
     return over.name
 
 
+async def test_the_end_is_shown_after_all_trials(kept: Kept) -> None:
+    """Who waits for it reads the trials next."""
+    await kept.start()
+    kept.double.create(katib())
+    state = await kept.until_made()
+    over = [
+        trial_of(state, index, phase=TrialPhase.SUCCEEDED, finished=index + 1, completed_at=9.0)
+        for index in range(3)
+    ]
+    await kept.world.put(*(TRIAL.encode(it) for it in over), into=TRIALS.name)
+    ended = set_condition(state.conditions, "Succeeded", reason="x", message="y", now=9.0)
+    # No event tells of the trials.
+    await kept.world.change(state, next_index=3, finished=3, conditions=ended)
+    await kept.patch({"metadata": {"labels": {"a": "b"}}})
+    await until(lambda: kept.last() == "Succeeded", "its end")
+    trials = kept.double.list("trials.kubeflow.org", "lab")
+    assert ["completionTime" in (it.get("status") or {}) for it in trials] == [True] * 3
+
+
 def last_of(kept: Kept, trial: str) -> str:
     shown = kept.resource(trial, kind="trials.kubeflow.org") or {}
     conditions = (shown.get("status") or {}).get("conditions") or [{"type": ""}]

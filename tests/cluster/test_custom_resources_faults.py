@@ -271,5 +271,5 @@ async def test_a_trial_that_the_cluster_refuses_holds_up_nothing_else(kept: Kept
     )
     await kept.world.tell(changed)
     await until(lambda: kept.status().get("trials") == 3, "the experiment's state is shown")
-    assert len(kept.double.list("trials.kubeflow.org", "lab")) == 2
-    assert refused.struck == 1
+    await until(lambda: len(kept.double.list("trials.kubeflow.org", "lab")) == 2, "two are there")
+    await until(lambda: refused.struck == 1, "the third was refused")
