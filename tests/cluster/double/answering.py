@@ -54,6 +54,7 @@ class Answering:
     read_log: LogReader
     drain: Drain
     stats: Stats = field(default_factory=Stats)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watches: set[Watch] = field(default_factory=set)
     bookmark_every_s: float = BOOKMARK_EVERY_S
 
@@ -113,7 +114,8 @@ class Answering:
 
     async def _struck(self, fault: Fault, name: str, call: Call | None = None) -> None:
         if fault.kind == "hold":
-            await asyncio.sleep(fault.hold_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), fault.hold_s)
             raise _Broken
         if fault.kind == "reset":
             raise _Broken

@@ -125,6 +125,7 @@ class Double:
         try:
             await self._stop.wait()
         finally:
+            self.answering.stopping.set()
             self.end_watches()
             await self.pods.stop()
             await runner.cleanup()

@@ -1,6 +1,7 @@
 """One open watch: from a version on, without a gap, until somebody ends it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -34,7 +35,7 @@ class Watch:
         self.pending: list[bytes] = []
         self.sent = 0
         self.closed = False
-        self._wake = asyncio.Event()
+        self._wake, self._end = asyncio.Event(), asyncio.Event()
         self.plain = encode is encoded and call.version.name == call.kind.storage
 
     # -- what it starts with
@@ -122,6 +123,7 @@ class Watch:
 
     def end(self) -> None:
         self.closed = True
+        self._end.set()
         self._wake.set()
 
     # -- what the connection takes
@@ -141,7 +143,7 @@ class Watch:
                         yield chunk
                     if faulty:
                         if fault is not None and fault.kind == "watch-silent":
-                            await asyncio.sleep(max(0.0, deadline - loop.time()))
+                            await self._silence(max(0.0, deadline - loop.time()))
                         return
                 if self.closed and not self.pending:
                     return
@@ -159,6 +161,12 @@ class Watch:
                     deadline = loop.time()
         finally:
             self.detach()
+
+    async def _silence(self, within_s: float) -> None:
+        """Nothing more is said, whatever happens."""
+        self.detach()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._end.wait(), within_s)
 
     async def _more(self, within_s: float) -> None:
         self._wake.clear()
