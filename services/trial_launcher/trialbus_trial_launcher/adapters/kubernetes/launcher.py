@@ -34,6 +34,8 @@ _CREATIONS_AT_ONCE = 32
 _TAKEN_OVER_AT_ONCE = 16
 # An object that its view has not shown for so long is asked for.
 _UNSEEN_S = 5.0
+# How much the news of pods are behind those of their objects, mostly.
+_PODS_LAG_S = 1.0
 _UNTOLD = "Looking for its object"
 
 
@@ -69,6 +71,10 @@ class ClusterLauncher:
     def __len__(self) -> int:
         """Runs that are remembered."""
         return len(self._records)
+
+    def record(self, run_id: str) -> Record:
+        """What is remembered of a run. Raises KeyError."""
+        return self._records[run_id]
 
     # The port ----------------------------------------------------------------------------------
 
@@ -252,7 +258,8 @@ class ClusterLauncher:
     # Looking ----------------------------------------------------------------------------------
 
     async def _look_again(self, record: Record) -> None:
-        """Its pods' last news may be behind those of its object."""
+        """Its pods' last news may be behind those of its object: they mostly come by themselves."""
+        await self._clock.sleep(_PODS_LAG_S)
         while record.end is None:
             try:
                 await self._look_at_pods(record)
@@ -260,6 +267,7 @@ class ClusterLauncher:
             except (Transient, ClusterError) as error:
                 record.trouble = str(error)
                 await self._clock.sleep(limits.CLUSTER_RETRY_AFTER_S)
+        record.looked = True
         self._ledger.judge(record)
 
     def _status(self, run_id: str) -> RunStatus:

@@ -116,8 +116,9 @@ class Ledger:
             return
         end = end_of(sight, pods, shipped=record.kind.shipped, gone=record.lost_pods)
         if end is not None and is_inconclusive(sight, pods) and not record.looked:
-            record.looked = True
-            self._look_again(record)
+            if not record.looking:
+                record.looking = True
+                self._look_again(record)
         elif end is not None:
             self.finish(record, end)
         elif record.gone:

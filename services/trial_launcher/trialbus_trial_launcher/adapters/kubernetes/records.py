@@ -39,9 +39,9 @@ class Kind:
 @dataclass(slots=True, kw_only=True)
 class Record:
     """body: while it is not created. sight: of the object, None before it is there; gone: there is
-    none any more. seen: its view has shown it. pods: by name. looked: its pods have been asked for
-    since it ended. stop: why we stop it. kept_tail: read before its pods went. checked_at: when it
-    was last asked for, monotonic."""
+    none any more. seen: its view has shown it. pods: by name. looking: its pods are about to be
+    asked for since it ended; looked: they have been. stop: why we stop it. kept_tail: read before
+    its pods went. checked_at: when it was last asked for, monotonic."""
 
     run_id: str
     name: str
@@ -55,6 +55,7 @@ class Record:
     seen: bool = False
     pods: dict[str, PodSight] = field(default_factory=dict)
     lost_pods: list[str] = field(default_factory=list)
+    looking: bool = False
     looked: bool = False
     stop: str = ""
     stop_until: float = 0.0
