@@ -32,18 +32,27 @@ def export(
     exporting.export(api, name, namespace=namespace, form=form, output=output)
 
 
+Exports = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[EXPORT]...",
+        help="With `katib`: what `kubectl get experiments,trials -A -o json` wrote, and its "
+        "ConfigMap katib-config.",
+    ),
+]
+Observations = Annotated[
+    str | None,
+    typer.Option(
+        "--observations", metavar="DUMP", help="With `katib`: its table observation_logs."
+    ),
+]
+
+
 def import_(
     file: Annotated[
         str, typer.Argument(metavar="FILE|katib", help="Trials, one a row or line; or `katib`.")
     ],
-    exports: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[EXPORT]...",
-            help="With `katib`: what `kubectl get experiments,trials -A -o json` wrote, and its "
-            "ConfigMap katib-config.",
-        ),
-    ] = None,
+    exports: Exports = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Of the experiment that the trials become.")
     ] = None,
@@ -62,15 +71,9 @@ def import_(
             "--like", metavar="FILE", help="An Experiment whose objective and parameters count."
         ),
     ] = None,
-    observations: Annotated[
-        str | None,
-        typer.Option(
-            "--observations", metavar="DUMP", help="With `katib`: its table observation_logs."
-        ),
-    ] = None,
+    observations: Observations = None,
     go_on: Annotated[
-        bool,
-        typer.Option("--continue", help="With `katib`: what had not ended goes on here."),
+        bool, typer.Option("--continue", help="With `katib`: what had not ended goes on here.")
     ] = False,
     form: FileForm = None,
     data_dir: DataDir = None,

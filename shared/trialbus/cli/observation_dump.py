@@ -19,7 +19,8 @@ _TABLE = "observation_logs"
 _COLUMNS = ("trial_name", "id", "time", "metric_name", "value")
 _NEEDED = frozenset({"trial_name", "time", "metric_name", "value"})
 _INSERT = re.compile(
-    r"INSERT\s+INTO\s+(?:[`\"]?\w+[`\"]?\.)?[`\"]?observation_logs[`\"]?\s*(\([^)]*\))?\s*VALUES\s*",
+    r"INSERT\s+INTO\s+(?:[`\"]?\w+[`\"]?\.)?[`\"]?observation_logs[`\"]?\s*"
+    r"(\([^)]*\))?\s*VALUES\s*",
     re.IGNORECASE,
 )
 _COPY = re.compile(

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from nats.aio.msg import Msg
@@ -106,12 +106,11 @@ class _Server:
         """Until enough are waiting, or `wait_s` is over. One task does it at a time."""
         self._company.gathers = True
         try:
-            async with asyncio.timeout(wait_s):
-                while len(self._waiting) < self._company.wanted and not self._leaving:
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            pass
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    while len(self._waiting) < self._company.wanted and not self._leaving:
+                        self._news.clear()
+                        await self._news.wait()
         finally:
             self._company.gathers = False
             self._company.came(len(self._waiting))
