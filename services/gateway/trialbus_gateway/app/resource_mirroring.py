@@ -24,8 +24,8 @@ from trialbus_gateway.app.resource_cluster import (
     ResourceCluster,
 )
 from trialbus_gateway.app.resource_taking import Pair
-from trialbus_gateway.core.custom_resources import digest
-from trialbus_gateway.core.resource_objects import has_ended, status_of, with_refused_edit
+from trialbus_gateway.core.custom_resources import digest, is_over
+from trialbus_gateway.core.resource_objects import status_of, with_refused_edit
 
 Object = dict[str, Any]
 Work = Coroutine[Any, Any, None]
@@ -73,7 +73,7 @@ class ResourceMirroring:
             return
         # Before the experiment's own end is shown: who waits for that finds all trials, also those
         # whose last change has not come by here yet.
-        over = has_ended(view)
+        over = is_over(view)
         if shown.whole and (shown.complete or not over):
             await self._show_changed(pair, shown, sorted(trials))
         else:

@@ -68,15 +68,6 @@ def status_of(view: Mapping[str, Any]) -> Object:
     return status
 
 
-def has_ended(view: Mapping[str, Any]) -> bool:
-    """Whether an experiment is over, as whoever waits for it sees it."""
-    conditions = (view.get("status") or {}).get("conditions") or ()
-    return any(
-        it.get("type") in ("Succeeded", "Failed") and it.get("status") == "True"
-        for it in conditions
-    )
-
-
 def _lists(status: Mapping[str, Any]) -> list[str]:
     return [
         name
