@@ -51,7 +51,7 @@ verify: setup ## Check format, lint, types, import rules, generated files, docs 
 
 # IMAGE is one with a shell that the cluster's nodes have: docs/how-to/test-on-a-cluster.md.
 .PHONY: test-cluster
-test-cluster: setup ## Hold the contract of the API server's double against the cluster of KUBECONFIG=file
+test-cluster: setup ## Hold the contract, the charts and the tutorial against the cluster of KUBECONFIG=file
 	@test -f '$(KUBECONFIG)' || { echo 'KUBECONFIG= must name a file' >&2; exit 2; }
 	TRIALBUS_TEST_KUBECONFIG='$(abspath $(KUBECONFIG))' TRIALBUS_TEST_IMAGE='$(IMAGE)' \
 		$(PYTEST) --timeout 900 tests/cluster $(ARGS)
