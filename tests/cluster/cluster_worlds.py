@@ -221,3 +221,39 @@ def bake(name: str, *, oven: str = "hot") -> Object:
     }
     push = {"collector": {"kind": "Push"}}
     return wanted(name, trial_spec, template=conditions, metricsCollectorSpec=push)
+
+
+def train_job_definition() -> Object:
+    """TrainJobs of Kubeflow's trainer, with any fields: the double has a controller for them."""
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": "v1alpha1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": {**free, "properties": {"spec": free, "status": free}}},
+    }
+    names = {"kind": "TrainJob", "plural": "trainjobs", "singular": "trainjob", "listKind": "L"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "trainjobs.trainer.kubeflow.org"},
+        "spec": {
+            "group": "trainer.kubeflow.org",
+            "names": names,
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+
+
+def train_job(name: str) -> Object:
+    trial_spec = {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "TrainJob",
+        "spec": {
+            "runtimeRef": {"name": "torch"},
+            "trainer": {"command": ["train"], "args": ["--x=${trialParameters.x}"]},
+        },
+    }
+    return wanted(name, trial_spec, template={"primaryContainerName": "node"})

@@ -10,18 +10,38 @@ from tests.cluster.cluster_worlds import (
     bake_definition,
     cluster_world,
     job,
+    train_job,
+    train_job_definition,
     wanted,
 )
 from tests.cluster.double.faults import Fault
 from tests.cluster.double.outcomes import OOM, RUNS_ON, Outcome
 from tests.cluster.double.server import Double
 
-from trialbus.contracts.cluster_names import RUN_LABEL
+from trialbus.adapters.kubernetes_api import open_cluster
+from trialbus.contracts import subjects
+from trialbus.contracts.cluster_names import INSTANCE_LABEL, RUN_LABEL, run_labels
+from trialbus.contracts.logs import LogReply, LogRequest
+from trialbus.kernel import limits
+from trialbus.kernel.ids import RunKey
 from trialbus.kernel.trial import Trial, TrialPhase
+from trialbus.runtime.clock import SystemClock
 from trialbus.testkit.waits import until
+from trialbus_trial_launcher.adapters.kubernetes import Leftovers
+from trialbus_trial_launcher.app.cluster.ways import Standing
 
 Object = dict[str, Any]
 CLUSTER = "trialbus_trial_launcher.app.cluster"
+
+
+class LateClock(SystemClock):
+    """As if so much later."""
+
+    def __init__(self, late_s: float) -> None:
+        self._late_s = late_s
+
+    def now(self) -> float:
+        return super().now() + self._late_s
 
 
 def in_turn(*outcomes: Outcome) -> Callable[[Object], Outcome]:
@@ -209,8 +229,9 @@ async def test_two_launchers_run_everything_once(double: Double) -> None:
         await until(lambda: not cluster.objects(), "no Job")
 
 
-async def test_a_stopped_trial_is_stopped_with_its_pods(double: Double) -> None:
-    async with cluster_world(double, run=lambda _: RUNS_ON) as cluster:
+@pytest.mark.parametrize("launchers", [1, 2])
+async def test_a_stopped_trial_is_stopped_with_its_pods(double: Double, launchers: int) -> None:
+    async with cluster_world(double, run=lambda _: RUNS_ON, launchers=launchers) as cluster:
         await cluster.apply(wanted("goal", job(), trials=2, parallel=2))
         await pods_of(cluster, 2)
         await cluster.stop("goal")
@@ -273,3 +294,55 @@ async def test_any_kind_is_judged_by_its_conditions(
         last = trial.conditions[-1]
         assert told in f"{last.reason} {last.message}"
         await until(lambda: not cluster.objects("bakes"), "no Bake")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "phase"),
+    [
+        (Outcome(log=b"loss=0.25\n"), TrialPhase.SUCCEEDED),
+        (Outcome(exit_code=2), TrialPhase.FAILED),
+    ],
+)
+async def test_pods_of_a_train_job_are_found_by_its_name(
+    double: Double, outcome: Outcome, phase: TrialPhase
+) -> None:
+    double.create(train_job_definition())
+    async with cluster_world(double, run=lambda _: outcome) as cluster:
+        await cluster.apply(train_job("torch"))
+        trial = await only_trial(cluster, "torch")
+        assert trial.phase is phase, trial.conditions[-1]
+        assert cluster.runs()[0].exit_code == outcome.exit_code
+        assert cluster.runs()[0].log_tail == outcome.log.decode()
+        await until(lambda: not cluster.objects("trainjobs"), "no TrainJob")
+
+
+async def test_people_read_the_output_of_a_running_pod(double: Double) -> None:
+    async with cluster_world(double, run=lambda _: RUNS_ON) as cluster:
+        await cluster.apply(wanted("talks", job()))
+        pod = await running_pod(cluster)
+        double.pods.write_log("default", pod, b"one\ntwo\n")
+        [run] = cluster.runs()
+        asked = LogRequest(run=run.id, from_byte=-4, max_bytes=1000).to_bytes()
+        answer = await cluster.world.command(subjects.log("cluster:trialbus"), asked)
+        reply = LogReply.from_bytes(answer)
+        assert (reply.text, reply.known, reply.ended) == ("two\n", True, False)
+
+
+async def test_what_stands_for_no_run_is_removed(double: Double) -> None:
+    labels = run_labels("trialbus", "gone", "gone-x", RunKey("11111111", 0, 1))
+    theirs = {**labels, INSTANCE_LABEL: "another"}
+    for name, given in (("orphan", labels), ("theirs", theirs)):
+        body = job()
+        body["spec"]["template"]["spec"]["restartPolicy"] = "Never"
+        double.create({**body, "metadata": {"name": name, "labels": given}}, "default")
+    async with cluster_world(double) as cluster:
+        parts = cluster.parts("sweep")
+        api = await open_cluster(parts.settings)
+        standing = Standing(parts.store)
+        late = LateClock(limits.CLUSTER_ORPHANS_S + 1)
+        leftovers = Leftovers(
+            api, late, parts.telemetry.log, "trialbus", (None,), standing.kinds, standing.ended
+        )
+        assert await leftovers.sweep() == 1
+        await api.close()
+        await until(lambda: [it["metadata"]["name"] for it in cluster.objects()] == ["theirs"], "1")
