@@ -32,7 +32,7 @@ class OneRun:
 
 
 async def ask(output: bytes, state: RunState, from_byte: int, max_bytes: int = 100) -> LogReply:
-    logs = Logs(OneRun(output, state))  # type: ignore[arg-type]
+    logs = Logs(OneRun(output, state))
     asked = LogRequest(run="u.0.1", from_byte=from_byte, max_bytes=max_bytes)
     [answer] = await logs.respond([Request(subject="s", data=asked.to_bytes())])
     return LogReply.from_bytes(answer)
@@ -62,7 +62,7 @@ async def test_a_negative_start_counts_from_the_end() -> None:
 
 
 async def test_a_run_of_another_host_is_not_known() -> None:
-    logs = Logs(OneRun(b"", RunState.RUNNING))  # type: ignore[arg-type]
+    logs = Logs(OneRun(b"", RunState.RUNNING))
     asked = LogRequest(run="u.1.1", from_byte=0, max_bytes=10)
     [answer] = await logs.respond([Request(subject="s", data=asked.to_bytes())])
     assert not LogReply.from_bytes(answer).known

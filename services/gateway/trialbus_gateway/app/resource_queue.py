@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trialbus.ports.clock import Clock
 
@@ -64,8 +64,7 @@ class ResourceQueue:
 
     async def _wait(self, within_s: float | None) -> None:
         """Until something comes, at most so long."""
-        grown = asyncio.ensure_future(self._grown.wait())
-        waits: set[asyncio.Future[object]] = {grown}
+        waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(self._grown.wait())}
         if within_s is not None:
             waits.add(asyncio.ensure_future(self._clock.sleep(within_s)))
         try:

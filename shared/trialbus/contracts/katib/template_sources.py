@@ -117,9 +117,9 @@ def reference_in(obj: Mapping[str, Json]) -> TemplateReference | None:
     if not isinstance(node, Mapping) or node.get("trialSpec") is not None:
         return None
     config_map = node.get("configMap")
-    texts = isinstance(config_map, Mapping) and all(
-        isinstance(config_map.get(field), str) for field in _REFERENCE_FIELDS
-    )
+    if not isinstance(config_map, Mapping):
+        return None
+    texts = all(isinstance(config_map.get(field), str) for field in _REFERENCE_FIELDS)
     return _reference(config_map) if texts else None
 
 
