@@ -88,6 +88,27 @@ def test_a_row_that_never_ends_is_counted_as_broken(tmp_path: Path) -> None:
     assert (found.rows, found.broken) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    "text", [TABLE, COPY.split("\\.", maxsplit=1)[0], INSERTS], ids=["table", "copy", "inserts"]
+)
+@pytest.mark.parametrize("whole", [1, 2, 3])
+def test_a_row_that_was_cut_off_is_counted_as_broken(tmp_path: Path, text: str, whole: int) -> None:
+    cut = {
+        TABLE: "\t".join(("a-1", "3", "2024-03-01 10:00:00")[:whole]),
+        INSERTS: "INSERT INTO observation_logs VALUES ("
+        + ",".join(("'a-1'", "3", "'2024-03-01 10:00:00'")[:whole])
+        + ");",
+    }
+    before = dump(tmp_path, text)
+    found = dump(tmp_path, text + cut.get(text, cut[TABLE]) + "\n")
+    assert (found.rows, found.broken) == (before.rows, before.broken + 1)
+
+
+def test_a_field_without_an_end_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="is no table: field larger"):
+        dump(tmp_path, TABLE + 'a-1\t3\t2024-03-01 10:00:00\tloss\t"' + "1" * 200_000)
+
+
 @pytest.mark.parametrize("text", ["", "SELECT 1;\n", "a,b,c\n1,2,3\n"])
 def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(CommandFailed, match="holds no rows of the table observation_logs"):

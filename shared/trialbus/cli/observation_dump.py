@@ -7,7 +7,7 @@ PostgreSQL, and tables with a heading, separated by commas or tabs. Times are UT
 import csv
 import re
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +66,8 @@ def read_dump(file: str, wanted: Collection[str]) -> Dump:
                 _take(row, wanted, dump)
     except OSError as error:
         raise CommandFailed(f"cannot read {file}: {error.strerror}", REFUSED) from error
+    except csv.Error as error:
+        raise CommandFailed(f"{file} is no table: {error}", REFUSED) from error
     if not found:
         raise CommandFailed(f"{file} holds no rows of the table {_TABLE}", REFUSED)
     for metrics in dump.trials.values():
@@ -74,10 +76,16 @@ def read_dump(file: str, wanted: Collection[str]) -> Dump:
     return dump
 
 
-def _take(row: dict[str, str], wanted: Collection[str], dump: Dump) -> None:
-    if row.keys() < _NEEDED:
+def _take(row: Mapping[str, str | None], wanted: Collection[str], dump: Dump) -> None:
+    """A row that was cut off has fewer fields, or None in their place."""
+    told = {name: text for name in _NEEDED if (text := row.get(name)) is not None}
+    if len(told) < len(_NEEDED):
         dump.broken += 1
         return
+    _take_whole(told, wanted, dump)
+
+
+def _take_whole(row: Mapping[str, str], wanted: Collection[str], dump: Dump) -> None:
     if row["trial_name"] not in wanted:
         return
     at = _seconds(row["time"])
@@ -104,7 +112,7 @@ def _in_order(points: Points) -> None:
         points.times = array("d", (points.times[i] for i in order))
 
 
-def _rows(lines: Iterator[str]) -> Iterator[dict[str, str]]:
+def _rows(lines: Iterator[str]) -> Iterator[Mapping[str, str | None]]:
     first = next(lines, "")
     heading = [it.strip().strip('"').lower() for it in re.split(r"[,\t]", first)]
     if set(heading) >= _NEEDED:
