@@ -2,7 +2,8 @@
 counted is seen by nobody, so a crash between the two is mended by telling the portion again."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 
 from trialbus.contracts import subjects
 from trialbus.contracts.chunks import PushedPoint, PushReply, PushReport
@@ -14,10 +15,14 @@ from trialbus.kernel.errors import Problem, Refused, Transient
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import trial_name
 from trialbus.kernel.imported import ImportedSeries
-from trialbus.kernel.limits import REQUEST_TIMEOUT_S
+from trialbus.kernel.limits import MAX_PAYLOAD_BYTES, REQUEST_TIMEOUT_S
 from trialbus.ports.bus import Bus, Request
 from trialbus.ports.store import Outcome, Store, Write
 from trialbus_experiment.core.importing import check_import, count_import, imported_trials
+
+# Of a push as JSON: what is around its points, and a point without its metric's name.
+_AROUND_BYTES = 4096
+_POINT_BYTES = 80
 
 
 class Importing:
@@ -50,17 +55,14 @@ class Importing:
     async def _push(self, state: Experiment, command: str, own: Sequence[ImportedSeries]) -> None:
         """Of one trial, to the metrics collector: answered means stored."""
         index = own[0].index
+        for number, points in enumerate(_pushes(own)):
+            # The first keeps the name that all had when each was one.
+            key = f"import-{command}/{number}" if number else f"import-{command}"
+            report = PushReport(points=points, id=key, attempt=own[0].attempt, uid=state.id)
+            await self._push_one(state, index, report)
+
+    async def _push_one(self, state: Experiment, index: int, report: PushReport) -> None:
         name = trial_name(state.name, state.id, index)
-        report = PushReport(
-            points=tuple(
-                PushedPoint(metric=it.metric, value=value, at=at)
-                for it in own
-                for value, at in zip(it.values, it.times, strict=True)
-            ),
-            id=f"import-{command}",
-            attempt=own[0].attempt,
-            uid=state.id,
-        )
         request = Request(
             subject=subjects.push(state.namespace, state.name, name), data=report.to_bytes()
         )
@@ -70,6 +72,20 @@ class Importing:
             raise Refused([Problem(field=f"series of trial {index}", message=reply.refused)])
         if not reply.accepted:
             raise Transient(f"the points of trial {index} are not stored")
+
+
+def _pushes(own: Sequence[ImportedSeries]) -> Iterator[tuple[PushedPoint, ...]]:
+    """In order, each as much as a message holds: a push names the metric with every point."""
+    held, room = list[PushedPoint](), MAX_PAYLOAD_BYTES - _AROUND_BYTES
+    for it in own:
+        size = len(json.dumps(it.metric).encode()) + _POINT_BYTES
+        for value, at in zip(it.values, it.times, strict=True):
+            if held and room < size:
+                yield tuple(held)
+                held, room = [], MAX_PAYLOAD_BYTES - _AROUND_BYTES
+            held.append(PushedPoint(metric=it.metric, value=value, at=at))
+            room -= size
+    yield tuple(held)
 
 
 def counted(command: Command, state: Experiment, now: float) -> Experiment:
