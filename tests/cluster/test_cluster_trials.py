@@ -248,7 +248,7 @@ async def test_a_retained_object_stays(double: Double) -> None:
         assert found["status"]["succeeded"] == 1
 
 
-@pytest.mark.parametrize("calls", range(0, 24, 4))
+@pytest.mark.parametrize("calls", (2, 9, 16))
 async def test_a_launcher_killed_at_any_moment_runs_nothing_twice(
     double: Double, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
