@@ -1,6 +1,10 @@
 """The queue of experiments to look at, on a clock that a test moves."""
 
 import asyncio
+import random
+import time
+
+import pytest
 
 from trialbus_gateway.app.resource_queue import Key, ResourceQueue
 
@@ -90,4 +94,54 @@ async def test_a_delay_is_kept_unless_it_comes_sooner() -> None:
     assert seen == [B]
     await clock.advance(3.1)
     assert seen == [B, A]
+    worker.cancel()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_every_change_is_followed_by_a_look_and_looks_are_apart(seed: int) -> None:
+    chance, clock = random.Random(seed), SteppedClock()
+    queue = ResourceQueue(clock, rest_s=1.0)
+    keys = [Key("lab", str(number)) for number in range(5)]
+    changed, looked = dict.fromkeys(keys, -1.0), dict.fromkeys(keys, -1.0)
+    ended, under_way = dict.fromkeys(keys, -1.0), set[Key]()
+
+    async def look() -> None:
+        while True:
+            async with queue.taken() as key:
+                assert key not in under_way
+                assert ended[key] < 0 or clock.at >= ended[key] + 1.0
+                under_way.add(key)
+                looked[key] = clock.at
+                if chance.random() < 0.5:
+                    await clock.sleep(chance.choice([0.2, 1.5]))
+                ended[key] = clock.at
+                under_way.discard(key)
+
+    workers = [asyncio.create_task(look()) for _ in range(2)]
+    for _ in range(60):
+        for key in chance.sample(keys, chance.randrange(3)):
+            delay_s = chance.choice([0.0, 0.0, 2.0])
+            queue.add([key], delay_s)
+            changed[key] = clock.at
+        await clock.advance(chance.choice([0.1, 0.5, 3.0]))
+    for _ in range(40):
+        await clock.advance(0.5)
+    assert all(not worker.done() for worker in workers)
+    assert len(queue) == 0
+    assert all(looked[key] >= changed[key] for key in keys)
+    for worker in workers:
+        worker.cancel()
+
+
+async def test_many_are_taken_in_the_order_of_their_coming_in_little_time() -> None:
+    """20,000 took half a minute when each was searched for."""
+    clock, seen = SteppedClock(), list[Key]()
+    queue = ResourceQueue(clock, rest_s=1.0)
+    every = [Key("lab", str(number)) for number in range(20_000)]
+    queue.add(every)
+    worker = asyncio.create_task(looked_at(queue, seen, None))
+    began = time.perf_counter()
+    await settled()
+    assert time.perf_counter() - began < 5.0
+    assert seen == every
     worker.cancel()
