@@ -99,10 +99,12 @@ class ResourceMirroring:
                 SUGGESTION, metadata["namespace"], metadata["name"], owner["metadata"]["uid"]
             )
         try:
-            await self._cluster.show_child(SUGGESTION, view, owner, there)
+            is_ours = bool(await self._cluster.show_child(SUGGESTION, view, owner, there))
         except Invalid as error:
             _tell_refused(view, error)
-        shown.suggestion = mark
+            is_ours = True
+        # A deleted namesake's is there for a while: then it is tried again with the next look.
+        shown.suggestion = mark if is_ours else ""
 
     async def _show_changed(self, pair: Pair, shown: Shown, ids: Sequence[str]) -> None:
         for first in range(0, len(ids), _PAGE):
