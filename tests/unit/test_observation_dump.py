@@ -104,6 +104,14 @@ def test_a_row_that_was_cut_off_is_counted_as_broken(tmp_path: Path, text: str, 
     assert (found.rows, found.broken) == (before.rows, before.broken + 1)
 
 
+def test_a_broken_row_does_not_take_the_next_statement_with_it(tmp_path: Path) -> None:
+    broken = "INSERT INTO observation_logs VALUES ('a-1', 1, '2024-03-01', 'loss' 'x', '0.5');\n"
+    before = dump(tmp_path, INSERTS)
+    found = dump(tmp_path, broken + INSERTS)
+    assert curve(found, "a-1", "loss") == curve(before, "a-1", "loss")
+    assert (found.rows, found.broken) == (before.rows, before.broken + 1)
+
+
 def test_a_field_without_an_end_is_said(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="is no table: field larger"):
         dump(tmp_path, TABLE + 'a-1\t3\t2024-03-01 10:00:00\tloss\t"' + "1" * 200_000)

@@ -166,6 +166,11 @@ def _inserted(
         values, after = _tuple(text, place + 1)
         if after < 0:
             more = next(lines, None)
+            if more is not None and (begun := _INSERT.match(more)) is not None:
+                # The row before has no end; what follows it has.
+                yield {}
+                text, place, columns = more, begun.end(), _columns(begun[1])
+                continue
             if more is None or len(text) - place > _MAX_ROW_CHARS:
                 yield {}  # broken
                 return
