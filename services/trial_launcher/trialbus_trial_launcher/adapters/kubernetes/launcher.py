@@ -12,10 +12,19 @@ from typing import Any
 from trialbus.contracts.cluster_names import RUN_LABEL
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
+from trialbus.kernel.run import StopReason
 from trialbus.ports.clock import Clock
-from trialbus.ports.cluster import ClusterApi, ClusterError, NotFound, Object
-from trialbus.ports.launcher import Plan, PrivateFile, RunState, RunStatus
+from trialbus.ports.cluster import (
+    ClusterApi,
+    ClusterError,
+    NoSuchKind,
+    NotFound,
+    Object,
+    Resource,
+)
+from trialbus.ports.launcher import Plan, RunState, RunStatus
 from trialbus_trial_launcher.adapters.kubernetes.creating import Creating, owner_of
+from trialbus_trial_launcher.adapters.kubernetes.folders import NoFolders
 from trialbus_trial_launcher.adapters.kubernetes.ledger import Ledger, object_plan
 from trialbus_trial_launcher.adapters.kubernetes.log_stream import LogStream
 from trialbus_trial_launcher.adapters.kubernetes.logger import Logger
@@ -37,9 +46,11 @@ _UNSEEN_S = 5.0
 # How much the news of pods are behind those of their objects, mostly.
 _PODS_LAG_S = 1.0
 _UNTOLD = "Looking for its object"
+# Every server has them: nothing to ask for, which could fail.
+_PODS = Resource(group="", version="v1", kind="Pod", plural="pods", namespaced=True)
 
 
-class ClusterLauncher:
+class ClusterLauncher(NoFolders):
     """Implements the port Launcher. namespaces: that have our Roles; (None,): all."""
 
     def __init__(
@@ -151,43 +162,22 @@ class ClusterLauncher:
         pod = None if record is None else record.primary
         return "" if pod is None else pod.ip
 
-    async def private_files(self, run_id: str, folder: str) -> Sequence[PrivateFile]:
-        del run_id, folder
-        return ()
-
-    async def read_private(self, run_id: str, path: str, from_byte: int, max_bytes: int) -> bytes:
-        del run_id, path, from_byte, max_bytes
-        return b""
-
-    async def read_kept(self, run_id: str, name: str, from_byte: int, max_bytes: int) -> bytes:
-        del run_id, name, from_byte, max_bytes
-        return b""
-
-    async def keep(self, run_id: str, name: str, at_byte: int, data: bytes) -> bool:
-        del run_id, name, at_byte, data
-        return False
-
     async def forget(self, run_ids: Sequence[str]) -> None:
-        """What nobody here knows of them is found by the sweep over leftovers."""
-        records = [it for key in run_ids if (it := self._records.get(key)) is not None]
-        await asyncio.gather(*(self._remove(record) for record in records))
-
-    async def forget_checkpoints(self, folder: str) -> None:
-        """They are on a claim or at a URI."""
-
-    async def names_in(self, folder: str) -> Sequence[str]:
-        del folder
-        return ()
-
-    async def drop_empty(self, folders: Sequence[str]) -> None:
-        """There are no folders here."""
+        """In the background: what may not be removed just now keeps nobody waiting. What nobody
+        here knows of them is found by the sweep over leftovers."""
+        for record in [it for key in run_ids if (it := self._records.get(key)) is not None]:
+            # Its creation may be in hand: then it is stopped as soon as it is there.
+            record.stop = record.stop or StopReason.DELETED.value
+            self._spawn(self._remove(record))
 
     async def tidy(self, run_ids: Sequence[str]) -> None:
         records = [it for key in run_ids if (it := self._records.get(key)) is not None]
         gone = [record for record in records if record.kind.retain or record.sight is None]
         for record in gone:
             await self._drop(record)
-        await asyncio.gather(*(self._remove(record) for record in records if record not in gone))
+        for record in records:
+            if record.run_id in self._records:
+                self._spawn(self._remove(record))
 
     async def close(self) -> None:
         await self.views.close()
@@ -211,47 +201,61 @@ class ClusterLauncher:
             if record.sight is None and record.end is None:
                 self._ledger.finish(record, RunEnd(stop_reason=record.stop))
         else:
-            await self._there(record, made)
+            self._there(record, made)
 
-    async def _there(self, record: Record, item: Object) -> None:
+    def _there(self, record: Record, item: Object) -> None:
         record.trouble = ""
         record.checked_at = self._clock.monotonic()
         if record.sight is None:
             record.sight = self._ledger.see_object(item)
         assert record.resource is not None
         self.views.follow_objects(record.resource)
-        pods = await self._api.resource("v1", "Pod")
-        self.views.follow_pods(pods)
+        self.views.follow_pods(_PODS)
         if record.kind.pods_by:
-            self.views.follow_pods(pods, record.kind.pods_by)
+            self.views.follow_pods(_PODS, record.kind.pods_by)
         if record.stop:
             self._spawn(self._stop(record))
         self._ledger.judge(record)
 
     async def _find(self, record: Record) -> None:
-        """From a quorum: is it there, and what are its pods? Raises Transient."""
+        """Raises Transient. What we may not look at now is asked for again: it may well run."""
+        try:
+            await self._look(record)
+        except Transient:
+            self._ledger.forget(record)
+            raise
+        except ClusterError as error:
+            record.trouble = str(error)
+            record.checked_at = self._clock.monotonic()
+
+    async def _look(self, record: Record) -> None:
+        """From a quorum: is it there, and what are its pods? Raises Transient, ClusterError."""
+        try:
+            found = await self._ask(record)
+        except NoSuchKind:
+            # It took its objects along.
+            found = None
+        if found is None or owner_of(found) != record.run_id:
+            record.absent = True
+            return
+        await self._look_at_pods(record)
+        record.absent = False
+        self._there(record, found)
+
+    async def _ask(self, record: Record) -> Object | None:
+        """None: it is not there. Raises Transient, ClusterError."""
         kind = record.kind
         try:
             record.resource = await self._api.resource(kind.api_version, kind.kind)
             namespace = kind.namespace if record.resource.namespaced else None
-            found = await self._api.get(record.resource, namespace, record.name)
-        except (NotFound, ClusterError):
-            record.absent = True
-            return
-        except Transient:
-            self._ledger.forget(record)
-            raise
-        if owner_of(found) != record.run_id:
-            record.absent = True
-            return
-        await self._look_at_pods(record)
-        await self._there(record, found)
+            return await self._api.get(record.resource, namespace, record.name)
+        except NotFound:
+            return None
 
     async def _look_at_pods(self, record: Record) -> None:
         by = record.kind.pods_by
         selector = f"{by}={record.name}" if by else f"{RUN_LABEL}={record.run_id}"
-        pods = await self._api.resource("v1", "Pod")
-        page = await self._api.list(pods, record.kind.namespace, label_selector=selector)
+        page = await self._api.list(_PODS, record.kind.namespace, label_selector=selector)
         for item in page.items:
             self._ledger.add_pod(record, item)
 
@@ -295,30 +299,32 @@ class ClusterLauncher:
             self._ledger.finish(record, end)
         elif not record.stop and (end_ := overdue(record.pods.values(), self._clock.now())):
             self._ledger.finish(record, end_)
-        elif record.sight is not None and now - record.checked_at > _UNSEEN_S and not record.seen:
+        elif not record.expected and now - record.checked_at > _UNSEEN_S:
             record.checked_at = now
             self._spawn(self._check(record))
 
     async def _check(self, record: Record) -> None:
         """Of a run whose object no view has shown: ask."""
-        assert record.resource is not None or record.sight is None
-        kind = record.kind
+        sight = record.sight
         try:
-            resource = await self._api.resource(kind.api_version, kind.kind)
-            namespace = kind.namespace if resource.namespaced else None
-            found = await self._api.get(resource, namespace, record.name)
-        except NotFound:
-            if record.sight is not None:
-                record.gone = True
-                self._ledger.judge(record)
-            return
+            if sight is None:
+                await self._look(record)
+                return
+            if record.resource is not None and self.views.shows(
+                record.resource, record.kind.namespace, record.name, sight.uid
+            ):
+                # Since before it was taken over.
+                record.seen = True
+                return
+            found = await self._ask(record)
         except (ClusterError, Transient) as error:
             record.trouble = str(error)
             return
-        record.resource = resource
-        if record.absent and owner_of(found) == record.run_id:
-            record.absent = False
-            await self._there(record, found)
+        if found is None:
+            record.gone = True
+        elif found["metadata"].get("uid") == sight.uid:
+            record.sight = self._ledger.see_object(found)
+        self._ledger.judge(record)
 
     def _waiting(self, record: Record) -> str:
         if record.end is not None:

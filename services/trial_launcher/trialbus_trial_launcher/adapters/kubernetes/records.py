@@ -75,6 +75,11 @@ class Record:
         return self.kind.kind, self.kind.namespace, self.name
 
     @property
+    def expected(self) -> bool:
+        """Whether the views tell all of it, or it is not there yet."""
+        return self.seen or self.absent or self.body is not None
+
+    @property
     def primary(self) -> PodSight | None:
         """The newest of the pods whose output and address are the run's."""
         return next((it for it in reversed(self.pods.values()) if it.primary), None)
@@ -97,7 +102,9 @@ class Record:
     def status(self, waiting: str) -> RunStatus:
         end = self.end
         if end is None:
-            state = RunState.ABSENT if self.absent else RunState.RUNNING
+            # Without a claim another launcher may be about to create it.
+            absent = self.absent and self.kind.shipped
+            state = RunState.ABSENT if absent else RunState.RUNNING
             return RunStatus(run_id=self.run_id, state=state, waiting=waiting)
         primary = self.primary
         if self._lost_its_log(end):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
 from trialbus.ports.clock import Clock
-from trialbus.ports.cluster import ClusterApi, ClusterError, Conflict, NotFound
+from trialbus.ports.cluster import ClusterApi, ClusterError, Conflict, NoSuchKind, NotFound
 from trialbus_trial_launcher.adapters.kubernetes.records import Record
 from trialbus_trial_launcher.app.cluster.objects import STOP_ANNOTATION
 
@@ -52,7 +52,7 @@ class Removing:
             try:
                 async with self.turns:
                     await call(record)
-            except (NotFound, Conflict):
+            except (NotFound, Conflict, NoSuchKind):
                 return
             except (Transient, ClusterError) as error:
                 record.trouble = str(error)

@@ -64,6 +64,12 @@ class Views:
 
         self._start(f"{resource.plural} of {resource.group}", self._objects[key], changed)
 
+    def shows(self, resource: Resource, namespace: str, name: str, uid: str) -> bool:
+        """Whether the view of its kind has that very object."""
+        view = self._objects.get((resource.api_version, resource.kind))
+        kept = None if view is None else view.get(ObjectKey(namespace, name))
+        return kept is not None and kept.uid == uid
+
     def follow_pods(self, resource: Resource, by: str = "") -> None:
         """by: the label that names the object, where pods carry none of ours."""
         if by in self._pods:

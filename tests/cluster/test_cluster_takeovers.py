@@ -1,0 +1,173 @@
+"""Runs that a launcher takes over: what it cannot find out yet is neither lost nor forgotten."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from tests.cluster.cluster_worlds import NAMESPACE, ClusterWorld, cluster_world, job, wanted
+from tests.cluster.double.faults import Fault
+from tests.cluster.double.outcomes import RUNS_ON, Outcome
+from tests.cluster.double.server import Double
+
+from trialbus.adapters.kubernetes_api import open_cluster
+from trialbus.contracts.cluster_names import RUN_LABEL, run_labels
+from trialbus.contracts.katib.defaults import JOB_FAILURE, JOB_SUCCESS
+from trialbus.kernel.ids import RunKey
+from trialbus.ports.launcher import ObjectPlan, RunState
+from trialbus.runtime.clock import SystemClock
+from trialbus.runtime.settings import Settings
+from trialbus.runtime.telemetry import Telemetry
+from trialbus.testkit.waits import until
+from trialbus_trial_launcher.adapters.kubernetes import ClusterLauncher
+
+Object = dict[str, Any]
+LAUNCHER = "trialbus_trial_launcher.adapters.kubernetes.launcher"
+
+
+async def running(cluster: ClusterWorld, count: int) -> None:
+    def run() -> bool:
+        pods = cluster.objects("pods")
+        return [(it.get("status") or {}).get("phase") for it in pods] == ["Running"] * count
+
+    await until(run, f"{count} running pods")
+
+
+async def test_what_another_launcher_is_about_to_create_is_not_lost(double: Double) -> None:
+    starts: Counter[str] = Counter()
+
+    def run(pod: Object) -> Outcome:
+        starts[pod["metadata"]["labels"][RUN_LABEL]] += 1
+        return Outcome(log=b"loss=0.5\n")
+
+    # Its creator is told to wait; one that comes now looks for it meanwhile.
+    slow = double.faults.add(
+        Fault(kind="status", verb="create", resource="jobs", code=429, retry_after_s=1, times=1)
+    )
+    async with cluster_world(double, run=run) as cluster:
+        await cluster.apply(wanted("late", job()))
+        await until(lambda: slow.struck == 1, "a creation that has to wait")
+        cluster.world.start("trial_launcher/2")
+        await cluster.ended("late")
+        assert [(it.attempt, it.exit_code) for it in cluster.runs()] == [(1, 0)]
+        assert list(starts.values()) == [1]
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "code"),
+    [("get", "jobs", 403), ("list", "pods", 403), ("list", "pods", 500)],
+)
+async def test_a_run_that_may_not_be_looked_at_is_not_lost(
+    double: Double, verb: str, resource: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{LAUNCHER}._UNSEEN_S", 0.1)
+    async with cluster_world(double, run=lambda _: RUNS_ON) as cluster:
+        await cluster.apply(wanted("held", job()))
+        await running(cluster, 1)
+        fault = double.faults.add(
+            Fault(kind="status", verb=verb, resource=resource, code=code, times=1)
+        )
+        cluster.world.crash("trial_launcher", away_s=0.05)
+        await until(lambda: fault.struck == 1, "the fault")
+        [pod] = cluster.objects("pods")
+        double.pods.finish("default", pod["metadata"]["name"], Outcome(log=b"loss=0.5\n"))
+        await cluster.ended("held")
+        assert [(it.attempt, it.exit_code) for it in cluster.runs()] == [(1, 0)]
+
+
+def plan(name: str, *, shipped: bool = False) -> ObjectPlan:
+    body = job()
+    body["spec"]["template"]["spec"]["restartPolicy"] = "Never"
+    run = RunKey(f"uid-{name}", 0, 1)
+    labels = run_labels("trialbus", "direct", name, run)
+    body["spec"]["template"]["metadata"] = {"labels": labels}
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
+    return ObjectPlan(
+        run_id=labels[RUN_LABEL],
+        body={**body, "metadata": metadata},
+        created_at=SystemClock().now(),
+        success=JOB_SUCCESS,
+        failure=JOB_FAILURE,
+        container="main",
+        pod_labels={},
+        pods_by="",
+        shipped=shipped,
+        follows=False,
+        retain=False,
+    )
+
+
+@asynccontextmanager
+async def direct(double: Double) -> AsyncIterator[ClusterLauncher]:
+    double.pods.run = lambda _: RUNS_ON
+    given: Object = {"place": "kubernetes", "kubeconfig": str(double.kubeconfig)}
+    api = await open_cluster(Settings(**given))
+    log = Telemetry("launcher").log
+    launcher = ClusterLauncher(api, SystemClock(), log, instance="trialbus", namespaces=(None,))
+    try:
+        yield launcher
+    finally:
+        await launcher.close()
+
+
+@pytest.mark.parametrize(("shipped", "state"), [(False, RunState.RUNNING), (True, RunState.ABSENT)])
+async def test_a_young_run_that_is_not_there_is_only_lost_where_a_claim_guards_it(
+    double: Double, shipped: bool, state: RunState
+) -> None:
+    young = plan("young", shipped=shipped)
+    async with direct(double) as launcher:
+        await launcher.take_over([young])
+        assert (await launcher.status([young.run_id]))[young.run_id].state is state
+
+
+async def test_what_the_view_has_shown_before_it_was_taken_over_is_not_asked_for_again(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = [plan(f"p{number}") for number in range(3)]
+    keys = [it.run_id for it in plans]
+    async with direct(double) as first:
+        await first.start(plans)
+        await until(lambda: len(double.list("pods", NAMESPACE)) == 3, "three pods")
+    async with direct(double) as second:
+        await second.take_over(plans[:1])
+        await until(lambda: second.record(keys[0]).seen, "the view")
+        await second.take_over(plans[1:])
+        monkeypatch.setattr(f"{LAUNCHER}._UNSEEN_S", -1.0)
+        never = double.faults.add(Fault(kind="status", verb="get", resource="jobs", code=500))
+        await second.status(keys)
+        await until(lambda: all(second.record(key).seen for key in keys), "all of them")
+        assert never.struck == 0
+
+
+async def test_an_object_that_may_not_be_deleted_keeps_no_other_one(double: Double) -> None:
+    plans = [plan("kept"), plan("goes")]
+    async with direct(double) as launcher:
+        await launcher.start(plans)
+        await until(lambda: len(double.list("pods", NAMESPACE)) == 2, "two pods")
+        double.faults.add(
+            Fault(kind="status", verb="delete", resource="jobs", name="kept", code=403, times=None)
+        )
+        async with asyncio.timeout(5.0):
+            await launcher.tidy([plans[0].run_id])
+            await launcher.forget([plans[1].run_id])
+
+        def left() -> list[str]:
+            return [it["metadata"]["name"] for it in double.list("jobs", NAMESPACE)]
+
+        await until(lambda: left() == ["kept"], "only the one that may not go")
+
+
+async def test_what_is_forgotten_while_it_is_being_created_does_not_stay(double: Double) -> None:
+    late = plan("late")
+    slow = double.faults.add(
+        Fault(kind="status", verb="create", resource="jobs", code=500, moment="after")
+    )
+    slow.retry_after_s = 1
+    async with direct(double) as launcher:
+        await launcher.start([late])
+        await until(lambda: slow.struck == 1, "a creation whose answer waits")
+        await launcher.forget([late.run_id])
+        await until(lambda: not double.list("jobs", NAMESPACE), "no Job")
+        assert len(launcher) == 0
