@@ -175,7 +175,7 @@ def _portions(
 def _trial(trial: Object, experiment: Object, curves: Curves) -> Json:
     name, status = str(trial["metadata"]["name"]), trial.get("status") or {}
     observed = (status.get("observation") or {}).get("metrics") or ()
-    metrics = {str(it["name"]): _metric(it) for it in observed if "name" in it}
+    metrics = {str(it["name"]): parts for it in observed if "name" in it and (parts := _metric(it))}
     for metric, points in curves.get(name, {}).items():
         if metric not in metrics:
             metrics[metric] = _summary(points)
@@ -202,9 +202,11 @@ def _end_of(trial: Object) -> str | None:
 
 
 def _metric(told: Mapping[str, Any]) -> Json:
+    """{}: it was not observed, which Katib writes down too."""
     parts = {part: _number(told.get(part)) for part in ("min", "max", "latest")}
     known = {part: value for part, value in parts.items() if value is not None}
-    known.setdefault("latest", known.get("min", known.get("max", "")))
+    if known:
+        known.setdefault("latest", next(iter(known.values())))
     return known
 
 
