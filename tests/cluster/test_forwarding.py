@@ -88,6 +88,30 @@ async def test_objects_pass_both_ways_with_the_callers_token(
     assert double.get("configmaps", "default", "c-d") is None
 
 
+async def test_headers_come_as_the_caller_sent_them_and_no_others() -> None:
+    """Groups that are impersonated come one by one, and a caller that does not say so cannot read
+    what is compressed."""
+    seen: list[tuple[str, str]] = []
+
+    async def note(request: Request) -> PlainTextResponse:
+        seen.extend(request.headers.items())
+        return PlainTextResponse("")
+
+    cluster = Starlette(routes=[Route(PODS, note)])
+    sent = [("impersonate-user", "a"), ("impersonate-group", "g"), ("impersonate-group", "h")]
+    async with (
+        serving(cluster, host="127.0.0.1", port=0) as port,
+        client_of(f"http://127.0.0.1:{port}") as client,
+    ):
+        del client.headers["accept-encoding"]
+        await client.get(PODS, headers=sent)
+        assert [it for it in seen if it[0].startswith("impersonate")] == sent
+        assert dict(seen)["accept-encoding"] == "identity"
+        seen.clear()
+        await client.get(PODS, headers={"accept-encoding": "gzip"})
+        assert [it for it in seen if it[0] == "accept-encoding"] == [("accept-encoding", "gzip")]
+
+
 async def test_who_has_no_token_of_the_cluster_is_sent_away_by_the_cluster(
     gateway: tuple[httpx.AsyncClient, Double],
 ) -> None:

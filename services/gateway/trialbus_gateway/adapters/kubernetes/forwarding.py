@@ -35,6 +35,9 @@ _HOP_BY_HOP = frozenset(
 # A watch or a log may be silent for long; its caller ends it.
 _TIMEOUT = httpx.Timeout(CLUSTER_CALL_DEADLINE_S, read=None)
 
+# As they came: name, value.
+Headers = list[tuple[str, str]]
+
 
 class ForwardingToCluster:
     """In front of everything else: such a request is not the gateway's."""
@@ -78,7 +81,7 @@ class ForwardingToCluster:
         ]
         return response
 
-    async def _query(self, request: Request, headers: Mapping[str, str]) -> str:
+    async def _query(self, request: Request, headers: Headers) -> str:
         query, log = request.query_params, _POD_LOG.match(request.url.path)
         if log is not None and query.get("container") in _KATIB_CONTAINERS:
             own = _own_container(query["container"], await self._pod(log[0], headers))
@@ -88,9 +91,9 @@ class ForwardingToCluster:
         said: bytes = request.scope["query_string"]
         return said.decode("latin-1")
 
-    async def _pod(self, path: str, headers: Mapping[str, str]) -> Mapping[str, Any]:
+    async def _pod(self, path: str, headers: Headers) -> Mapping[str, Any]:
         """With the caller's token, too; {}: the API server is to say what is wrong."""
-        shown = {name: it for name, it in headers.items() if name == "authorization"}
+        shown = [(name, it) for name, it in headers if name == "authorization"]
         try:
             answer = await self._client.get(path, headers=shown, timeout=CLUSTER_CALL_DEADLINE_S)
             found = answer.json() if answer.is_success else {}
@@ -105,13 +108,20 @@ async def cluster_client(address: str, authorities: str | None) -> AsyncIterator
     checked = ssl.create_default_context(cafile=authorities)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
     async with httpx.AsyncClient(
-        base_url=address, verify=checked, trust_env=False, timeout=_TIMEOUT, limits=limits
+        base_url=address,
+        verify=checked,
+        trust_env=False,
+        timeout=_TIMEOUT,
+        limits=limits,
+        # What a caller does not say it can read must not be compressed.
+        headers={"accept-encoding": "identity"},
     ) as client:
         yield client
 
 
-def _passed_on(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {name: value for name, value in headers if name.lower() not in _HOP_BY_HOP}
+def _passed_on(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Some come more than once, such as the groups that a caller impersonates."""
+    return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
 
 
 async def _body(request: Request) -> bytes:
