@@ -153,6 +153,17 @@ async def test_what_the_cluster_takes_is_tried_again(double: Double, how: str) -
         assert first.message
 
 
+async def test_a_pod_that_fails_takes_the_others_along_and_nothing_is_tried_again(
+    double: Double,
+) -> None:
+    run = in_turn(RUNS_ON, Outcome(exit_code=3, log=b"Traceback\n"))
+    async with cluster_world(double, run=run) as cluster:
+        await cluster.apply(wanted("pair", job(parallelism=2, completions=2)))
+        trial = await only_trial(cluster, "pair")
+        assert trial.phase is TrialPhase.FAILED
+        assert [(it.attempt, it.exit_code) for it in cluster.runs()] == [(1, 3)]
+
+
 async def test_a_deadline_of_the_job_ends_the_trial(double: Double) -> None:
     async with cluster_world(double, run=lambda _: RUNS_ON) as cluster:
         await cluster.apply(wanted("late", job(activeDeadlineSeconds=1)))

@@ -158,13 +158,15 @@ def overdue(pods: Collection[PodSight], now: float) -> RunEnd | None:
 
 
 def _primary(pods: Collection[PodSight]) -> PodSight | None:
-    """The newest that says how it ended; of those that failed before one that succeeded."""
+    """The newest that says how it ended; of those that failed before one that succeeded, and before
+    one that was deleted."""
     found = [pod for pod in pods if pod.primary]
     ended = [pod for pod in found if pod.exit_code is not None or pod.taken]
     if not ended:
         return found[-1] if found else None
     failed = [pod for pod in ended if pod.exit_code != 0]
-    return max(failed or ended, key=lambda pod: pod.finished_at or 0.0)
+    by_themselves = [pod for pod in failed if not pod.deleted]
+    return max(by_themselves or failed or ended, key=lambda pod: pod.finished_at or 0.0)
 
 
 def _succeeded(sight: ObjectSight, primary: PodSight | None) -> RunEnd:
@@ -233,6 +235,8 @@ def _infrastructure(
             return f"another pod than {primary.name} has claimed this attempt"
         if code == EXIT_UNANSWERED:
             return f"pod {primary.name} could not claim its attempt: the gateway did not answer"
+    if _failed_first(pods):
+        return ""
     deleted = [f"pod {pod.name} was deleted" for pod in pods if pod.deleted and pod.primary]
     if (code is None or deleted) and (found := [*deleted, *gone]):
         return found[0]
@@ -240,6 +244,15 @@ def _infrastructure(
         # Failed pods stay with their Job: this one was taken away before anybody saw its end.
         return f"its Job failed ({sight.reason}), and its pod is gone"
     return ""
+
+
+def _failed_first(pods: Collection[PodSight]) -> bool:
+    """Whether one failed by itself before any other was deleted: its controller takes the others
+    away because of it. Times are in whole seconds, and a deletion takes a while to become one."""
+    failed = [it for it in pods if it.exit_code]
+    own = [it.finished_at or 0.0 for it in failed if not it.deleted]
+    others = [it.finished_at or 0.0 for it in failed if it.deleted]
+    return bool(own) and min(own) <= min(others, default=min(own))
 
 
 def _code(primary: PodSight | None) -> int | None:

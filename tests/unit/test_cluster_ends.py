@@ -1,0 +1,54 @@
+"""Whose fault the end of an object with several pods was: the user's, or the cluster's."""
+
+import pytest
+
+from trialbus.kernel.run import RunVerdict
+from trialbus_trial_launcher.app.cluster.object_ends import ObjectSight, end_of
+from trialbus_trial_launcher.app.cluster.pod_ends import PodSight
+
+FAILED = ObjectSight(
+    run="u.0.1", verdict=RunVerdict.FAILED, reason="BackoffLimitExceeded", over=True, is_job=True
+)
+
+
+def pod(
+    name: str,
+    code: int | None,
+    at: float | None = None,
+    *,
+    deleted: bool = False,
+    primary: bool = True,
+) -> PodSight:
+    return PodSight(
+        run="u.0.1",
+        name=name,
+        primary=primary,
+        over=True,
+        deleted=deleted,
+        exit_code=code,
+        finished_at=at,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pods", "lost", "code"),
+    [
+        # One fails; its Job deletes the other one, which ends by the signal, or does not say how.
+        ([pod("a", 1, 10.0), pod("b", 143, 12.0, deleted=True)], False, 1),
+        ([pod("a", 1, 10.0), pod("b", 143, 10.0, deleted=True)], False, 1),
+        ([pod("a", 1, 10.0), pod("b", None, deleted=True)], False, 1),
+        # The same of one whose end does not count: only the labelled one's code is told.
+        ([pod("a", 1, 10.0, primary=False), pod("b", None, deleted=True)], False, None),
+        # Somebody deletes one, and the other one fails for want of it.
+        ([pod("a", 143, 10.0, deleted=True), pod("b", 1, 40.0)], True, None),
+        ([pod("a", 143, 10.0, deleted=True), pod("b", 143, 11.0, deleted=True)], True, None),
+        ([pod("a", 143, 10.0, deleted=True)], True, None),
+        ([pod("a", 2, 10.0)], False, 2),
+    ],
+)
+def test_what_failed_first_says_whether_the_run_is_lost(
+    pods: list[PodSight], lost: bool, code: int | None
+) -> None:
+    end = end_of(FAILED, pods, shipped=False)
+    assert end is not None
+    assert (end.lost, end.exit_code) == (lost, code)
