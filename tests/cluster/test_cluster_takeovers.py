@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,16 +15,27 @@ from tests.cluster.double.server import Double
 from trialbus.adapters.kubernetes_api import open_cluster
 from trialbus.contracts.cluster_names import RUN_LABEL, run_labels
 from trialbus.contracts.katib.defaults import JOB_FAILURE, JOB_SUCCESS
+from trialbus.kernel import limits
 from trialbus.kernel.ids import RunKey
 from trialbus.ports.launcher import ObjectPlan, RunState
 from trialbus.runtime.clock import SystemClock
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.waits import until
-from trialbus_trial_launcher.adapters.kubernetes import ClusterLauncher
+from trialbus_trial_launcher.adapters.kubernetes import ClusterLauncher, Leftovers
 
 Object = dict[str, Any]
 LAUNCHER = "trialbus_trial_launcher.adapters.kubernetes.launcher"
+
+
+class LateClock(SystemClock):
+    """As if so much later."""
+
+    def __init__(self, late_s: float) -> None:
+        self._late_s = late_s
+
+    def now(self) -> float:
+        return super().now() + self._late_s
 
 
 async def running(cluster: ClusterWorld, count: int) -> None:
@@ -171,3 +182,32 @@ async def test_what_is_forgotten_while_it_is_being_created_does_not_stay(double:
         await launcher.forget([late.run_id])
         await until(lambda: not double.list("jobs", NAMESPACE), "no Job")
         assert len(launcher) == 0
+
+
+@pytest.mark.parametrize(("verb", "code"), [("list", 403), ("list", 500), ("delete", 403)])
+async def test_what_cannot_be_swept_keeps_no_other_leftover(
+    double: Double, verb: str, code: int
+) -> None:
+    double.make_namespace("other")
+    for name, namespace in (("a", NAMESPACE), ("b", NAMESPACE), ("c", "other")):
+        body = dict(plan(name).body)
+        body["metadata"] = {**body["metadata"], "namespace": namespace}
+        double.create(body, namespace)
+    double.faults.add(Fault(kind="status", verb=verb, resource="jobs", code=code, times=1))
+
+    async def kinds() -> list[tuple[str, str]]:
+        return []
+
+    async def ended(keys: Collection[str]) -> dict[str, bool]:
+        return dict.fromkeys(keys, True)
+
+    given: Object = {"place": "kubernetes", "kubeconfig": str(double.kubeconfig)}
+    api = await open_cluster(Settings(**given))
+    log = Telemetry("launcher").log
+    late = LateClock(limits.CLUSTER_ORPHANS_S + 1)
+    namespaces = (NAMESPACE, "other")
+    leftovers = Leftovers(api, late, log, "trialbus", namespaces, kinds, ended)
+    # The first that is refused is left: one object, or all of its namespace.
+    assert await leftovers.sweep() == (2 if verb == "delete" else 1)
+    assert await leftovers.sweep() == (1 if verb == "delete" else 2)
+    await api.close()

@@ -44,25 +44,27 @@ class Leftovers:
                     self.log.info("removed leftovers", objects=removed)
 
     async def sweep(self) -> int:
-        """How many were removed. Raises Transient."""
+        """How many were removed. Raises Transient: the store does not answer."""
         self._known.update(await self.kinds())
         removed = 0
         for api_version, kind in sorted(self._known):
-            try:
-                resource = await self.api.resource(api_version, kind)
-                for namespace in self.namespaces:
-                    removed += await self._sweep(resource, namespace)
-            except ClusterError as error:
-                # A kind that has gone took its objects along; what we may not list we did not make.
-                self.log.debug("cannot look for leftovers", kind=kind, error=str(error))
+            for namespace in self.namespaces:
+                removed += await self._sweep(api_version, kind, namespace)
         return removed
 
-    async def _sweep(self, resource: Resource, namespace: str | None) -> int:
+    async def _sweep(self, api_version: str, kind: str, namespace: str | None) -> int:
+        """What one kind or namespace refuses keeps no other one. Raises Transient of the store."""
         removed, after = 0, ""
         while True:
-            page = await self.api.list(
-                resource, namespace, label_selector=run_selector(self.instance), next=after
-            )
+            try:
+                resource = await self.api.resource(api_version, kind)
+                page = await self.api.list(
+                    resource, namespace, label_selector=run_selector(self.instance), next=after
+                )
+            except (ClusterError, Transient) as error:
+                # A kind that has gone took its objects along; what we may not list we did not make.
+                self.log.debug("cannot look for leftovers", kind=kind, error=str(error))
+                return removed
             removed += await self._remove(resource, page.items)
             if not page.next:
                 return removed
@@ -85,6 +87,9 @@ class Leftovers:
                 removed += 1
             except (NotFound, Conflict):
                 continue
+            except (ClusterError, Transient) as error:
+                # The next sweep comes by.
+                self.log.debug("cannot remove a leftover", kind=resource.kind, error=str(error))
         return removed
 
 
