@@ -184,6 +184,23 @@ async def test_what_is_forgotten_while_it_is_being_created_does_not_stay(double:
         assert len(launcher) == 0
 
 
+async def test_what_was_made_without_an_answer_goes_when_its_run_is_stopped(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CLUSTER_BACKOFF_S", 0.5)
+    killed = plan("killed")
+    lost = double.faults.add(
+        Fault(kind="status", verb="create", resource="jobs", code=500, moment="after")
+    )
+    async with direct(double) as launcher:
+        await launcher.start([killed])
+        await until(lambda: lost.struck == 1, "a creation whose answer is lost")
+        await launcher.stop(killed.run_id, reason="Killed", grace_s=0.0)
+        await until(lambda: launcher.record(killed.run_id).end is not None, "its end")
+        assert (await launcher.status([killed.run_id]))[killed.run_id].stop_reason == "Killed"
+        assert double.list("jobs", NAMESPACE) == []
+
+
 @pytest.mark.parametrize(("verb", "code"), [("list", 403), ("list", 500), ("delete", 403)])
 async def test_what_cannot_be_swept_keeps_no_other_leftover(
     double: Double, verb: str, code: int

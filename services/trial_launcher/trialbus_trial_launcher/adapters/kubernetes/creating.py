@@ -52,6 +52,22 @@ class Creating:
                 record.trouble = _trouble(error)
             await self.clock.sleep(pause_s)
             pause_s = min(2 * pause_s, limits.MAX_CLUSTER_BACKOFF_S)
+        return await self._made_after_all(record) if doubtful and record.end is None else None
+
+    async def _made_after_all(self, record: Record) -> Object | None:
+        """What is not wanted any more, and may be there: then it is taken away."""
+        assert record.resource is not None
+        namespace = record.kind.namespace if record.resource.namespaced else None
+        while record.end is None:
+            try:
+                found = await self.api.get(record.resource, namespace, record.name)
+            except ClusterError:
+                return None
+            except Transient as error:
+                record.trouble = str(error)
+                await self.clock.sleep(limits.CLUSTER_RETRY_AFTER_S)
+            else:
+                return found if owner_of(found) == record.run_id else None
         return None
 
     def _waited(self, since: float) -> float:
