@@ -15,9 +15,12 @@ from trialbus.contracts.collections import RESOURCE_KEEPERS, RESOURCES, TRIALS
 from trialbus.contracts.commands import uid_made_by
 from trialbus.contracts.documents import TRIAL
 from trialbus.ports.store import Query, Write
-from trialbus.testkit.gateway_world import katib, open_trial, trial_of
+from trialbus.testkit.gateway_world import CATALOGUE, katib, open_trial, trial_of
 from trialbus.testkit.waits import until
+from trialbus_gateway.app.commanding import Commanding
+from trialbus_gateway.app.resource_cluster import ResourceCluster
 from trialbus_gateway.app.resource_documents import LINK, ResourceLink
+from trialbus_gateway.app.resource_taking import ResourceTaking
 
 Object = dict[str, Any]
 
@@ -273,3 +276,23 @@ async def test_a_trial_that_the_cluster_refuses_holds_up_nothing_else(kept: Kept
     await until(lambda: kept.status().get("trials") == 3, "the experiment's state is shown")
     await until(lambda: len(kept.double.list("trials.kubeflow.org", "lab")) == 2, "two are there")
     await until(lambda: refused.struck == 1, "the third was refused")
+
+
+async def test_what_cannot_be_an_object_is_not_tried_with_every_change(kept: Kept) -> None:
+    """Its namespace is none of the cluster's."""
+    state = await kept.world.apply("early", "later")
+    create, tried = kept.api.create, list[str]()
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        tried.append(arguments[1])
+        return await create(*arguments, **options)
+
+    kept.api.create = counted  # type: ignore[method-assign]
+    commanding = Commanding(kept.world.parts, CATALOGUE, deadline_s=2.0)
+    taking = ResourceTaking(kept.world.parts, commanding, ResourceCluster(kept.api), hold_s=60.0)
+    for _ in range(3):
+        assert await taking.pair("later", "early") is None
+    assert tried == ["later"]
+    await kept.world.change(state, revision=state.revision + 1)
+    assert await taking.pair("later", "early") is None
+    assert tried == ["later", "later"]

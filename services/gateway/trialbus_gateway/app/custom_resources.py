@@ -83,7 +83,7 @@ class CustomResources:
         self._keeping = keeping or ResourceKeeping(parts)
         cluster = ResourceCluster(api)
         self._documents = ResourceDocuments(parts.store)
-        self._taking = ResourceTaking(parts, commanding, cluster)
+        self._taking = ResourceTaking(parts, commanding, cluster, hold_s=sweep_s / 2)
         self._mirroring = ResourceMirroring(parts.store, changes, cluster)
         self._queue = ResourceQueue(parts.clock, rest_s=rest_s)
         self._shown: dict[Key, Shown] = {}

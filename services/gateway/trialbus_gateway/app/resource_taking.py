@@ -55,8 +55,16 @@ class Again(Exception):
 
 
 class ResourceTaking:
-    def __init__(self, parts: Parts, commanding: Commanding, cluster: ResourceCluster) -> None:
+    """hold_s: so long an experiment that cannot be an object is not tried again, unless it is
+    edited; its trials change often."""
+
+    def __init__(
+        self, parts: Parts, commanding: Commanding, cluster: ResourceCluster, *, hold_s: float
+    ) -> None:
         self._parts = parts
+        self._hold_s = hold_s
+        # Until when, by experiment and revision.
+        self._held: dict[tuple[str, int], float] = {}
         self._commanding = commanding
         self._cluster = cluster
         self._documents = Documents(parts.store)
@@ -237,6 +245,9 @@ class ResourceTaking:
     # Experiments that have no object ----------------------------------------------------------
 
     async def _make(self, state: Experiment) -> Pair | None:
+        now, tried = self._parts.clock.monotonic(), (state.id, state.revision)
+        if now < self._held.get(tried, now):
+            return None
         view = (await self._objects.experiments([state]))[0]
         intent = ResourceLink(
             id=_intent(state.id),
@@ -257,6 +268,8 @@ class ResourceTaking:
                 experiment=state.name,
                 error=str(error),
             )
+            self._held = {key: until for key, until in self._held.items() if until > now}
+            self._held[tried] = now + self._hold_s
             return None
         pair = await self._link(made, state, shown=state.revision)
         await self._links.forget(intent)
