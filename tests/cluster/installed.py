@@ -178,9 +178,11 @@ class _Pod:
             subprocess.run([self.placed(word) for word in program], check=True)
         [container] = self._spec["containers"]
         words = container.get("command") or [entrypoint]
-        words = [*(TRIALBUS if words[0] == "trialbus" else words[:1]), *words[1:]]
+        # The program is this machine's: its path may begin as a mount's does.
+        program = TRIALBUS if words[0] == "trialbus" else words[:1]
         environ = program_environ(self.folder) | self._environ(container)
-        return [self.placed(it) for it in [*words, *container.get("args", [])]], environ
+        said = [*words[1:], *container.get("args", [])]
+        return [*program, *map(self.placed, said)], environ
 
     def _environ(self, container: Object) -> dict[str, str]:
         found: dict[str, str] = {}
