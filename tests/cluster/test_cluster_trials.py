@@ -336,9 +336,18 @@ async def test_people_read_the_output_of_a_running_pod(double: Double) -> None:
         double.pods.write_log("default", pod, b"one\ntwo\n")
         [run] = cluster.runs()
         asked = LogRequest(run=run.id, from_byte=-4, max_bytes=1000).to_bytes()
-        answer = await cluster.world.command(subjects.log("cluster:trialbus"), asked)
-        reply = LogReply.from_bytes(answer)
-        assert (reply.text, reply.known, reply.ended) == ("two\n", True, False)
+
+        async def told() -> tuple[str, bool, bool]:
+            answer = await cluster.world.command(subjects.log("cluster:trialbus"), asked)
+            reply = LogReply.from_bytes(answer)
+            return reply.text, reply.known, reply.ended
+
+        async def is_seen() -> bool:
+            """The launcher's view of pods follows a little later."""
+            return (await told())[0] != ""
+
+        await until(is_seen, "the launcher has seen the pod")
+        assert await told() == ("two\n", True, False)
 
 
 async def test_what_stands_for_no_run_is_removed(double: Double) -> None:
