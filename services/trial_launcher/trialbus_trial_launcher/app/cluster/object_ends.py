@@ -120,7 +120,7 @@ def is_inconclusive(sight: ObjectSight, pods: Collection[PodSight]) -> bool:
     """Whether an ended object's pods have yet to be looked at: their news may come later."""
     primary = _primary(pods)
     return sight.verdict is not None and (
-        primary is None or (primary.exit_code is None and not primary.taken)
+        primary is None or (primary.exit_code is None and not primary.taken and not primary.unready)
     )
 
 
@@ -198,6 +198,8 @@ def _failed(sight: ObjectSight, primary: PodSight | None) -> RunEnd:
 def _why(primary: PodSight | None) -> str:
     if primary is None:
         return ""
+    if primary.unready:
+        return primary.unready
     if primary.oom or (primary.message is not None and primary.message.oom):
         return "OOMKilled: it needed more memory than its container may have"
     if primary.message is not None and primary.message.error:
@@ -235,7 +237,7 @@ def _infrastructure(
             return f"another pod than {primary.name} has claimed this attempt"
         if code == EXIT_UNANSWERED:
             return f"pod {primary.name} could not claim its attempt: the gateway did not answer"
-    if _failed_first(pods):
+    if _failed_first(pods) or (primary is not None and primary.unready):
         return ""
     deleted = [f"pod {pod.name} was deleted" for pod in pods if pod.deleted and pod.primary]
     if (code is None or deleted) and (found := [*deleted, *gone]):

@@ -53,7 +53,8 @@ class PodSight:
     """run: its run id. primary: it has the labels of the pods whose end counts. over: nothing of it
     runs. deleted: it is being deleted. taken: why the infrastructure ended it, "" if it did not.
     exit_code, oom, message: of the primary container, once it has ended; message: of the wrapper.
-    waiting, why: a reason and a text, while it cannot run, and since when."""
+    unready: which init container failed, and how, so that the others never began. waiting, why: a
+    reason and a text, while it cannot run, and since when."""
 
     run: str = ""
     name: str = ""
@@ -67,6 +68,7 @@ class PodSight:
     exit_code: int | None = None
     oom: bool = False
     message: Termination | None = None
+    unready: str = ""
     started_at: float | None = None
     finished_at: float | None = None
     waiting: str = ""
@@ -103,12 +105,25 @@ def pod_sight(
         exit_code=None if lost else _number(ended, "exitCode"),
         oom=ended.get("reason") == _OOM,
         message=Termination.read(_text(ended, "message")) if ended.get("message") else None,
+        unready="" if ended or phase != "Failed" else _unready(status),
         started_at=_time(ended, "startedAt") or _time(running, "startedAt"),
         finished_at=_time(ended, "finishedAt"),
         waiting="" if phase in ("Succeeded", "Failed") or running or ended else waiting,
         why=why,
         waits_since=since,
     )
+
+
+def _unready(status: Mapping[str, Json]) -> str:
+    for each in status.get("initContainerStatuses") or ():
+        ended = _fields(_fields(each, "state"), "terminated") if isinstance(each, Mapping) else {}
+        code = _number(ended, "exitCode")
+        if code:
+            said = " ".join(_text(ended, "message").split())
+            reason = _text(ended, "reason")
+            told = f"init container {_text(each, 'name')} failed: {reason}, exit code {code}"
+            return f"{told}: {said}"[:MAX_MESSAGE_CHARS] if said else told
+    return ""
 
 
 def _container(status: Mapping[str, Json], name: str) -> Mapping[str, Json]:
