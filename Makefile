@@ -52,7 +52,8 @@ verify: setup ## Check format, lint, types, import rules, generated files, docs 
 # IMAGE is one with a shell that the cluster's nodes have: docs/how-to/test-on-a-cluster.md.
 .PHONY: test-cluster
 test-cluster: setup ## Hold the contract, the charts and the tutorial against the cluster of KUBECONFIG=file
-	@test -f '$(KUBECONFIG)' || { echo 'KUBECONFIG= must name a file' >&2; exit 2; }
+	@test '$(origin KUBECONFIG)' = 'command line' -a -f '$(KUBECONFIG)' || \
+		{ echo 'say which cluster: make test-cluster KUBECONFIG=FILE' >&2; exit 2; }
 	TRIALBUS_TEST_KUBECONFIG='$(abspath $(KUBECONFIG))' TRIALBUS_TEST_IMAGE='$(IMAGE)' \
 		$(PYTEST) --timeout 900 tests/cluster $(ARGS)
 

@@ -104,7 +104,7 @@ async def test_a_template_is_needed_where_no_image_is_set_for_others(double: Dou
         del obj["spec"]["trialTemplate"]
         [problem] = await submitted(cluster, obj)
         assert (
-            problem == "spec.trialTemplate: must be given: no image is set for trials without one"
+            problem == "spec.trialTemplate: must be given: there is no TRIALBUS_DEFAULT_TRIAL_IMAGE"
         )
 
 

@@ -29,6 +29,7 @@ _DISPENSABLE: Mapping[str, Any] = {
     "metricsCollectorSpec": None,
     "resumePolicy": None,
     "maxFailedTrialCount": None,
+    "parallelTrialCount": 1,
 }
 
 

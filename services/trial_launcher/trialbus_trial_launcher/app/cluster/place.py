@@ -156,7 +156,7 @@ class ClusterPlace:
         if state.spec.template is not None:
             return state.spec.template
         if not self.ways.default_image:
-            message = "must be given: no image is set for trials without one"
+            message = "must be given: there is no TRIALBUS_DEFAULT_TRIAL_IMAGE"
             raise Refused([Problem(field="spec.trialTemplate", message=message)])
         return default_template(state.spec, self.ways.default_image)
 
