@@ -98,7 +98,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
             check=True,
             timeout=READY_S,
         )
-        kubectl("apply", "-n", made.namespace, "-f", "-", text=manifests)
+        kubectl("apply", "-f", "-", text=manifests)
         kubectl(
             "wait", "deployment,statefulset", "--all", "-n", made.namespace,
             "--for=jsonpath={.status.readyReplicas}=1", f"--timeout={READY_S:.0f}s",
@@ -106,7 +106,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         yield made
     finally:
         kubectl("delete", "experiments,trials,suggestions", "--all", "-n", made.lab, check=False)
-        kubectl("delete", "-n", made.namespace, "-f", "-", text=manifests, check=False)
+        kubectl("delete", "-f", "-", text=manifests, check=False)
         for namespace in (made.lab, made.namespace):
             kubectl("delete", "namespace", namespace, check=False)
         for path in defined:
