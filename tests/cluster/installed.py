@@ -179,10 +179,10 @@ class _Pod:
         [container] = self._spec["containers"]
         words = container.get("command") or [entrypoint]
         # The program is this machine's: its path may begin as a mount's does.
-        program = TRIALBUS if words[0] == "trialbus" else words[:1]
+        runs = TRIALBUS if words[0] == "trialbus" else words[:1]
         environ = program_environ(self.folder) | self._environ(container)
         said = [*words[1:], *container.get("args", [])]
-        return [*program, *map(self.placed, said)], environ
+        return [*runs, *map(self.placed, said)], environ
 
     def _environ(self, container: Object) -> dict[str, str]:
         found: dict[str, str] = {}
