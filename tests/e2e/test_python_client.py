@@ -114,8 +114,12 @@ def test_the_loop_of_the_page_on_workers_finds_the_best(stack: RealStack) -> Non
 
 def test_several_processes_tune_one_function(stack: RealStack) -> None:
     program = (
-        "import os, trialbus\n"
-        "def f(x):\n    return {'loss': x * x, 'process': os.getpid()}\n"
+        "import os, pathlib, time, trialbus\n"
+        "def f(x):\n"
+        "    pathlib.Path(f'tuner-{os.getpid()}').touch()\n"
+        "    while len(list(pathlib.Path().glob('tuner-*'))) < 2:\n"
+        "        time.sleep(0.01)  # one alone would be done before the other has begun\n"
+        "    return {'loss': x * x, 'process': os.getpid()}\n"
         "if __name__ == '__main__':\n"
         "    found = trialbus.tune(f, {'x': trialbus.uniform(-1, 1)}, trials=20, parallel=2,\n"
         "                          algorithm='random', metrics=['process'])\n"
