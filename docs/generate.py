@@ -20,7 +20,6 @@ from typing import Any
 
 import yaml
 from grpc_tools import protoc  # type: ignore[import-untyped]
-from prometheus_client import Counter, Gauge, Histogram
 from pydantic_core import PydanticUndefined
 
 from making.algorithm_pages import algorithms_page, pages_of_descriptions
@@ -45,8 +44,9 @@ from trialbus.kernel.run import Run
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Trial
 from trialbus.kernel.warm_start import WarmTrials
+from trialbus.runtime import metrics
+from trialbus.runtime.metric import Metric
 from trialbus.runtime.settings import Settings
-from trialbus.runtime.telemetry import Telemetry
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
 from trialbus_experiment.core.states import TRANSITIONS
 from trialbus_gateway.app.resource_documents import ResourceKeeper, ResourceLink
@@ -96,18 +96,19 @@ def _plain(value: object) -> str:
     return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def metrics_page(texts: Texts) -> str:
-    rows = []
-    for metric in vars(Telemetry("docs")).values():
-        if not isinstance(metric, Counter | Gauge | Histogram):
-            continue
-        described = next(iter(metric.describe()))
-        suffix = "_total" if isinstance(metric, Counter) else ""
-        labels = ", ".join(texts["labels"][label] for label in metric._labelnames)
-        kind = "histogram, seconds" if isinstance(metric, Histogram) else described.type
-        name = f"`{described.name}{suffix}`"
-        rows.append([name, kind, labels or "none", described.documentation])
-    return table(["metric", "type", "labels", "meaning"], rows)
+def metrics_page(_: Texts) -> str:
+    parts = []
+    for services in dict.fromkeys(metric.services for metric in metrics.ALL):
+        rows = [_metric_row(metric) for metric in metrics.ALL if metric.services == services]
+        parts += [f"## {' and '.join(services) or 'Every service'}\n\n"]
+        parts += [table(["metric", "type", "labels", "meaning"], rows), "\n"]
+    return "".join(parts).rstrip() + "\n"
+
+
+def _metric_row(metric: Metric) -> Row:
+    labels = "; ".join(f"`{label.name}`: {label.meaning}" for label in metric.labels)
+    kind = metric.kind.value + (" (of the whole system)" if metric.shared else "")
+    return [f"`{metric.name}`", kind, labels or "none", metric.meaning]
 
 
 def limits_page(_: Texts) -> str:

@@ -13,6 +13,7 @@ import uvloop
 from trialbus.adapters.http import health_app, serving
 from trialbus.adapters.mongo_store import MongoSettings, MongoStore
 from trialbus.adapters.nats_bus import NatsBus
+from trialbus.adapters.opentelemetry import open_tracing
 from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.nats_identities import Identity, Role
 from trialbus.kernel.errors import Transient
@@ -20,6 +21,7 @@ from trialbus.local.bus_connection import open_bus
 from trialbus.local.definitions import load_definition
 from trialbus.local.service_logs import log_as_json
 from trialbus.runtime.clock import RandomIds, SystemClock
+from trialbus.runtime.observed import ObservedBus, ObservedStore
 from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.service import RunningService
@@ -62,10 +64,13 @@ async def host_service(name: str, settings: Settings, stop: asyncio.Event) -> No
     not let it do its work."""
     definition = load_definition(name)
     definition.check(settings)
-    telemetry = Telemetry(name)
+    tracing = open_tracing(name, endpoint=settings.trace_endpoint, ratio=settings.trace_ratio)
+    telemetry = Telemetry(name, tracing)
+    telemetry.watch_process()
     running: list[RunningService] = []
     pages = health_app(lambda: any(service.ready for service in running), telemetry.registry)
     async with AsyncExitStack() as stack:
+        stack.callback(tracing.close)
         # First of all, so that it is seen to be alive while it waits for a server.
         health = serving(pages, host=settings.host, port=settings.health_port)
         await stack.enter_async_context(health)
@@ -86,13 +91,15 @@ async def _connect(
     bus = await open_bus(Identity(name=name, role=Role.SERVICE), settings)
     stack.push_async_callback(bus.close)
     clock = SystemClock()
+    seen_bus = ObservedBus(bus, telemetry, clock)
+    seen_store = ObservedStore(store, telemetry, clock)
     parts = Parts(
-        bus=bus,
-        store=store,
+        bus=seen_bus,
+        store=seen_store,
         clock=clock,
         ids=RandomIds(),
         settings=settings,
-        outbox=Outbox(bus, store, clock, telemetry),
+        outbox=Outbox(seen_bus, seen_store, clock, telemetry),
         telemetry=telemetry,
         serves_grpc=True,
     )

@@ -7,6 +7,7 @@ from trialbus.contracts.envelope import decode_event
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.limits import FETCH_MESSAGES, MAX_DELIVERIES, PARTITIONS
 from trialbus.ports.bus import Delivery
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Beside, Parts, Reactor
 
 _FETCH_TIMEOUT_S = 5.0
@@ -69,7 +70,7 @@ class HintLoop:
         except Poison as poison:
             await self._bury(delivery, str(poison))
             return
-        self._parts.telemetry.hints.labels(source="bus").inc()
+        self._parts.telemetry.add(metrics.HINTS, source="bus")
         self._pending.setdefault(event.uid, []).append(delivery)
         self._wake.set()
 
@@ -81,7 +82,7 @@ class HintLoop:
             return False
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
-        self._parts.telemetry.dead_letters.inc()
+        self._parts.telemetry.add(metrics.DEAD_LETTERS)
         self._parts.telemetry.log.warning(
             "dead letter", subject=delivery.message.subject, reason=reason
         )
@@ -100,7 +101,7 @@ class HintLoop:
             except Transient as error:
                 self._parts.telemetry.log.warning("sweep waits", error=str(error))
                 continue
-            self._parts.telemetry.hints.labels(source="sweep").inc(len(uids))
+            self._parts.telemetry.add(metrics.HINTS, len(uids), source="sweep")
             self.add(uids)
 
     async def _handle_groups(self) -> None:
@@ -143,7 +144,7 @@ class HintLoop:
         """Those that go on beside the others, and stay in hand."""
         started = self._parts.clock.monotonic()
         outcomes = await self._react(list(group))
-        self._parts.telemetry.groups.observe(self._parts.clock.monotonic() - started)
+        self._parts.telemetry.observe(metrics.GROUPS, self._parts.clock.monotonic() - started)
         beside: set[str] = set()
         failed: dict[str, Exception] = {}
         for uid, outcome in outcomes.items():
@@ -190,7 +191,7 @@ class HintLoop:
         return outcomes
 
     def _report(self, uid: str, error: Exception) -> None:
-        self._parts.telemetry.failures.labels(error=type(error).__name__).inc()
+        self._parts.telemetry.add(metrics.FAILURES, error=type(error).__name__)
         self._parts.telemetry.log.warning(
             "handling failed", uid=uid, error=f"{type(error).__name__}: {error}"
         )

@@ -20,6 +20,7 @@ from trialbus.kernel.limits import FETCH_MESSAGES, OUTBOX_IDLE_S
 from trialbus.ports.bus import Bus
 from trialbus.ports.clock import Clock
 from trialbus.ports.store import Document, Query, Store
+from trialbus.runtime import metrics
 from trialbus.runtime.telemetry import Telemetry
 
 _EVENTS = TypeAdapter(tuple[Event, ...])
@@ -76,7 +77,7 @@ class Outbox:
             message = encode_event(event)
         except Poison as poison:
             # No stream will ever take it, and those behind it must not wait for it.
-            self._telemetry.dead_letters.inc()
+            self._telemetry.add(metrics.DEAD_LETTERS)
             self._telemetry.log.error("unpublishable event", id=event.id, reason=str(poison))
             self._sent.setdefault(key, {})[event.id] = self._clock.now()
             return
@@ -92,14 +93,14 @@ class Outbox:
             try:
                 messages.append(encode_event(notice))
             except Poison as poison:
-                self._telemetry.dead_letters.inc()
+                self._telemetry.add(metrics.DEAD_LETTERS)
                 self._telemetry.log.error("unpublishable notice", id=notice.id, reason=str(poison))
         try:
             await self._bus.publish(messages)
         except Transient as error:
             self._telemetry.log.warning("notices dropped", count=len(notices), error=str(error))
         else:
-            self._telemetry.published.inc(len(notices))
+            self._telemetry.add(metrics.PUBLISHED, len(notices))
 
     async def publish_now(self, events: Sequence[Event]) -> bool:
         """Whether the bus has all of them; else they belong into an outbox."""
@@ -109,7 +110,7 @@ class Outbox:
         except (Poison, Transient) as error:
             self._telemetry.log.debug("events go by the outbox", error=str(error))
             return False
-        self._telemetry.published.inc(len(messages))
+        self._telemetry.add(metrics.PUBLISHED, len(messages))
         return True
 
     async def relay(self) -> None:
@@ -133,8 +134,8 @@ class Outbox:
             for key, message in batch:
                 self._waiting.discard(message.id)
                 self._sent.setdefault(key, {})[message.id] = now
-            self._telemetry.published.inc(len(batch))
-            self._telemetry.unsent.set(len(self._waiting))
+            self._telemetry.add(metrics.PUBLISHED, len(batch))
+            self._telemetry.set(metrics.OUTBOX_EVENTS, len(self._waiting))
 
     def _take(self) -> list[Outgoing]:
         """What services wait for goes first."""

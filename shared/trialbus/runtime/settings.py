@@ -244,6 +244,18 @@ class Settings(BaseSettings):
         description="File of the gateway's webhooks (docs/how-to/receive-webhooks.md); read again "
         "when it changes. Empty: none.",
     )
+    trace_endpoint: str = Field(
+        "",
+        description="Where spans go by OTLP over HTTP, for example `http://127.0.0.1:4318`; empty: "
+        "none are made. OpenTelemetry's own variables `OTEL_EXPORTER_OTLP_...` say the rest.",
+    )
+    trace_ratio: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of traces that are kept, of those that begin here; a caller's "
+        "`traceparent` says for itself.",
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
     @property

@@ -1,11 +1,21 @@
-"""What a service counts and logs. The set of metric names is closed: this file."""
+"""What a service counts, times, traces and logs."""
 
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
 
-_LATENCY_BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60)
+from trialbus.kernel.traces import TraceContext
+from trialbus.ports.tracing import NoTracing, Tracing
+from trialbus.runtime import metrics
+from trialbus.runtime.metric import Kind, Metric
+
+_Instrument = Counter | Gauge | Histogram
 
 
 class Logger(Protocol):
@@ -21,59 +31,104 @@ class Logger(Protocol):
 
 
 class Telemetry:
-    """Counters of one service process, in a registry of its own (so that many services can live
-    in one process), and its log."""
+    """Metrics of one service process, in a registry of its own (so that many services can live in
+    one process), its traces and its log.
 
-    def __init__(self, service: str) -> None:
+    Metrics are those of `runtime.metrics` that the service has (all, for what is no service);
+    KeyError for another's. Labels are given by name: `telemetry.add(metrics.HINTS, source="bus")`.
+    """
+
+    def __init__(self, service: str, tracing: Tracing | None = None) -> None:
         self.service = service
+        self.tracing: Tracing = NoTracing() if tracing is None else tracing
         self.registry = CollectorRegistry()
         self.log: Logger = structlog.get_logger().bind(service=service)
-        self.groups = Histogram(
-            "trialbus_group_handling_seconds",
-            "From taking a group of hints to its commit.",
-            registry=self.registry,
-            buckets=_LATENCY_BUCKETS_S,
+        self._instruments = {
+            metric: _instrument(metric, self.registry)
+            for metric in metrics.ALL
+            if metric.is_of(service) or service not in metrics.SERVICES
+        }
+        self._children: dict[tuple[Metric, tuple[str, ...]], _Instrument] = {}
+        self.set(
+            metrics.BUILD_INFO,
+            1,
+            service=service,
+            version=_version(),
+            python=platform.python_version(),
         )
-        self.hints = Counter(
-            "trialbus_hints_total",
-            "Hints handled.",
-            ["source"],
-            registry=self.registry,
+
+    def add(self, metric: Metric, amount: float = 1, **labels: str) -> None:
+        """Counts up: a counter, or a gauge of what comes and goes (`amount` may be below 0)."""
+        instrument = self._of(metric, labels)
+        if isinstance(instrument, Counter | Gauge):
+            instrument.inc(amount)
+        else:
+            raise TypeError(f"{metric.name} is a histogram: observe it")
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        """What a gauge shows from now on."""
+        instrument = self._of(metric, labels)
+        if not isinstance(instrument, Gauge):
+            raise TypeError(f"{metric.name} is no gauge")
+        instrument.set(value)
+
+    def observe(
+        self, metric: Metric, seconds: float, trace: TraceContext | None = None, **labels: str
+    ) -> None:
+        """One more value of a histogram; below 0 (clocks that differ) it counts as 0. trace: whose
+        the exemplar is, if not the current span's."""
+        instrument = self._of(metric, labels)
+        if not isinstance(instrument, Histogram):
+            raise TypeError(f"{metric.name} is no histogram")
+        seen = trace or (self.tracing.current() if self.tracing.on else None)
+        exemplar = {"trace_id": seen.trace_id} if seen is not None and seen.sampled else None
+        instrument.observe(max(seconds, 0.0), exemplar)
+
+    def watch_process(self) -> None:
+        """Tell the processor time and memory of this process, too: for one that is its own."""
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def replace(self, metric: Metric, values: dict[tuple[str, ...], float]) -> None:
+        """All series of a gauge at once, by the values of its labels in their order: what is
+        absent is gone."""
+        instrument = self._instruments[metric]
+        if not isinstance(instrument, Gauge):
+            raise TypeError(f"{metric.name} is no gauge")
+        instrument.clear()
+        self._children = {key: it for key, it in self._children.items() if key[0] is not metric}
+        for labels, value in values.items():
+            instrument.labels(*labels).set(value)
+
+    def _of(self, metric: Metric, labels: dict[str, str]) -> _Instrument:
+        if not labels:
+            return self._instruments[metric]
+        values = tuple(labels.values())
+        child = self._children.get((metric, values))
+        if child is None or tuple(labels) != metric.label_names:
+            child = self._instruments[metric].labels(**labels)
+            self._children[metric, tuple(labels[name] for name in metric.label_names)] = child
+        return child
+
+
+def _instrument(metric: Metric, registry: CollectorRegistry) -> _Instrument:
+    names = metric.label_names
+    made: _Instrument
+    if metric.kind is Kind.HISTOGRAM:
+        made = Histogram(
+            metric.name, metric.meaning, names, registry=registry, buckets=metric.buckets
         )
-        self.failures = Counter(
-            "trialbus_handling_failures_total",
-            "Experiments whose handling failed and is tried again.",
-            ["error"],
-            registry=self.registry,
-        )
-        self.conflicts = Counter(
-            "trialbus_commit_conflicts_total",
-            "Lost compare-and-set races.",
-            registry=self.registry,
-        )
-        self.dead_letters = Counter(
-            "trialbus_dead_letters_total",
-            "Messages that can never be handled.",
-            registry=self.registry,
-        )
-        self.stale = Counter(
-            "trialbus_stale_messages_total",
-            "Words of older attempts or deleted experiments, dropped.",
-            registry=self.registry,
-        )
-        self.published = Counter(
-            "trialbus_events_published_total",
-            "Events that the stream has.",
-            registry=self.registry,
-        )
-        self.webhook_attempts = Counter(
-            "trialbus_webhook_attempts_total",
-            "Attempts to deliver an event to a webhook, and events given up.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self.unsent = Gauge(
-            "trialbus_outbox_events",
-            "Events that wait for the stream in this process.",
-            registry=self.registry,
-        )
+    else:
+        make = Counter if metric.kind is Kind.COUNTER else Gauge
+        made = make(metric.name, metric.meaning, names, registry=registry)
+    if names:
+        for values in product(*(label.values for label in metric.labels)):
+            made.labels(*values)
+    return made
+
+
+def _version() -> str:
+    try:
+        return version("trialbus")
+    except PackageNotFoundError:
+        return "unknown"

@@ -9,6 +9,7 @@ from trialbus.kernel.evidence import StoppingVerdict
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES
 from trialbus.kernel.objective import ObjectiveType
 from trialbus.kernel.trial import TrialPhase
+from trialbus.runtime import metrics
 from trialbus.runtime.named_trials import NamedTrial, NamedTrials
 from trialbus.runtime.parts import Parts
 from trialbus_early_stopping.app.completed import EvidenceDocuments
@@ -79,7 +80,7 @@ class AskedStops:
         )
         stored = await self._documents.commit([replace(before, verdict=verdict)], now)
         if run not in stored:
-            self._parts.telemetry.conflicts.inc()
+            self._parts.telemetry.add(metrics.CONFLICTS)
             return False
         self._parts.telemetry.log.info("stopped early", run=run, trial=trial.name, reason=REASON)
         notices = stop_requests(experiment, list(stored.values()), now)

@@ -13,6 +13,7 @@ from trialbus.kernel.ids import parse_run_id, trial_name
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.ports.store import Query
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_early_stopping.app.chunk_reading import ChunkReader, Mark
@@ -80,7 +81,7 @@ class StoppingReactor:
         changed = await self._judge(watched, now)
         stored = await self._documents.commit(changed, now)
         lost = [run for run in changed if run.id not in stored]
-        self._parts.telemetry.conflicts.inc(len(lost))
+        self._parts.telemetry.add(metrics.CONFLICTS, len(lost))
         self._remember(watched, stored, lost)
         await self._tell(watched, list(stored.values()), now)
         return sorted({run.uid for run in lost})

@@ -6,6 +6,7 @@ from trialbus.contracts.collections import EVIDENCE
 from trialbus.contracts.documents import DocumentCodec
 from trialbus.kernel.evidence import RuleFailure, rule_failure_id
 from trialbus.ports.store import Outcome, Write
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_early_stopping.app.rule_guard import RuleFailed
 from trialbus_early_stopping.app.views import WatchedExperiment
@@ -43,7 +44,7 @@ class RuleFailures:
         [outcome] = await self._parts.store.commit(EVIDENCE.name, [write])
         self._known.add(experiment.id)
         if outcome is Outcome.DONE:
-            self._parts.telemetry.failures.labels(error="RuleFailed").inc()
+            self._parts.telemetry.add(metrics.FAILURES, error="RuleFailed")
             self._parts.telemetry.log.warning(
                 "stopping rule failed",
                 uid=experiment.id,

@@ -18,6 +18,7 @@ from trialbus.kernel.limits import (
 )
 from trialbus.kernel.spec import TrialsBy
 from trialbus.ports.store import Outcome, Query, Write
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_experiment.app.trial_documents import TrialDocuments
@@ -117,7 +118,7 @@ class ExperimentReactor:
             for uid, outcome in zip(changed, outcomes, strict=True)
             if outcome is not Outcome.DONE
         ]
-        self._parts.telemetry.conflicts.inc(len(lost))
+        self._parts.telemetry.add(metrics.CONFLICTS, len(lost))
         return lost
 
     def _offer(self, states: Sequence[Experiment]) -> None:

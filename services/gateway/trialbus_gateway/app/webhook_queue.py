@@ -18,6 +18,7 @@ from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.limits import FETCH_MESSAGES, MAX_DELIVERIES, PARTITIONS
 from trialbus.ports.bus import Delivery as Handed
 from trialbus.ports.store import Query
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.following import structured
 from trialbus_gateway.app.webhook_documents import Delivery, Webhook, WebhookDocuments, order_at
@@ -96,7 +97,7 @@ class WebhookQueue:
                 return False
             # The sweep finds what matters most of it.
             reason = f"delivered {handed.attempt} times"
-        self._parts.telemetry.dead_letters.inc()
+        self._parts.telemetry.add(metrics.DEAD_LETTERS)
         try:
             await handed.bury(reason)
         except Transient as error:

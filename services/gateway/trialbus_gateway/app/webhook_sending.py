@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from trialbus.kernel.errors import Transient
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.webhook_documents import Delivery, Webhook, WebhookDocuments
 from trialbus_gateway.core import webhook_retries as retries
@@ -120,7 +121,7 @@ class WebhookSender:
         dropped = await self._documents.drop_waiting(name, self._clock.now() - retries.KEPT_S)
         if not dropped:
             return
-        self._parts.telemetry.webhook_attempts.labels(outcome="given_up").inc(dropped)
+        self._parts.telemetry.add(metrics.WEBHOOK_ATTEMPTS, dropped, outcome="given_up")
         self._parts.telemetry.log.error("events too old for webhook", webhook=name, count=dropped)
         if self._state is not None:
             self._state = replace(self._state, given_up=self._state.given_up + dropped)
@@ -276,7 +277,7 @@ class WebhookSender:
     def _succeeded(self, uid: str, now: float) -> None:
         state = self._state
         self._lanes.pop(uid, None)
-        self._parts.telemetry.webhook_attempts.labels(outcome="delivered").inc()
+        self._parts.telemetry.add(metrics.WEBHOOK_ATTEMPTS, outcome="delivered")
         if state is None:
             return
         if state.failing_since is not None:
@@ -297,7 +298,7 @@ class WebhookSender:
         if asked_s := retries.retry_after_s(answer.retry_after, now):
             # It is meant for all that comes from here.
             self._not_before = max(self._not_before, monotonic + asked_s)
-        self._parts.telemetry.webhook_attempts.labels(outcome="failed").inc()
+        self._parts.telemetry.add(metrics.WEBHOOK_ATTEMPTS, outcome="failed")
         if state is None:
             return
         was_paused = self._is_paused
@@ -318,7 +319,7 @@ class WebhookSender:
 
     def _gave_up(self, uid: str, delivery: Delivery, answer: Answer) -> None:
         self._lanes.pop(uid, None)
-        self._parts.telemetry.webhook_attempts.labels(outcome="given_up").inc()
+        self._parts.telemetry.add(metrics.WEBHOOK_ATTEMPTS, outcome="given_up")
         self._parts.telemetry.log.error(
             "event given up for webhook",
             webhook=self.target.settings.name,

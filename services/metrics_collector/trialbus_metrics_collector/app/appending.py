@@ -9,6 +9,7 @@ from trialbus.kernel.errors import NotNow, NotThere, Problem, Refused, TooLarge
 from trialbus.kernel.ids import RunKey
 from trialbus.kernel.limits import FETCH_MESSAGES, MAX_RUN_METRICS
 from trialbus.ports.store import Query
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.chains import Chains, Grown
 from trialbus_metrics_collector.app.experiments import Experiments, Seen
@@ -97,7 +98,7 @@ class Appending:
         why = refusal(None if experiment is None else experiment.open, each.run)
         if why is None:
             return True
-        self._parts.telemetry.stale.inc()
+        self._parts.telemetry.add(metrics.STALE)
         if experiment is None:
             each.fail(NotThere(f"there is no trial {each.trial!r}"))
         else:

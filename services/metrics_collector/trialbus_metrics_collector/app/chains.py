@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trialbus.contracts.collections import CHUNKS
 from trialbus.contracts.documents import CHUNK
 from trialbus.ports.store import Outcome, Unstorable, Write
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.experiments import Seen
 from trialbus_metrics_collector.app.notices import Notices, notices_of
@@ -41,7 +42,7 @@ class Chains:
         stored = frozenset(run for run, it in outcomes.items() if it is Outcome.DONE)
         again = frozenset(run for run, it in outcomes.items() if it is Outcome.TAKEN)
         lost = frozenset(run for run, it in outcomes.items() if it is Outcome.CONFLICT)
-        self._parts.telemetry.conflicts.inc(len(lost) + len(again))
+        self._parts.telemetry.add(metrics.CONFLICTS, len(lost) + len(again))
         for run in stored:
             self.tails.remember(run, growths[run].tail)
         chunks = [growth.chunk for run, growth in growths.items() if run in stored]

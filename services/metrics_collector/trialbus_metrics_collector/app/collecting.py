@@ -8,6 +8,7 @@ from trialbus.kernel.errors import Poison
 from trialbus.kernel.ids import RunKey
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES
 from trialbus.ports.bus import Request
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.chains import Chains
 from trialbus_metrics_collector.app.experiments import Experiments, Seen
@@ -53,7 +54,7 @@ class Collector:
             try:
                 parsed[number] = parse(request.data)
             except Poison as poison:
-                self._parts.telemetry.dead_letters.inc()
+                self._parts.telemetry.add(metrics.DEAD_LETTERS)
                 self._parts.telemetry.log.warning(
                     "unreadable report", subject=request.subject, reason=str(poison)
                 )
@@ -73,7 +74,7 @@ class Collector:
             if why is None:
                 taken[number] = said
             else:
-                self._parts.telemetry.stale.inc()
+                self._parts.telemetry.add(metrics.STALE)
                 answers[number] = refused(why)
         return taken
 

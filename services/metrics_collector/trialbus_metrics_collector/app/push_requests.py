@@ -7,6 +7,7 @@ from trialbus.contracts import subjects
 from trialbus.contracts.chunks import PushReply, PushReport
 from trialbus.kernel.errors import NotThere, Poison, Refused, TooLarge, Transient
 from trialbus.ports.bus import Request
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.pushes import Addressed, Point, Pushes
 
@@ -25,7 +26,7 @@ class PushRequests:
         try:
             await self._push(request)
         except Poison as poison:
-            self._parts.telemetry.dead_letters.inc()
+            self._parts.telemetry.add(metrics.DEAD_LETTERS)
             self._parts.telemetry.log.warning(
                 "unreadable push", subject=request.subject, reason=str(poison)
             )

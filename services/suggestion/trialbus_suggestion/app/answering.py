@@ -22,6 +22,7 @@ from trialbus.kernel.proposals import (
 from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus.ports.compute import Compute
 from trialbus.ports.store import Outcome, Query, Write
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Beside, Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_suggestion.app.past import PastOf, behind_warm
@@ -155,7 +156,7 @@ class Answering:
     def _log_failure(self, state: Experiment, error: Exception, said: str) -> None:
         """With the algorithm's own traceback, which is a note of the error: the experiment shows
         the last line of it only."""
-        self._parts.telemetry.failures.labels(error="AlgorithmFailed").inc()
+        self._parts.telemetry.add(metrics.FAILURES, error="AlgorithmFailed")
         self._parts.telemetry.log.warning(
             "algorithm failed",
             uid=state.id,
@@ -227,8 +228,8 @@ class Answering:
             return
         writes = [Write(base=None, document=ANSWER.encode(answer)) for _, answer in answers]
         outcomes = await self._parts.store.commit(ANSWERS.name, writes)
-        self._parts.telemetry.conflicts.inc(
-            sum(outcome is not Outcome.DONE for outcome in outcomes)
+        self._parts.telemetry.add(
+            metrics.CONFLICTS, sum(outcome is not Outcome.DONE for outcome in outcomes)
         )
 
     async def _tell(

@@ -18,6 +18,7 @@ from trialbus.kernel.limits import (
 from trialbus.kernel.run import Run, RunPhase, StopReason
 from trialbus.ports.bus import Request
 from trialbus.ports.launcher import Launcher, RunState, RunStatus
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.sources.source import Source
 from trialbus_trial_launcher.app.tail import StreamTail
@@ -227,7 +228,7 @@ class Following:
         reply = ChunkReply.from_bytes(answer)
         if reply.refused is not None:
             followed.refused = True
-            self._parts.telemetry.stale.inc()
+            self._parts.telemetry.add(metrics.STALE)
             return False
         followed.tail.resume_at(reply.stored_to)
         followed.complete = reply.final

@@ -10,6 +10,7 @@ from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import MAX_MESSAGE_CHARS
 from trialbus.kernel.run import Run
 from trialbus.ports.store import Outcome, Write
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.run_notices import ended_notices
 
@@ -55,7 +56,7 @@ class Recording:
             for ends, outcome in zip(group, outcomes, strict=True)
             if outcome is not Outcome.DONE
         ]
-        self._parts.telemetry.conflicts.inc(len(missed))
+        self._parts.telemetry.add(metrics.CONFLICTS, len(missed))
         claimed = await self._claimed(missed)
         waiting = {before.id for before, _ in claimed}
         for before, _ in group:

@@ -15,6 +15,7 @@ from trialbus.kernel.limits import MAX_REMEMBERED_LEASES, REQUEST_TIMEOUT_S
 from trialbus.kernel.run import Run
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.notices import Notices
 from trialbus_trial_launcher.core.leases import Place, lost, never_leased, stopped
@@ -70,7 +71,7 @@ class Ending:
         done = [
             run for run, outcome in zip(wanted, outcomes, strict=True) if outcome is Outcome.DONE
         ]
-        self._parts.telemetry.conflicts.inc(len(wanted) - len(done))
+        self._parts.telemetry.add(metrics.CONFLICTS, len(wanted) - len(done))
         self._remember(done)
         self.notices.add(done)
         return frozenset(run.id for run in done)

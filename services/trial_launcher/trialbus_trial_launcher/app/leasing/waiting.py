@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from trialbus.contracts.work import GivenTrial
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.giving import Asking, Giving
 from trialbus_trial_launcher.app.leasing.work import Works
@@ -115,7 +116,7 @@ class Waiting:
                 for uid in sorted(uids):
                     await self._look_at({uid})
                 return
-            self._parts.telemetry.failures.labels(error=type(error).__name__).inc()
+            self._parts.telemetry.add(metrics.FAILURES, error=type(error).__name__)
             self._parts.telemetry.log.error(
                 "asks cannot be answered", uid=next(iter(uids)), error=repr(error)
             )

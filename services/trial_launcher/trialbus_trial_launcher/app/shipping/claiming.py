@@ -13,6 +13,7 @@ from trialbus.kernel.limits import MAX_COMMIT_RETRIES, REQUEST_TIMEOUT_S
 from trialbus.kernel.run import Run
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Write
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.shipping.attempts import Attempt, Attempts
 
@@ -78,7 +79,7 @@ class Claiming:
         done = frozenset(
             key for key, outcome in zip(changes, outcomes, strict=True) if outcome is Outcome.DONE
         )
-        self._parts.telemetry.conflicts.inc(len(changes) - len(done))
+        self._parts.telemetry.add(metrics.CONFLICTS, len(changes) - len(done))
         return done
 
     async def _reply(self, claim: Claim, settled: _Settled) -> ClaimReply:
@@ -89,7 +90,7 @@ class Claiming:
         if not why and attempt.run.holder != claim.holder:
             why = f"another pod has this attempt: {attempt.run.holder}"
         if why:
-            self._parts.telemetry.stale.inc()
+            self._parts.telemetry.add(metrics.STALE)
             return ClaimReply(held=False, refused=why)
         if claim.run in settled.fresh:
             return ClaimReply(held=True)

@@ -14,6 +14,7 @@ from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.limits import REQUEST_TIMEOUT_S, WORK_AGE_S
 from trialbus.kernel.run import Run, StopReason
 from trialbus.ports.bus import Request
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.work import Work
 from trialbus_trial_launcher.app.shipping.attempts import Attempt, Attempts
@@ -62,7 +63,7 @@ class Receiving:
         if attempt is None:
             return _refused(output, "there is no such attempt", known=False)
         if attempt.over or attempt.work is None:
-            self._parts.telemetry.stale.inc()
+            self._parts.telemetry.add(metrics.STALE)
             return _refused(output, attempt.over, over=True)
         note = shipped_notes.read(output.note)
         if note is None:

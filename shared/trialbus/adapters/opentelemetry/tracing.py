@@ -1,0 +1,162 @@
+"""The tracing port on OpenTelemetry's SDK."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, StatusCode, TraceFlags
+
+from trialbus.kernel.traces import TraceContext
+from trialbus.ports.tracing import Attribute, NoTracing, Span, SpanKind
+
+_NANOSECONDS = 1_000_000_000
+_KINDS = {kind: trace.SpanKind[kind.name] for kind in SpanKind}
+
+
+class SdkTracing:
+    """Spans of one service process."""
+
+    def __init__(self, service: str, processor: SpanProcessor, *, ratio: float) -> None:
+        self._ids = _KnownIds()
+        self._nothing = NoTracing()
+        self._provider = TracerProvider(
+            resource=Resource.create(
+                {
+                    "service.name": f"trialbus-{service.replace('_', '-')}",
+                    "service.namespace": "trialbus",
+                    "service.version": version("trialbus"),
+                }
+            ),
+            sampler=ParentBased(TraceIdRatioBased(ratio)),
+            id_generator=self._ids,
+            shutdown_on_exit=False,
+        )
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("trialbus")
+
+    @property
+    def on(self) -> bool:
+        return True
+
+    def current(self) -> TraceContext | None:
+        context = trace.get_current_span().get_span_context()
+        if not (context.is_valid and context.trace_flags.sampled):
+            return None
+        return TraceContext(
+            trace_id=f"{context.trace_id:032x}", span_id=f"{context.span_id:016x}", sampled=True
+        )
+
+    def span(
+        self,
+        name: str,
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        parent: TraceContext | None = None,
+        root: bool = False,
+        links: Sequence[TraceContext] = (),
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> AbstractContextManager[Span]:
+        if parent is None:
+            current = trace.get_current_span().get_span_context()
+            kept = current.trace_flags.sampled if current.is_valid else root
+        else:
+            kept = parent.sampled
+        if not kept:
+            return self._nothing.span(name)
+        return self._kept(name, kind, parent, links, attributes)
+
+    @contextmanager
+    def _kept(
+        self,
+        name: str,
+        kind: SpanKind,
+        parent: TraceContext | None,
+        links: Sequence[TraceContext],
+        attributes: Mapping[str, Attribute] | None,
+    ) -> Iterator[Span]:
+        with self._tracer.start_as_current_span(
+            name,
+            context=None if parent is None else _within(parent),
+            kind=_KINDS[kind],
+            attributes=attributes,
+            links=[Link(_context(link)) for link in links],
+        ) as span:
+            yield _SdkSpan(span)
+
+    def record(
+        self,
+        name: str,
+        *,
+        context: TraceContext,
+        parent: TraceContext,
+        started_at: float,
+        ended_at: float,
+        attributes: Mapping[str, Attribute] | None = None,
+        links: Sequence[TraceContext] = (),
+        error: str = "",
+    ) -> None:
+        if not parent.sampled:
+            return
+        with self._ids.known(int(context.span_id, 16)):
+            span = self._tracer.start_span(
+                name,
+                context=_within(parent),
+                attributes=attributes,
+                links=[Link(_context(link)) for link in links],
+                start_time=int(started_at * _NANOSECONDS),
+            )
+        if error:
+            span.set_status(StatusCode.ERROR, error)
+        span.end(int(max(started_at, ended_at) * _NANOSECONDS))
+
+    def close(self) -> None:
+        self._provider.shutdown()
+
+
+class _SdkSpan:
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    def note(self, **attributes: Attribute) -> None:
+        self._span.set_attributes(attributes)
+
+    def fail(self, why: str) -> None:
+        self._span.set_status(StatusCode.ERROR, why)
+
+
+class _KnownIds(RandomIdGenerator):
+    """Random ids, but for the one span at a time whose id is known."""
+
+    def __init__(self) -> None:
+        self._next = threading.local()
+
+    @contextmanager
+    def known(self, span_id: int) -> Iterator[None]:
+        self._next.span_id = span_id
+        try:
+            yield
+        finally:
+            self._next.span_id = None
+
+    def generate_span_id(self) -> int:
+        return getattr(self._next, "span_id", None) or super().generate_span_id()
+
+
+def _within(parent: TraceContext) -> Context:
+    return trace.set_span_in_context(NonRecordingSpan(_context(parent)))
+
+
+def _context(context: TraceContext) -> SpanContext:
+    return SpanContext(
+        trace_id=int(context.trace_id, 16),
+        span_id=int(context.span_id, 16),
+        is_remote=True,
+        trace_flags=TraceFlags(TraceFlags.SAMPLED if context.sampled else TraceFlags.DEFAULT),
+    )

@@ -1,0 +1,388 @@
+"""All metrics of trialbus: the set is closed, and this is it.
+
+Labels never hold names of experiments or trials. Every histogram is in seconds. Latencies between
+two services are differences of their clocks; on several machines keep these in step.
+"""
+
+from trialbus.kernel.trial import TrialPhase
+from trialbus.runtime.metric import SHORT_S, WAIT_S, Label, Metric, MetricsOf
+
+# Those that have metrics of their own.
+SERVICES = frozenset(
+    ["experiment", "suggestion", "trial_launcher", "metrics_collector", "early_stopping", "gateway"]
+)
+_EVERY = MetricsOf()
+_EXPERIMENT = MetricsOf("experiment")
+_SUGGESTION = MetricsOf("suggestion")
+_LAUNCHER = MetricsOf("trial_launcher")
+_COLLECTOR = MetricsOf("metrics_collector")
+_STOPPING = MetricsOf("early_stopping")
+_GATEWAY = MetricsOf("gateway")
+_ASKS_THE_CLUSTER = MetricsOf("trial_launcher", "gateway")
+_SERVES_GRPC = MetricsOf("gateway", "suggestion", "metrics_collector", "early_stopping")
+
+_ALGORITHM = Label("algorithm", "name of the algorithm")
+_PLACE = Label("place", "`process`, `cluster` or `worker`", ("process", "cluster", "worker"))
+_NAMESPACE = Label("namespace", "namespace of the experiment")
+_STATUS = Label("status", "type of the last true condition, as Katib has it")
+_ENDED_TRIAL = Label(
+    "outcome",
+    "phase that the trial ended in",
+    tuple(phase.value for phase in TrialPhase if phase is not TrialPhase.CREATED),
+)
+
+_OPERATION = Label(
+    "operation",
+    "`get`, `find`, `count`, `commit`, `delete` or `clear_outbox`",
+    ("get", "find", "count", "commit", "delete", "clear_outbox"),
+)
+_REQUEST_KIND = Label("kind", "what is asked: the kind of command or chunk")
+_RULE = Label("rule", "name of the stopping rule")
+
+
+def _katib(name: str, meaning: str) -> Metric:
+    return _EXPERIMENT.counter(f"katib_{name}_total", meaning, _NAMESPACE)
+
+
+# --- Every service: its process, its messages, its commits.
+BUILD_INFO = _EVERY.gauge(
+    "trialbus_build_info",
+    "1, with what is running.",
+    Label("service", "name of the service"),
+    Label("version", "version of trialbus"),
+    Label("python", "version of Python"),
+)
+READY = _EVERY.gauge("trialbus_ready", "1 while the service can do its work, else 0.")
+LOOP_DELAY = _EVERY.seconds(
+    "trialbus_event_loop_delay_seconds",
+    "How much later than due the event loop came to a task: near 0 unless the process is full.",
+    buckets=SHORT_S,
+)
+GROUPS = _EVERY.seconds(
+    "trialbus_group_handling_seconds", "From taking a group of hints to its commit."
+)
+HINTS = _EVERY.counter(
+    "trialbus_hints_total", "Hints taken in.", Label("source", "`bus` or `sweep`", ("bus", "sweep"))
+)
+HINT_DELAY = _EVERY.seconds(
+    "trialbus_hint_delay_seconds", "From an event's own time to its being taken in by this service."
+)
+HINTS_WAITING = _EVERY.gauge(
+    "trialbus_hints_waiting", "Experiments with hints that this process has and has not looked at."
+)
+FAILURES = _EVERY.counter(
+    "trialbus_handling_failures_total",
+    "Experiments whose handling failed and is tried again.",
+    Label("error", "the name of the error's class"),
+)
+CONFLICTS = _EVERY.counter("trialbus_commit_conflicts_total", "Lost compare-and-set races.")
+DEAD_LETTERS = _EVERY.counter("trialbus_dead_letters_total", "Messages that can never be handled.")
+STALE = _EVERY.counter(
+    "trialbus_stale_messages_total", "Words of older attempts or deleted experiments, dropped."
+)
+PUBLISHED = _EVERY.counter("trialbus_events_published_total", "Events that the stream has.")
+OUTBOX_EVENTS = _EVERY.gauge(
+    "trialbus_outbox_events", "Events that wait for the stream in this process."
+)
+OUTBOX_AGE = _EVERY.gauge(
+    "trialbus_outbox_oldest_seconds", "For how long the oldest of these has been waiting; 0: none."
+)
+SWEEP_REPAIRS = _EVERY.counter(
+    "trialbus_sweep_repairs_total",
+    "What a sweep found to be done and no message had said, by what it was: nearly none where "
+    "nothing fails.",
+    Label(
+        "what",
+        "`event`: left unpublished by a process that is gone; `experiment`: changed by the "
+        "look that only the sweep led to",
+        ("event", "experiment"),
+    ),
+)
+CONSUMER_PENDING = _EVERY.gauge(
+    "trialbus_consumer_pending_messages",
+    "Messages in the stream that this service's consumers have not been given yet: their lag.",
+    shared=True,
+)
+CONSUMER_IN_HAND = _EVERY.gauge(
+    "trialbus_consumer_unacknowledged_messages",
+    "Messages that this service's consumers were given and have not acknowledged.",
+    shared=True,
+)
+REDELIVERIES = _EVERY.counter(
+    "trialbus_redeliveries_total", "Messages that came again because an answer was missing."
+)
+RECONNECTS = _EVERY.counter(
+    "trialbus_bus_reconnects_total", "Connections to nats-server made again."
+)
+REQUESTS = _EVERY.seconds(
+    "trialbus_bus_request_seconds",
+    "From asking another service over the bus to its answer.",
+    _REQUEST_KIND,
+)
+REQUEST_FAILURES = _EVERY.counter(
+    "trialbus_bus_request_failures_total",
+    "Requests over the bus without an answer in time.",
+    _REQUEST_KIND,
+)
+SERVED = _EVERY.seconds(
+    "trialbus_served_seconds",
+    "From taking a group of requests of other services to their answers.",
+    _REQUEST_KIND,
+)
+STORE = _EVERY.seconds("trialbus_store_seconds", "Calls of MongoDB.", _OPERATION)
+STORE_FAILURES = _EVERY.counter(
+    "trialbus_store_failures_total", "Calls of MongoDB that it did not answer in time.", _OPERATION
+)
+STORE_WRITES = _EVERY.counter(
+    "trialbus_store_writes_total",
+    "Documents written, by collection.",
+    Label("collection", "name of the collection"),
+)
+
+# --- experiment
+EXPERIMENTS = _EXPERIMENT.gauge(
+    "trialbus_experiments",
+    "Experiments in the store.",
+    Label("state", "phase of the experiment"),
+    shared=True,
+)
+TRIALS = _EXPERIMENT.gauge(
+    "trialbus_trials",
+    "Trials of the experiments that are not deleted.",
+    Label("state", "`Open`, or the phase that the trial ended in"),
+    shared=True,
+)
+STALLED = _EXPERIMENT.gauge(
+    "trialbus_stalled_experiments",
+    "Living experiments that wait longer than they should.",
+    Label("reason", "reason in the experiment's condition"),
+    shared=True,
+)
+OLDEST_STALL = _EXPERIMENT.gauge(
+    "trialbus_stalled_oldest_seconds",
+    "For how long the longest of these has been waiting; 0: none.",
+    shared=True,
+)
+COMMANDS = _EXPERIMENT.counter(
+    "trialbus_commands_total",
+    "Commands that came to their end.",
+    Label("command", "`create`, `apply`, `edit`, `suspend` and so on"),
+    Label("outcome", "`done`, `repeated` (the same command again) or `refused`"),
+)
+EXPERIMENTS_ENDED = _EXPERIMENT.counter(
+    "trialbus_experiments_ended_total",
+    "Experiments that ended.",
+    Label("outcome", "`Succeeded` or `Failed`", ("Succeeded", "Failed")),
+)
+TRIALS_OPENED = _EXPERIMENT.counter("trialbus_trials_opened_total", "Trials that were opened.")
+TRIALS_ENDED = _EXPERIMENT.counter(
+    "trialbus_trials_ended_total", "Trials that ended.", _ENDED_TRIAL
+)
+ATTEMPTS_LOST = _EXPERIMENT.counter(
+    "trialbus_attempts_lost_total",
+    "Attempts that ended without a result; the trial goes on as the next one while it may.",
+)
+TRIAL_SECONDS = _EXPERIMENT.counter(
+    "trialbus_trial_seconds_total",
+    "Time that ended trials had a place for, lost attempts too: what is paid for.",
+    _ENDED_TRIAL,
+)
+NEXT_START = _EXPERIMENT.seconds(
+    "trialbus_next_trial_seconds",
+    "From a trial's end to the opening of the one that takes its place.",
+    buckets=WAIT_S,
+)
+# Katib's own names: panels that were made for it go on. `namespace` is few there, too.
+KATIB_EXPERIMENT_CREATED = _katib("experiment_created", "Experiments created.")
+KATIB_EXPERIMENT_DELETED = _katib("experiment_deleted", "Experiments deleted.")
+KATIB_EXPERIMENT_SUCCEEDED = _katib("experiment_succeeded", "Experiments succeeded.")
+KATIB_EXPERIMENT_FAILED = _katib("experiment_failed", "Experiments failed.")
+KATIB_TRIAL_CREATED = _katib("trial_created", "Trials created.")
+KATIB_TRIAL_DELETED = _katib("trial_deleted", "Trials deleted: with their experiment.")
+KATIB_TRIAL_SUCCEEDED = _katib("trial_succeeded", "Trials succeeded.")
+KATIB_TRIAL_FAILED = _katib("trial_failed", "Trials failed.")
+KATIB_TRIAL_METRICS_UNAVAILABLE = _katib(
+    "trial_metrics_unavailable", "Trials without their objective."
+)
+KATIB_EXPERIMENTS = _EXPERIMENT.gauge(
+    "katib_experiments_current",
+    "Experiments in the store, as Katib counts them.",
+    _NAMESPACE,
+    _STATUS,
+    shared=True,
+)
+KATIB_TRIALS = _EXPERIMENT.gauge(
+    "katib_trials_current",
+    "Trials in the store, as Katib counts them.",
+    _NAMESPACE,
+    _STATUS,
+    shared=True,
+)
+
+# --- suggestion
+SUGGESTED = _SUGGESTION.seconds(
+    "trialbus_suggestion_seconds",
+    "From a request for points to the commit of its answer.",
+    _ALGORITHM,
+    buckets=WAIT_S,
+)
+ALGORITHM = _SUGGESTION.seconds(
+    "trialbus_algorithm_point_seconds",
+    "Time of the algorithm itself, by point; in its process, its queue not counted.",
+    _ALGORITHM,
+    buckets=SHORT_S,
+)
+ALGORITHM_QUEUE = _SUGGESTION.seconds(
+    "trialbus_algorithm_queue_seconds", "Wait for a process to compute in."
+)
+POINTS = _SUGGESTION.counter("trialbus_points_total", "Points proposed.", _ALGORITHM)
+POINTS_AHEAD = _EXPERIMENT.gauge(
+    "trialbus_points_ahead",
+    "Points of living experiments that are drawn and no trial yet.",
+    shared=True,
+)
+ALGORITHM_FAILURES = _SUGGESTION.counter(
+    "trialbus_algorithm_failures_total",
+    "Requests that failed because of the algorithm.",
+    _ALGORITHM,
+)
+
+# --- trial_launcher
+LAUNCHED = _LAUNCHER.seconds(
+    "trialbus_trial_launch_seconds",
+    "From a trial's opening to the launch of its attempt (a process spawned, an object created, a "
+    "lease given).",
+    _PLACE,
+    buckets=WAIT_S,
+)
+STARTED = _LAUNCHER.seconds(
+    "trialbus_trial_start_seconds",
+    "From the launch of an attempt to its running.",
+    _PLACE,
+    buckets=WAIT_S,
+)
+RUNS = _LAUNCHER.gauge(
+    "trialbus_runs",
+    "Attempts in this launcher's hand.",
+    _PLACE,
+    Label("state", "`waiting` or `running`", ("waiting", "running")),
+)
+SLOTS = _LAUNCHER.gauge(
+    "trialbus_launcher_slots",
+    "Processes that this launcher runs at once at the most; 0: any number.",
+)
+RUNS_ENDED = _LAUNCHER.counter(
+    "trialbus_runs_ended_total",
+    "Attempts that ended.",
+    _PLACE,
+    Label(
+        "outcome",
+        "`succeeded`, `failed`, `stopped` or `lost`",
+        ("succeeded", "failed", "stopped", "lost"),
+    ),
+)
+SPAWN_FAILURES = _LAUNCHER.counter(
+    "trialbus_spawn_failures_total", "Attempts that could not be launched.", _PLACE
+)
+ADOPTIONS = _LAUNCHER.counter(
+    "trialbus_adoptions_total", "Attempts that this launcher found running and took over.", _PLACE
+)
+LEASES = _LAUNCHER.gauge("trialbus_leases", "Trials that workers hold.", shared=True)
+LEASE_LOSSES = _LAUNCHER.counter(
+    "trialbus_lease_losses_total", "Trials that workers let go of without a word."
+)
+CLUSTER_REQUESTS = _ASKS_THE_CLUSTER.seconds(
+    "trialbus_cluster_request_seconds",
+    "Requests to the API server of the cluster.",
+    Label("verb", "`get`, `list`, `create`, `patch`, `delete` or `watch`"),
+    Label("code", "HTTP status; `0`: no answer"),
+)
+
+# --- metrics_collector
+REPORT_STORED = _COLLECTOR.seconds(
+    "trialbus_report_stored_seconds", "From the time of a reported point to its being stored."
+)
+METRIC_POINTS = _COLLECTOR.counter("trialbus_metric_points_total", "Metric points stored.")
+METRIC_REFUSED = _COLLECTOR.counter(
+    "trialbus_metric_points_refused_total",
+    "Metric points that were not taken.",
+    Label(
+        "reason",
+        "`stale` (of an older attempt), `repeated`, `limit` or `invalid`",
+        ("stale", "repeated", "limit", "invalid"),
+    ),
+)
+METRIC_CHUNKS = _COLLECTOR.counter(
+    "trialbus_metric_chunks_total",
+    "Chunks of metrics.",
+    Label(
+        "outcome",
+        "`stored`, `repeated`, `gap` (something before it is missing) or `refused`",
+        ("stored", "repeated", "gap", "refused"),
+    ),
+)
+INCOMPLETE = _COLLECTOR.counter(
+    "trialbus_metrics_incomplete_total", "Attempts that ended without all of their metrics."
+)
+
+# --- early_stopping
+STOP_VERDICT = _STOPPING.seconds(
+    "trialbus_stop_verdict_seconds",
+    "From the time of a reported point to the verdict that it led to.",
+)
+STOP_VERDICTS = _STOPPING.counter(
+    "trialbus_stop_verdicts_total", "Trials that a rule wanted stopped.", _RULE
+)
+RULE_FAILURES = _STOPPING.counter(
+    "trialbus_stopping_rule_failures_total",
+    "Stopping rules that failed and were left alone.",
+    _RULE,
+)
+
+# --- gateway
+HTTP = _GATEWAY.seconds(
+    "trialbus_http_request_seconds",
+    "Requests of the HTTP port, to the first byte of the answer.",
+    Label("route", "the path's pattern, without names"),
+    Label("method", "of the request"),
+    Label("code", "status of the answer"),
+)
+HTTP_IN_FLIGHT = _GATEWAY.gauge("trialbus_http_requests_in_flight", "Requests being answered.")
+STREAMS = _GATEWAY.gauge(
+    "trialbus_streams",
+    "Open streams.",
+    Label("kind", "`events`, `watch` or `log`", ("events", "watch", "log")),
+)
+GRPC = _SERVES_GRPC.seconds(
+    "trialbus_grpc_request_seconds",
+    "Calls of a gRPC port.",
+    Label("method", "service and method"),
+    Label("code", "name of the gRPC status"),
+)
+DOOR_REFUSALS = _GATEWAY.counter(
+    "trialbus_requests_refused_total",
+    "Requests that the door did not let in.",
+    Label(
+        "reason",
+        "`unauthenticated`, `forbidden`, `rate` or `size`",
+        ("unauthenticated", "forbidden", "rate", "size"),
+    ),
+)
+WEBHOOK_ATTEMPTS = _GATEWAY.counter(
+    "trialbus_webhook_attempts_total",
+    "Attempts to deliver an event to a webhook, and events given up.",
+    Label("outcome", "`delivered`, `failed` or `given_up`", ("delivered", "failed", "given_up")),
+)
+WEBHOOK_WAITING = _GATEWAY.gauge(
+    "trialbus_webhook_events_waiting", "Events that wait for a webhook."
+)
+RESOURCE_SYNC = _GATEWAY.seconds(
+    "trialbus_resource_sync_seconds",
+    "From a change in the store to the status of its custom resource.",
+)
+RESOURCE_FAILURES = _GATEWAY.counter(
+    "trialbus_resource_sync_failures_total",
+    "Custom resources that could not be brought in step and are tried again.",
+)
+
+ALL: tuple[Metric, ...] = tuple(it for it in tuple(globals().values()) if isinstance(it, Metric))

@@ -1,0 +1,187 @@
+"""The bus and the store as a service sees them: every call timed, and part of its trace."""
+
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import TypeVar
+
+from trialbus.contracts.messages import Message, Request
+from trialbus.kernel.errors import Transient
+from trialbus.kernel.traces import TraceContext, parse_traceparent
+from trialbus.ports.bus import Answer, Bus, Inbox, Responder
+from trialbus.ports.clock import Clock
+from trialbus.ports.store import CollectionSpec, Document, Outcome, Query, Store, Write
+from trialbus.ports.tracing import SpanKind
+from trialbus.runtime import metrics
+from trialbus.runtime.telemetry import Telemetry
+
+_T = TypeVar("_T")
+TRACEPARENT = "traceparent"
+
+
+class ObservedStore:
+    """A store whose calls are seen."""
+
+    def __init__(self, store: Store, telemetry: Telemetry, clock: Clock) -> None:
+        self._store = store
+        self._telemetry = telemetry
+        self._clock = clock
+
+    async def prepare(self, collections: Sequence[CollectionSpec]) -> None:
+        await self._store.prepare(collections)
+
+    async def get_many(
+        self, collection: str, ids: Collection[str], *, fields: Sequence[str] | None = None
+    ) -> dict[str, Document]:
+        if not ids:
+            return {}
+        return await self._seen(
+            "get", collection, self._store.get_many(collection, ids, fields=fields)
+        )
+
+    async def find(self, collection: str, query: Query) -> list[Document]:
+        return await self._seen("find", collection, self._store.find(collection, query))
+
+    async def count(self, collection: str, query: Query) -> int:
+        return await self._seen("count", collection, self._store.count(collection, query))
+
+    async def commit(self, collection: str, writes: Sequence[Write]) -> list[Outcome]:
+        if not writes:
+            return []
+        outcomes = await self._seen("commit", collection, self._store.commit(collection, writes))
+        self._telemetry.add(metrics.STORE_WRITES, len(writes), collection=collection)
+        return outcomes
+
+    async def clear_outbox(self, collection: str, sent: Mapping[str, Collection[str]]) -> None:
+        await self._seen("clear_outbox", collection, self._store.clear_outbox(collection, sent))
+
+    async def delete(self, collection: str, query: Query) -> int:
+        return await self._seen("delete", collection, self._store.delete(collection, query))
+
+    @property
+    def connected(self) -> bool:
+        return self._store.connected
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def _seen(self, operation: str, collection: str, call: Awaitable[_T]) -> _T:
+        started = self._clock.monotonic()
+        attributes = {
+            "db.system.name": "mongodb",
+            "db.operation.name": operation,
+            "db.collection.name": collection,
+        }
+        name = f"{operation} {collection}"
+        try:
+            with self._telemetry.tracing.span(name, kind=SpanKind.CLIENT, attributes=attributes):
+                return await call
+        except Transient:
+            self._telemetry.add(metrics.STORE_FAILURES, operation=operation)
+            raise
+        finally:
+            taken_s = self._clock.monotonic() - started
+            self._telemetry.observe(metrics.STORE, taken_s, operation=operation)
+
+
+class ObservedBus:
+    """A bus whose requests, and answers to others', are seen; they carry the trace on."""
+
+    def __init__(self, bus: Bus, telemetry: Telemetry, clock: Clock) -> None:
+        self._bus = bus
+        self._telemetry = telemetry
+        self._clock = clock
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        await self._bus.publish(messages)
+
+    def inbox(
+        self, service: str, event_types: Sequence[str], partition: int
+    ) -> AbstractAsyncContextManager[Inbox]:
+        return self._bus.inbox(service, event_types, partition)
+
+    async def request(self, request: Request, *, timeout_s: float) -> bytes:
+        kind = kind_of(request.subject)
+        started = self._clock.monotonic()
+        tracing = self._telemetry.tracing
+        try:
+            with tracing.span(f"request {kind}", kind=SpanKind.CLIENT):
+                current = tracing.current()
+                if current is not None:
+                    headers = {**request.headers, TRACEPARENT: str(current)}
+                    request = replace(request, headers=headers)
+                return await self._bus.request(request, timeout_s=timeout_s)
+        except Transient:
+            self._telemetry.add(metrics.REQUEST_FAILURES, kind=kind)
+            raise
+        finally:
+            self._telemetry.observe(metrics.REQUESTS, self._clock.monotonic() - started, kind=kind)
+
+    def serve(
+        self,
+        subject: str,
+        queue: str,
+        responder: Responder,
+        *,
+        max_group: int,
+        max_groups: int = 1,
+        gather_s: float = 0.0,
+    ) -> AbstractAsyncContextManager[None]:
+        kind = kind_of(subject)
+
+        async def respond(requests: Sequence[Request]) -> Sequence[Answer]:
+            started = self._clock.monotonic()
+            contexts = self._contexts(requests)
+            with self._telemetry.tracing.span(
+                f"answer {kind}",
+                kind=SpanKind.SERVER,
+                parent=contexts[0] if contexts else None,
+                links=contexts[1:],
+                attributes={"messaging.batch.message_count": len(requests)},
+            ):
+                try:
+                    return await responder(requests)
+                finally:
+                    taken_s = self._clock.monotonic() - started
+                    self._telemetry.observe(metrics.SERVED, taken_s, kind=kind)
+
+        return self._bus.serve(
+            subject,
+            queue,
+            respond,
+            max_group=max_group,
+            max_groups=max_groups,
+            gather_s=gather_s,
+        )
+
+    def _contexts(self, requests: Sequence[Request]) -> list[TraceContext]:
+        """Of the requests whose senders keep a trace."""
+        if not self._telemetry.tracing.on:
+            return []
+        found = (parse_traceparent(it.headers.get(TRACEPARENT)) for it in requests)
+        return [context for context in found if context is not None and context.sampled]
+
+    def tail(
+        self, subject: str, *, from_start: bool
+    ) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+        return self._bus.tail(subject, from_start=from_start)
+
+    async def provision(self) -> None:
+        await self._bus.provision()
+
+    @property
+    def connected(self) -> bool:
+        return self._bus.connected
+
+    async def close(self) -> None:
+        await self._bus.close()
+
+
+def kind_of(subject: str) -> str:
+    """What is asked with this subject (or pattern): a command's verb, else `metric`, `claim` and
+    so on."""
+    tokens = subject.split(".")
+    if len(tokens) < 3:
+        return "other"
+    verb = tokens[-1]
+    return verb if tokens[2] == "cmd" and verb not in ("*", ">") else tokens[2]
