@@ -5,7 +5,7 @@ from enum import Enum
 
 LATENCY_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60)
 # Waits that take minutes where something is short: places, pods, points.
-WAIT_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 300, 1800)
+WAIT_S = (0.01, 0.03, 0.1, 0.3, 0.5, 1, 3, 10, 30, 60, 300, 1800)
 # Of what takes microseconds where all is well.
 SHORT_S = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 

@@ -190,6 +190,7 @@ TRIAL_SECONDS = _EXPERIMENT.counter(
 NEXT_START = _EXPERIMENT.seconds(
     "trialbus_next_trial_seconds",
     "From a trial's end to the opening of the one that takes its place.",
+    _ALGORITHM,
     buckets=WAIT_S,
 )
 # Katib's own names: panels that were made for it go on. `namespace` is few there, too.
