@@ -9,6 +9,10 @@ began, or that ends it twice, tells the same span.
         suggestion request               asked to proposed
         trial                            opened to closed
           run (attempt)                  launched to ended; what the trial's process sees as parent
+            stopping verdict             where a rule wants it stopped
+
+An experiment's document keeps the context that it was asked for in as `traceparent`, if its trace
+is kept, and a run's document the same; `kept` reads it from there.
 """
 
 import hashlib
@@ -48,6 +52,14 @@ def parse_traceparent(text: str | None) -> TraceContext | None:
     return TraceContext(trace_id=match["trace"], span_id=match["span"], sampled=sampled)
 
 
+def kept(traceparent: str | None) -> TraceContext | None:
+    """The context that a document keeps; None where nobody keeps a trace."""
+    if not traceparent:
+        return None
+    context = parse_traceparent(traceparent)
+    return context if context is not None and context.sampled else None
+
+
 def experiment_span(trace: TraceContext, uid: str) -> TraceContext:
     return _derived(trace, f"experiment {uid}")
 
@@ -63,6 +75,11 @@ def trial_span(trace: TraceContext, uid: str, index: int) -> TraceContext:
 
 def run_span(trace: TraceContext, uid: str, index: int, attempt: int) -> TraceContext:
     return _derived(trace, f"run {uid}.{index}.{attempt}")
+
+
+def verdict_span(trace: TraceContext, uid: str, index: int, attempt: int) -> TraceContext:
+    """Of the stopping rule's word on this attempt."""
+    return _derived(trace, f"verdict {uid}.{index}.{attempt}")
 
 
 def _derived(trace: TraceContext, what: str) -> TraceContext:

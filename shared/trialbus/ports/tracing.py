@@ -23,8 +23,11 @@ class SpanKind(Enum):
 class Span(Protocol):
     """A span that is going on."""
 
-    def note(self, **attributes: Attribute) -> None:
+    def note(self, attributes: Mapping[str, Attribute]) -> None:
         """What is known of it only later."""
+
+    def rename(self, name: str) -> None:
+        """What it is called, where that is known only later."""
 
     def fail(self, why: str) -> None:
         """It did not do what it was for; an exception that leaves the span says so by itself."""
@@ -36,7 +39,11 @@ class Tracing(Protocol):
         """Whether any span is kept: where not, callers need not even ask who the parent is."""
 
     def current(self) -> TraceContext | None:
-        """Of the span that this task is in; None outside of any and in one that nobody keeps."""
+        """Of the span that this task is in; not sampled in one that nobody keeps, None outside of
+        any."""
+
+    def outside(self) -> AbstractContextManager[object]:
+        """No span is the current one in this block: for starting tasks that outlive it."""
 
     def span(
         self,
@@ -51,8 +58,8 @@ class Tracing(Protocol):
         """From here to the end of the block, the current span meanwhile.
 
         parent: another than the current one; one that is not sampled makes a span that is not
-        kept. Without a parent and a current span, one that is `root` begins a trace (if it is
-        drawn to be sampled), any other is not kept.
+        kept, nor is what happens in it. Without a parent and a current span, one that is `root`
+        begins a trace, kept if it is drawn so; of any other nothing is kept.
         """
 
     def record(
@@ -75,7 +82,10 @@ class Tracing(Protocol):
 
 
 class _NoSpan:
-    def note(self, **attributes: Attribute) -> None:
+    def note(self, attributes: Mapping[str, Attribute]) -> None:
+        """Nobody keeps it."""
+
+    def rename(self, name: str) -> None:
         """Nobody keeps it."""
 
     def fail(self, why: str) -> None:
@@ -94,6 +104,9 @@ class NoTracing:
 
     def current(self) -> TraceContext | None:
         return None
+
+    def outside(self) -> AbstractContextManager[object]:
+        return _NO_SPAN
 
     def span(self, *_args: object, **_options: object) -> AbstractContextManager[Span]:
         return _NO_SPAN

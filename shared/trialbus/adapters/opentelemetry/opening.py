@@ -3,16 +3,27 @@
 
 from trialbus.ports.tracing import NoTracing, Tracing
 
+# Spans wait here for the collector, about 2 kB each; more are dropped.
+_QUEUE_SPANS = 8192
+_BATCH_SPANS = 1024
+_SEND_EVERY_MS = 1000
+
 
 def open_tracing(service: str, *, endpoint: str, ratio: float) -> Tracing:
     """endpoint: address of an OTLP receiver over HTTP, without its path; "" for no tracing.
     ratio: share of the traces that begin here which are kept."""
     if not endpoint:
         return NoTracing()
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    from trialbus.adapters.opentelemetry.exporting import PatientExporter
     from trialbus.adapters.opentelemetry.tracing import SdkTracing
 
-    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
-    return SdkTracing(service, BatchSpanProcessor(exporter), ratio=ratio)
+    exporter = PatientExporter(f"{endpoint.rstrip('/')}/v1/traces")
+    processor = BatchSpanProcessor(
+        exporter,
+        max_queue_size=_QUEUE_SPANS,
+        max_export_batch_size=_BATCH_SPANS,
+        schedule_delay_millis=_SEND_EVERY_MS,
+    )
+    return SdkTracing(service, processor, ratio=ratio)

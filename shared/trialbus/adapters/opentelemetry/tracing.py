@@ -4,13 +4,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
+from random import Random
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, StatusCode, TraceFlags
 
 from trialbus.kernel.traces import TraceContext
@@ -18,14 +19,18 @@ from trialbus.ports.tracing import Attribute, NoTracing, Span, SpanKind
 
 _NANOSECONDS = 1_000_000_000
 _KINDS = {kind: trace.SpanKind[kind.name] for kind in SpanKind}
+# A collector that does not answer may keep a service from its end so long.
+_CLOSE_DEADLINE_S = 1.5
 
 
 class SdkTracing:
-    """Spans of one service process."""
+    """Spans of one service process. ratio: share of the traces that begin here which are kept."""
 
     def __init__(self, service: str, processor: SpanProcessor, *, ratio: float) -> None:
         self._ids = _KnownIds()
         self._nothing = NoTracing()
+        self._ratio = ratio
+        self._rng = Random()
         self._provider = TracerProvider(
             resource=Resource.create(
                 {
@@ -34,7 +39,8 @@ class SdkTracing:
                     "service.version": version("trialbus"),
                 }
             ),
-            sampler=ParentBased(TraceIdRatioBased(ratio)),
+            # What is not kept never comes to it.
+            sampler=ALWAYS_ON,
             id_generator=self._ids,
             shutdown_on_exit=False,
         )
@@ -47,11 +53,16 @@ class SdkTracing:
 
     def current(self) -> TraceContext | None:
         context = trace.get_current_span().get_span_context()
-        if not (context.is_valid and context.trace_flags.sampled):
+        if not context.is_valid:
             return None
         return TraceContext(
-            trace_id=f"{context.trace_id:032x}", span_id=f"{context.span_id:016x}", sampled=True
+            trace_id=f"{context.trace_id:032x}",
+            span_id=f"{context.span_id:016x}",
+            sampled=context.trace_flags.sampled,
         )
+
+    def outside(self) -> AbstractContextManager[object]:
+        return _within_span(trace.INVALID_SPAN)
 
     def span(
         self,
@@ -63,14 +74,19 @@ class SdkTracing:
         links: Sequence[TraceContext] = (),
         attributes: Mapping[str, Attribute] | None = None,
     ) -> AbstractContextManager[Span]:
-        if parent is None:
-            current = trace.get_current_span().get_span_context()
-            kept = current.trace_flags.sampled if current.is_valid else root
-        else:
-            kept = parent.sampled
-        if not kept:
-            return self._nothing.span(name)
-        return self._kept(name, kind, parent, links, attributes)
+        if parent is not None:
+            if parent.sampled:
+                return self._kept(name, kind, parent, links, attributes)
+            return self._unkept(_context(parent))
+        current = trace.get_current_span().get_span_context()
+        if current.is_valid:
+            if current.trace_flags.sampled:
+                return self._kept(name, kind, None, links, attributes)
+        elif root:
+            if self._rng.random() < self._ratio:
+                return self._kept(name, kind, None, links, attributes)
+            return self._unkept(self._fresh())
+        return self._nothing.span(name)
 
     @contextmanager
     def _kept(
@@ -89,6 +105,20 @@ class SdkTracing:
             links=[Link(_context(link)) for link in links],
         ) as span:
             yield _SdkSpan(span)
+
+    @contextmanager
+    def _unkept(self, context: SpanContext) -> Iterator[Span]:
+        """Current all the same, so that nothing in it begins a trace of its own."""
+        with _within_span(NonRecordingSpan(context)), self._nothing.span("") as span:
+            yield span
+
+    def _fresh(self) -> SpanContext:
+        return SpanContext(
+            trace_id=self._ids.generate_trace_id(),
+            span_id=self._ids.generate_span_id(),
+            is_remote=False,
+            trace_flags=TraceFlags(TraceFlags.DEFAULT),
+        )
 
     def record(
         self,
@@ -117,15 +147,21 @@ class SdkTracing:
         span.end(int(max(started_at, ended_at) * _NANOSECONDS))
 
     def close(self) -> None:
-        self._provider.shutdown()
+        # The SDK waits up to half a minute for a collector that is away; the thread is a daemon.
+        closing = threading.Thread(target=self._provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_DEADLINE_S)
 
 
 class _SdkSpan:
     def __init__(self, span: trace.Span) -> None:
         self._span = span
 
-    def note(self, **attributes: Attribute) -> None:
+    def note(self, attributes: Mapping[str, Attribute]) -> None:
         self._span.set_attributes(attributes)
+
+    def rename(self, name: str) -> None:
+        self._span.update_name(name)
 
     def fail(self, why: str) -> None:
         self._span.set_status(StatusCode.ERROR, why)
@@ -147,6 +183,15 @@ class _KnownIds(RandomIdGenerator):
 
     def generate_span_id(self) -> int:
         return getattr(self._next, "span_id", None) or super().generate_span_id()
+
+
+@contextmanager
+def _within_span(span: trace.Span) -> Iterator[None]:
+    token = attach(trace.set_span_in_context(span))
+    try:
+        yield
+    finally:
+        detach(token)
 
 
 def _within(parent: TraceContext) -> Context:
