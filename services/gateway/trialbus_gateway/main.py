@@ -55,7 +55,7 @@ async def build(parts: Parts) -> Behaviour:
     app = http_app(
         questions,
         commanding,
-        health_routes(ready, parts.telemetry.registry),
+        health_routes(ready, parts.telemetry.registry if settings.metrics else None),
         ingress=Ingress(parts, commanding, questions, working),
         working=working,
         shipping=Shipping(parts),

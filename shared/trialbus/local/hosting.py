@@ -26,7 +26,7 @@ from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.service import RunningService
 from trialbus.runtime.settings import Settings
-from trialbus.runtime.telemetry import Telemetry
+from trialbus.runtime.telemetry import Telemetry, Unmeasured
 
 # Beyond the drain's own deadline: closing connections.
 CLOSE_DEADLINE_S = 3.0
@@ -65,10 +65,13 @@ async def host_service(name: str, settings: Settings, stop: asyncio.Event) -> No
     definition = load_definition(name)
     definition.check(settings)
     tracing = open_tracing(name, endpoint=settings.trace_endpoint, ratio=settings.trace_ratio)
-    telemetry = Telemetry(name, tracing)
+    telemetry = (Telemetry if settings.metrics else Unmeasured)(name, tracing)
     telemetry.watch_process()
     running: list[RunningService] = []
-    pages = health_app(lambda: any(service.ready for service in running), telemetry.registry)
+    pages = health_app(
+        lambda: any(service.ready for service in running),
+        telemetry.registry if settings.metrics else None,
+    )
     async with AsyncExitStack() as stack:
         stack.callback(tracing.close)
         # First of all, so that it is seen to be alive while it waits for a server.

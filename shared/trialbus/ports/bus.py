@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from trialbus.contracts.messages import Message, Request
 
-__all__ = ["Answer", "Bus", "Delivery", "Inbox", "Message", "Request", "Responder"]
+__all__ = ["Answer", "Backlog", "Bus", "Delivery", "Inbox", "Message", "Request", "Responder"]
 
 
 class Delivery(Protocol):
@@ -37,6 +38,15 @@ class Inbox(Protocol):
         a server that is away: it goes on trying."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Messages that a service has not done with. pending: not given out yet; in_hand: given out,
+    and not acknowledged."""
+
+    pending: int
+    in_hand: int
+
+
 # Answers a group of requests, one reply for each, in order; None: it is for others to answer.
 # An answer may come later, while others are answered.
 Answer = bytes | None | Awaitable[bytes | None]
@@ -53,6 +63,10 @@ class Bus(Protocol):
     ) -> AbstractAsyncContextManager[Inbox]:
         """The durable queue of `service` for these event types (`trial.created`, ...), over
         the experiments of one partition (0 .. limits.PARTITIONS - 1)."""
+
+    async def backlog(self, service: str) -> Backlog:
+        """Of its queues over all partitions; one that is not there yet has none. Raises
+        Transient."""
 
     async def request(self, request: Request, *, timeout_s: float) -> bytes:
         """Ask whoever serves the subject. Raises Transient: nobody there, or no answer in time."""

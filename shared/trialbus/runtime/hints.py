@@ -9,6 +9,7 @@ from trialbus.kernel.limits import FETCH_MESSAGES, MAX_DELIVERIES, PARTITIONS
 from trialbus.ports.bus import Delivery
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Beside, Parts, Reactor
+from trialbus.runtime.repairs import Look, Repairs
 
 _FETCH_TIMEOUT_S = 5.0
 _FIRST_RETRY_S = 0.2
@@ -22,12 +23,14 @@ class HintLoop:
         self._service = service
         self._reactor = reactor
         self._parts = parts
+        self._repairs = Repairs(parts.telemetry, parts.clock)
         self._pending: dict[str, list[Delivery]] = {}
         self._in_hand: set[str] = set()
         self._resting: set[str] = set()
         self._wake = asyncio.Event()
         self._draining = False
         self._tasks = asyncio.TaskGroup()
+        parts.telemetry.watch(metrics.HINTS_WAITING, lambda: len(self._pending))
 
     async def run(self) -> None:
         """Until cancelled. Any task's failure is the loop's failure."""
@@ -61,16 +64,22 @@ class HintLoop:
                     await self._accept(delivery)
 
     async def _accept(self, delivery: Delivery) -> None:
-        if delivery.attempt > MAX_DELIVERIES and not self._is_in_hand(delivery):
+        telemetry, attempt = self._parts.telemetry, delivery.attempt
+        if attempt > 1:
+            telemetry.add(metrics.REDELIVERIES)
+        if attempt > MAX_DELIVERIES and not self._is_in_hand(delivery):
             # Whoever handled it so often never answered: it may be what kills the handlers.
-            await self._bury(delivery, f"delivered {delivery.attempt} times without an answer")
+            await self._bury(delivery, f"delivered {attempt} times without an answer")
             return
         try:
             event = decode_event(delivery.message)
         except Poison as poison:
             await self._bury(delivery, str(poison))
             return
-        self._parts.telemetry.add(metrics.HINTS, source="bus")
+        telemetry.add(metrics.HINTS, source="bus")
+        if attempt == 1:
+            telemetry.observe(metrics.HINT_DELAY, self._parts.clock.now() - event.at)
+        self._repairs.hear(event.uid, event.at)
         self._pending.setdefault(event.uid, []).append(delivery)
         self._wake.set()
 
@@ -82,14 +91,14 @@ class HintLoop:
             return False
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
-        self._parts.telemetry.add(metrics.DEAD_LETTERS)
-        self._parts.telemetry.log.warning(
-            "dead letter", subject=delivery.message.subject, reason=reason
-        )
+        telemetry = self._parts.telemetry
+        telemetry.log.warning("dead letter", subject=delivery.message.subject, reason=reason)
         try:
             await delivery.bury(reason)
         except Transient as error:
-            self._parts.telemetry.log.warning("dead letter waits", error=str(error))
+            telemetry.log.warning("dead letter waits", error=str(error))
+        else:
+            telemetry.add(metrics.DEAD_LETTERS)
 
     async def _sweep(self) -> None:
         while True:
@@ -102,6 +111,7 @@ class HintLoop:
                 self._parts.telemetry.log.warning("sweep waits", error=str(error))
                 continue
             self._parts.telemetry.add(metrics.HINTS, len(uids), source="sweep")
+            self._repairs.sweep(uids, self._pending.keys() | self._in_hand)
             self.add(uids)
 
     async def _handle_groups(self) -> None:
@@ -142,6 +152,7 @@ class HintLoop:
 
     async def _handle(self, group: Mapping[str, list[Delivery]]) -> set[str]:
         """Those that go on beside the others, and stay in hand."""
+        look = self._repairs.begin(group)
         started = self._parts.clock.monotonic()
         outcomes = await self._react(list(group))
         self._parts.telemetry.observe(metrics.GROUPS, self._parts.clock.monotonic() - started)
@@ -150,20 +161,25 @@ class HintLoop:
         for uid, outcome in outcomes.items():
             if isinstance(outcome, Beside):
                 beside.add(uid)
-                self._tasks.create_task(self._finish(uid, outcome, group[uid]))
+                self._tasks.create_task(self._finish(uid, outcome, group[uid], look))
             else:
                 failed[uid] = outcome
         here = [uid for uid in group if uid not in beside]
+        for uid in here:
+            self._repairs.end(look, uid)
         await asyncio.gather(*(self._answer_all(uid, group[uid], failed.get(uid)) for uid in here))
         return beside
 
-    async def _finish(self, uid: str, beside: Beside, deliveries: Sequence[Delivery]) -> None:
+    async def _finish(
+        self, uid: str, beside: Beside, deliveries: Sequence[Delivery], look: Look | None
+    ) -> None:
         error: Exception | None = None
         try:
             try:
                 await beside.work()
             except Exception as raised:  # noqa: BLE001 - as in `_react`
                 error = raised
+            self._repairs.end(look, uid)
             await self._answer_all(uid, deliveries, error)
         finally:
             self._let_go([uid])

@@ -8,11 +8,12 @@ from typing import TypeVar
 from trialbus.contracts.messages import Message, Request
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.traces import TraceContext, parse_traceparent
-from trialbus.ports.bus import Answer, Bus, Inbox, Responder
+from trialbus.ports.bus import Answer, Backlog, Bus, Inbox, Responder
 from trialbus.ports.clock import Clock
 from trialbus.ports.store import CollectionSpec, Document, Outcome, Query, Store, Write
 from trialbus.ports.tracing import SpanKind
 from trialbus.runtime import metrics
+from trialbus.runtime.repairs import note_written
 from trialbus.runtime.telemetry import Telemetry
 
 _T = TypeVar("_T")
@@ -49,6 +50,7 @@ class ObservedStore:
         if not writes:
             return []
         outcomes = await self._seen("commit", collection, self._store.commit(collection, writes))
+        note_written(writes, outcomes)
         self._telemetry.add(metrics.STORE_WRITES, len(writes), collection=collection)
         return outcomes
 
@@ -67,21 +69,26 @@ class ObservedStore:
 
     async def _seen(self, operation: str, collection: str, call: Awaitable[_T]) -> _T:
         started = self._clock.monotonic()
-        attributes = {
-            "db.system.name": "mongodb",
-            "db.operation.name": operation,
-            "db.collection.name": collection,
-        }
-        name = f"{operation} {collection}"
         try:
-            with self._telemetry.tracing.span(name, kind=SpanKind.CLIENT, attributes=attributes):
-                return await call
+            if self._telemetry.tracing.on:
+                return await self._traced(operation, collection, call)
+            return await call
         except Transient:
             self._telemetry.add(metrics.STORE_FAILURES, operation=operation)
             raise
         finally:
             taken_s = self._clock.monotonic() - started
             self._telemetry.observe(metrics.STORE, taken_s, operation=operation)
+
+    async def _traced(self, operation: str, collection: str, call: Awaitable[_T]) -> _T:
+        attributes = {
+            "db.system.name": "mongodb",
+            "db.operation.name": operation,
+            "db.collection.name": collection,
+        }
+        name = f"{operation} {collection}"
+        with self._telemetry.tracing.span(name, kind=SpanKind.CLIENT, attributes=attributes):
+            return await call
 
 
 class ObservedBus:
@@ -91,6 +98,8 @@ class ObservedBus:
         self._bus = bus
         self._telemetry = telemetry
         self._clock = clock
+        # Names of the queues that this process reads.
+        self.queues: set[str] = set()
 
     async def publish(self, messages: Sequence[Message]) -> None:
         await self._bus.publish(messages)
@@ -98,7 +107,11 @@ class ObservedBus:
     def inbox(
         self, service: str, event_types: Sequence[str], partition: int
     ) -> AbstractAsyncContextManager[Inbox]:
+        self.queues.add(service)
         return self._bus.inbox(service, event_types, partition)
+
+    async def backlog(self, service: str) -> Backlog:
+        return await self._bus.backlog(service)
 
     async def request(self, request: Request, *, timeout_s: float) -> bytes:
         kind = kind_of(request.subject)

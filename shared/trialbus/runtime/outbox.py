@@ -44,10 +44,17 @@ class Outbox:
         self._telemetry = telemetry
         self._urgent: deque[Outgoing] = deque()
         self._later: deque[Outgoing] = deque()
-        self._waiting: set[str] = set()
+        # Events on their way, and since when (monotonic), the oldest first.
+        self._waiting: dict[str, float] = {}
         self._sent: dict[DocumentKey, dict[str, float]] = {}
         self._wake = asyncio.Event()
         self._batch_size = FETCH_MESSAGES
+        telemetry.watch(metrics.OUTBOX_EVENTS, lambda: len(self._waiting))
+        telemetry.watch(metrics.OUTBOX_AGE, self._oldest_s)
+
+    def _oldest_s(self) -> float:
+        oldest = next(iter(self._waiting.values()), None)
+        return 0.0 if oldest is None else self._clock.monotonic() - oldest
 
     def unsent(self, collection: str, document: str, events: Sequence[Event]) -> tuple[Event, ...]:
         """Those of a document's events that the stream may not have yet: what its next commit
@@ -72,7 +79,8 @@ class Outbox:
                 self._enqueue(queue, key, event)
         self._wake.set()
 
-    def _enqueue(self, queue: deque[Outgoing], key: DocumentKey, event: Event) -> None:
+    def _enqueue(self, queue: deque[Outgoing], key: DocumentKey, event: Event) -> bool:
+        """Whether it can go."""
         try:
             message = encode_event(event)
         except Poison as poison:
@@ -80,9 +88,10 @@ class Outbox:
             self._telemetry.add(metrics.DEAD_LETTERS)
             self._telemetry.log.error("unpublishable event", id=event.id, reason=str(poison))
             self._sent.setdefault(key, {})[event.id] = self._clock.now()
-            return
-        self._waiting.add(event.id)
+            return False
+        self._waiting[event.id] = self._clock.monotonic()
         queue.append((key, message))
+        return True
 
     async def publish_notices(self, notices: Sequence[Event]) -> None:
         """Publish hints at once. Losing one costs a sweep, so a bus that is away is no error."""
@@ -132,10 +141,9 @@ class Outbox:
             self._batch_size = min(2 * self._batch_size, FETCH_MESSAGES)
             now = self._clock.now()
             for key, message in batch:
-                self._waiting.discard(message.id)
+                self._waiting.pop(message.id, None)
                 self._sent.setdefault(key, {})[message.id] = now
             self._telemetry.add(metrics.PUBLISHED, len(batch))
-            self._telemetry.set(metrics.OUTBOX_EVENTS, len(self._waiting))
 
     def _take(self) -> list[Outgoing]:
         """What services wait for goes first."""
@@ -187,7 +195,8 @@ class Outbox:
             return
         for event in events:
             if event.id not in sent and event.id not in self._waiting:
-                self._enqueue(self._urgent, key, event)
+                adopted = self._enqueue(self._urgent, key, event)
+                self._telemetry.add(metrics.SWEEP_REPAIRS, int(adopted), what="event")
         self._wake.set()
 
     async def flush(self) -> None:

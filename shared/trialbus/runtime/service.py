@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, suppress
 
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import OUTBOX_IDLE_S
+from trialbus.runtime import metrics
 from trialbus.runtime.hints import HintLoop
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 
@@ -22,6 +23,7 @@ class RunningService:
         self.parts = parts
         self._ready = False
         self._loop: HintLoop | None = None
+        parts.telemetry.watch(metrics.READY, lambda: self.ready)
 
     @property
     def ready(self) -> bool:

@@ -244,6 +244,11 @@ class Settings(BaseSettings):
         description="File of the gateway's webhooks (docs/how-to/receive-webhooks.md); read again "
         "when it changes. Empty: none.",
     )
+    metrics: bool = Field(
+        True,
+        description="Whether the service counts and times what it does for /metrics; without, that "
+        "page is 404.",
+    )
     trace_endpoint: str = Field(
         "",
         description="Where spans go by OTLP over HTTP, for example `http://127.0.0.1:4318`; empty: "

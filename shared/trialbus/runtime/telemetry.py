@@ -1,12 +1,19 @@
 """What a service counts, times, traces and logs."""
 
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from typing import Protocol
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -16,6 +23,11 @@ from trialbus.runtime import metrics
 from trialbus.runtime.metric import Kind, Metric
 
 _Instrument = Counter | Gauge | Histogram
+# The values of labels, by their names, in the order in which a caller gives them.
+_Labels = tuple[tuple[str, str], ...]
+
+# When a counter began, as one more series for each: Prometheus sees a restart without.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Logger(Protocol):
@@ -48,7 +60,7 @@ class Telemetry:
             for metric in metrics.ALL
             if metric.is_of(service) or service not in metrics.SERVICES
         }
-        self._children: dict[tuple[Metric, tuple[str, ...]], _Instrument] = {}
+        self._children: dict[Metric, dict[_Labels, _Instrument]] = {it: {} for it in metrics.ALL}
         self.set(
             metrics.BUILD_INFO,
             1,
@@ -60,10 +72,9 @@ class Telemetry:
     def add(self, metric: Metric, amount: float = 1, **labels: str) -> None:
         """Counts up: a counter, or a gauge of what comes and goes (`amount` may be below 0)."""
         instrument = self._of(metric, labels)
-        if isinstance(instrument, Counter | Gauge):
-            instrument.inc(amount)
-        else:
+        if isinstance(instrument, Histogram):
             raise TypeError(f"{metric.name} is a histogram: observe it")
+        instrument.inc(amount)
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
         """What a gauge shows from now on."""
@@ -84,6 +95,13 @@ class Telemetry:
         exemplar = {"trace_id": seen.trace_id} if seen is not None and seen.sampled else None
         instrument.observe(max(seconds, 0.0), exemplar)
 
+    def watch(self, metric: Metric, read: Callable[[], float]) -> None:
+        """What a gauge without labels shows is read when somebody looks, in the event loop."""
+        instrument = self._instruments[metric]
+        if not isinstance(instrument, Gauge):
+            raise TypeError(f"{metric.name} is no gauge")
+        instrument.set_function(read)
+
     def watch_process(self) -> None:
         """Tell the processor time and memory of this process, too: for one that is its own."""
         ProcessCollector(registry=self.registry)
@@ -96,19 +114,49 @@ class Telemetry:
         if not isinstance(instrument, Gauge):
             raise TypeError(f"{metric.name} is no gauge")
         instrument.clear()
-        self._children = {key: it for key, it in self._children.items() if key[0] is not metric}
+        self._children[metric].clear()
         for labels, value in values.items():
             instrument.labels(*labels).set(value)
 
     def _of(self, metric: Metric, labels: dict[str, str]) -> _Instrument:
         if not labels:
             return self._instruments[metric]
-        values = tuple(labels.values())
-        child = self._children.get((metric, values))
-        if child is None or tuple(labels) != metric.label_names:
+        key = tuple(labels.items())
+        child = self._children[metric].get(key)
+        if child is None:
             child = self._instruments[metric].labels(**labels)
-            self._children[metric, tuple(labels[name] for name in metric.label_names)] = child
+            self._children[metric][key] = child
         return child
+
+
+class Unmeasured(Telemetry):
+    """Of a process whose metrics are switched off: traces and a log, and an empty registry."""
+
+    def __init__(self, service: str, tracing: Tracing | None = None) -> None:
+        self.service = service
+        self.tracing = NoTracing() if tracing is None else tracing
+        self.registry = CollectorRegistry()
+        self.log = structlog.get_logger().bind(service=service)
+
+    def add(self, metric: Metric, amount: float = 1, **labels: str) -> None:
+        """Nobody counts."""
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        """Nobody looks."""
+
+    def observe(
+        self, metric: Metric, seconds: float, trace: TraceContext | None = None, **labels: str
+    ) -> None:
+        """Nobody times."""
+
+    def watch(self, metric: Metric, read: Callable[[], float]) -> None:
+        """Nobody looks."""
+
+    def watch_process(self) -> None:
+        """Nobody looks."""
+
+    def replace(self, metric: Metric, values: dict[tuple[str, ...], float]) -> None:
+        """Nobody looks."""
 
 
 def _instrument(metric: Metric, registry: CollectorRegistry) -> _Instrument:

@@ -23,7 +23,7 @@ from trialbus.contracts.envelope import (
 from trialbus.contracts.messages import Message, Request
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
-from trialbus.ports.bus import Responder
+from trialbus.ports.bus import Backlog, Responder
 from trialbus.testkit.memory_queues import Durable, Fate, Faults, Signal, after_each, bound
 from trialbus.testkit.memory_services import Asked, Service
 
@@ -83,6 +83,12 @@ class MemoryBus:
                 _offer([durable], sequence, message)
         durable.event_types = frozenset(event_types)
         return durable
+
+    def backlog(self, service: str) -> Backlog:
+        found = [it.backlog for it in self._durables.values() if it.service == service]
+        return Backlog(
+            pending=sum(it.pending for it in found), in_hand=sum(it.in_hand for it in found)
+        )
 
     def find_services(self, subject: str) -> list["Service"]:
         """One of each queue group that serves `subject`, in turn."""
@@ -193,6 +199,10 @@ class MemoryClient:
         self, service: str, event_types: Sequence[str], partition: int
     ) -> AbstractAsyncContextManager["MemoryInbox"]:
         return MemoryInbox(self, service, event_types, partition)
+
+    async def backlog(self, service: str) -> Backlog:
+        await self.reach()
+        return self.server.backlog(service)
 
     async def request(self, request: Request, *, timeout_s: float) -> bytes:
         subjects.literal(request.subject)

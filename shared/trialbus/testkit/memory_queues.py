@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from trialbus.contracts import subjects
 from trialbus.contracts.messages import Message, Request
 from trialbus.kernel import limits
+from trialbus.ports.bus import Backlog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,12 @@ class Durable:
             self.give_back(sequence, self._ack_wait_s)
             taken.append((sequence, self._attempts[sequence]))
         return taken
+
+    @property
+    def backlog(self) -> Backlog:
+        """Those that were given out, and wait to be given out again too, are in hand."""
+        pending = sum(attempts == 0 for attempts in self._attempts.values())
+        return Backlog(pending=pending, in_hand=len(self._attempts) - pending)
 
     def finish(self, sequence: int) -> None:
         self._attempts.pop(sequence, None)

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from trialbus.contracts.work import Reports, WorkVerb
 from trialbus.kernel.access import Action
 from trialbus.kernel.errors import Poison
-from trialbus.ports.bus import Bus, Inbox, Message, Request, Responder
+from trialbus.ports.bus import Backlog, Bus, Inbox, Message, Request, Responder
 from trialbus_gateway.app import reach
 from trialbus_gateway.app.failures import Forbidden, NotThere, Unreadable
 from trialbus_gateway.core.identities import Identity
@@ -37,6 +37,9 @@ class GuardedBus:
         self, service: str, event_types: Sequence[str], partition: int
     ) -> AbstractAsyncContextManager[Inbox]:
         return self._bus.inbox(service, event_types, partition)
+
+    async def backlog(self, service: str) -> Backlog:
+        return await self._bus.backlog(service)
 
     async def request(self, request: Request, *, timeout_s: float) -> bytes:
         """Raises NotThere, Forbidden as well."""

@@ -69,6 +69,8 @@ class WebhookQueue:
 
     async def _take(self, handed: Sequence[Handed]) -> None:
         """Acknowledged when they are in the store."""
+        again = sum(it.attempt > 1 for it in handed)
+        self._parts.telemetry.add(metrics.REDELIVERIES, again)
         readable = [it for it in handed if not await self._is_buried(it)]
         try:
             webhooks = await self._documents.webhooks()
@@ -97,11 +99,12 @@ class WebhookQueue:
                 return False
             # The sweep finds what matters most of it.
             reason = f"delivered {handed.attempt} times"
-        self._parts.telemetry.add(metrics.DEAD_LETTERS)
         try:
             await handed.bury(reason)
         except Transient as error:
             self._parts.telemetry.log.warning("dead letter waits", error=str(error))
+        else:
+            self._parts.telemetry.add(metrics.DEAD_LETTERS)
         return True
 
     async def sweep(self, name: str) -> None:

@@ -9,6 +9,7 @@ from trialbus.adapters.nats_bus.inbox import NatsInbox
 from trialbus.adapters.nats_bus.publishing import Publisher, check_headers
 from trialbus.adapters.nats_bus.serving import serving
 from trialbus.adapters.nats_bus.streams import (
+    backlog_of,
     check_stream,
     durable_config,
     ensure_durable,
@@ -21,7 +22,7 @@ from trialbus.contracts.messages import Message, Request
 from trialbus.contracts.queues import QUEUES
 from trialbus.kernel import limits
 from trialbus.kernel.errors import NotPermitted
-from trialbus.ports.bus import Responder
+from trialbus.ports.bus import Backlog, Responder
 
 CONNECT_WAIT_S = 5.0
 
@@ -83,6 +84,11 @@ class NatsBus:
         """What the connection's last trouble said; empty while it is well."""
         return self._connection.last_error
 
+    @property
+    def reconnects(self) -> int:
+        """How often a connection was made in place of a lost one."""
+        return max(0, self._connection.generation - 1)
+
     async def denied(self) -> NotPermitted:
         """Returns when the server has refused something to this identity."""
         return await self._connection.denied()
@@ -124,6 +130,13 @@ class NatsBus:
             service=service,
             provisions=self._provisions,
             durable=durable_config(service, event_types, partition, ack_wait_s=self._ack_wait_s),
+        )
+
+    async def backlog(self, service: str) -> Backlog:
+        names = [subjects.durable(service, number) for number in range(limits.PARTITIONS)]
+        found = await asyncio.gather(*(backlog_of(self._connection, name) for name in names))
+        return Backlog(
+            pending=sum(it.pending for it in found), in_hand=sum(it.in_hand for it in found)
         )
 
     async def request(self, request: Request, *, timeout_s: float) -> bytes:

@@ -17,6 +17,7 @@ from trialbus.adapters.nats_bus.connection import Connection
 from trialbus.contracts import jetstream_api, subjects
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
+from trialbus.ports.bus import Backlog
 
 API_TIMEOUT_S = 5.0
 
@@ -154,6 +155,19 @@ async def check_durable(connection: Connection, wanted: Config) -> None:
         raise NotProvisioned(f"durable {name} of stream {stream}") from error
     if _differs(info["config"], wanted):
         log.warning("durable_differs", durable=name, remedy="trialbus provision")
+
+
+async def backlog_of(connection: Connection, durable: str) -> Backlog:
+    """What is not there has none: it begins where it is made. Raises Transient."""
+    try:
+        info = await call_api(
+            connection, jetstream_api.consumer_info(subjects.EVENT_STREAM, durable)
+        )
+    except ApiError as error:
+        if error.code not in (CONSUMER_NOT_FOUND, STREAM_NOT_FOUND):
+            raise
+        return Backlog(pending=0, in_hand=0)
+    return Backlog(pending=int(info["num_pending"]), in_hand=int(info["num_ack_pending"]))
 
 
 def _differs(existing: Config, wanted: Config) -> bool:
