@@ -4,7 +4,7 @@ Labels never hold names of experiments or trials. Every histogram is in seconds.
 two services are differences of their clocks; on several machines keep these in step.
 """
 
-from trialbus.kernel.trial import TrialPhase
+from trialbus.runtime import metric_labels as labels
 from trialbus.runtime.metric import SHORT_S, WAIT_S, Label, Metric, MetricsOf
 
 # Those that have metrics of their own.
@@ -21,27 +21,9 @@ _GATEWAY = MetricsOf("gateway")
 _ASKS_THE_CLUSTER = MetricsOf("trial_launcher", "gateway")
 _SERVES_GRPC = MetricsOf("gateway", "suggestion", "metrics_collector", "early_stopping")
 
-_ALGORITHM = Label("algorithm", "name of the algorithm")
-_PLACE = Label("place", "`process`, `cluster` or `worker`", ("process", "cluster", "worker"))
-_NAMESPACE = Label("namespace", "namespace of the experiment")
-_STATUS = Label("status", "type of the last true condition, as Katib has it")
-_ENDED_TRIAL = Label(
-    "outcome",
-    "phase that the trial ended in",
-    tuple(phase.value for phase in TrialPhase if phase is not TrialPhase.CREATED),
-)
-
-_OPERATION = Label(
-    "operation",
-    "`get`, `find`, `count`, `commit`, `delete` or `clear_outbox`",
-    ("get", "find", "count", "commit", "delete", "clear_outbox"),
-)
-_REQUEST_KIND = Label("kind", "what is asked: the kind of command or chunk")
-_RULE = Label("rule", "name of the stopping rule")
-
 
 def _katib(name: str, meaning: str) -> Metric:
-    return _EXPERIMENT.counter(f"katib_{name}_total", meaning, _NAMESPACE)
+    return _EXPERIMENT.counter(f"katib_{name}_total", meaning, labels.NAMESPACE)
 
 
 # --- Every service: its process, its messages, its commits.
@@ -117,21 +99,23 @@ RECONNECTS = _EVERY.counter(
 REQUESTS = _EVERY.seconds(
     "trialbus_bus_request_seconds",
     "From asking another service over the bus to its answer.",
-    _REQUEST_KIND,
+    labels.REQUEST_KIND,
 )
 REQUEST_FAILURES = _EVERY.counter(
     "trialbus_bus_request_failures_total",
     "Requests over the bus without an answer in time.",
-    _REQUEST_KIND,
+    labels.REQUEST_KIND,
 )
 SERVED = _EVERY.seconds(
     "trialbus_served_seconds",
     "From taking a group of requests of other services to their answers.",
-    _REQUEST_KIND,
+    labels.REQUEST_KIND,
 )
-STORE = _EVERY.seconds("trialbus_store_seconds", "Calls of MongoDB.", _OPERATION)
+STORE = _EVERY.seconds("trialbus_store_seconds", "Calls of MongoDB.", labels.OPERATION)
 STORE_FAILURES = _EVERY.counter(
-    "trialbus_store_failures_total", "Calls of MongoDB that it did not answer in time.", _OPERATION
+    "trialbus_store_failures_total",
+    "Calls of MongoDB that it did not answer in time.",
+    labels.OPERATION,
 )
 STORE_WRITES = _EVERY.counter(
     "trialbus_store_writes_total",
@@ -141,56 +125,74 @@ STORE_WRITES = _EVERY.counter(
 
 # --- experiment
 EXPERIMENTS = _EXPERIMENT.gauge(
-    "trialbus_experiments",
-    "Experiments in the store.",
-    Label("state", "phase of the experiment"),
-    shared=True,
+    "trialbus_experiments", "Experiments in the store.", labels.EXPERIMENT_STATE, shared=True
 )
 TRIALS = _EXPERIMENT.gauge(
     "trialbus_trials",
     "Trials of the experiments that are not deleted.",
-    Label("state", "`Open`, or the phase that the trial ended in"),
+    labels.TRIAL_STATE,
     shared=True,
 )
 STALLED = _EXPERIMENT.gauge(
     "trialbus_stalled_experiments",
-    "Living experiments that wait longer than they should.",
-    Label("reason", "reason in the experiment's condition"),
+    "Living experiments that wait longer than they should, and say so.",
+    labels.STALL,
     shared=True,
 )
 OLDEST_STALL = _EXPERIMENT.gauge(
     "trialbus_stalled_oldest_seconds",
-    "For how long the longest of these has been waiting; 0: none.",
+    "For how long the first of these has been saying so; 0: none.",
+    shared=True,
+)
+OLDEST_WAIT = _EXPERIMENT.gauge(
+    "trialbus_oldest_wait_seconds",
+    "For how long the first of what living experiments wait for has been awaited; 0: nothing is.",
+    labels.AWAITED,
+    shared=True,
+)
+POINTS_AHEAD = _EXPERIMENT.gauge(
+    "trialbus_points_ahead",
+    "Points of living experiments that are drawn and no trial yet.",
     shared=True,
 )
 COMMANDS = _EXPERIMENT.counter(
     "trialbus_commands_total",
-    "Commands that came to their end.",
-    Label("command", "`create`, `apply`, `edit`, `suspend` and so on"),
-    Label("outcome", "`done`, `repeated` (the same command again) or `refused`"),
+    "Commands that were answered; without dry runs.",
+    labels.COMMAND,
+    labels.COMMAND_OUTCOME,
 )
 EXPERIMENTS_ENDED = _EXPERIMENT.counter(
     "trialbus_experiments_ended_total",
-    "Experiments that ended.",
-    Label("outcome", "`Succeeded` or `Failed`", ("Succeeded", "Failed")),
+    "Experiments that ended; again at the end of one that was restarted.",
+    labels.EXPERIMENT_OUTCOME,
 )
-TRIALS_OPENED = _EXPERIMENT.counter("trialbus_trials_opened_total", "Trials that were opened.")
+TRIALS_OPENED = _EXPERIMENT.counter(
+    "trialbus_trials_opened_total", "Trials that were opened; imported ones were not."
+)
 TRIALS_ENDED = _EXPERIMENT.counter(
-    "trialbus_trials_ended_total", "Trials that ended.", _ENDED_TRIAL
+    "trialbus_trials_ended_total", "Trials that ended; imported ones had.", labels.TRIAL_OUTCOME
 )
 ATTEMPTS_LOST = _EXPERIMENT.counter(
     "trialbus_attempts_lost_total",
-    "Attempts that ended without a result; the trial goes on as the next one while it may.",
+    "Attempts that left no result though nobody wanted them stopped; the trial goes on as the next "
+    "one while it may.",
 )
 TRIAL_SECONDS = _EXPERIMENT.counter(
     "trialbus_trial_seconds_total",
-    "Time that ended trials had a place for, lost attempts too: what is paid for.",
-    _ENDED_TRIAL,
+    "Time that ended attempts ran, lost ones too: what is paid for.",
+    labels.ATTEMPT_OUTCOME,
+)
+TRIAL_COUNTED = _EXPERIMENT.seconds(
+    "trialbus_trial_counting_seconds",
+    "From the end of a trial's last attempt to the commit that counts the trial.",
+    buckets=WAIT_S,
 )
 NEXT_START = _EXPERIMENT.seconds(
     "trialbus_next_trial_seconds",
-    "From a trial's end to the opening of the one that takes its place.",
-    _ALGORITHM,
+    "From the commit that counts a trial to the opening of the one that takes its place: 0 where "
+    "that is the same commit. Places that the algorithm leaves empty until more trials have ended "
+    "are left out.",
+    labels.ALGORITHM,
     buckets=WAIT_S,
 )
 # Katib's own names: panels that were made for it go on. `namespace` is few there, too.
@@ -208,15 +210,15 @@ KATIB_TRIAL_METRICS_UNAVAILABLE = _katib(
 KATIB_EXPERIMENTS = _EXPERIMENT.gauge(
     "katib_experiments_current",
     "Experiments in the store, as Katib counts them.",
-    _NAMESPACE,
-    _STATUS,
+    labels.NAMESPACE,
+    labels.STATUS,
     shared=True,
 )
 KATIB_TRIALS = _EXPERIMENT.gauge(
     "katib_trials_current",
     "Trials in the store, as Katib counts them.",
-    _NAMESPACE,
-    _STATUS,
+    labels.NAMESPACE,
+    labels.STATUS,
     shared=True,
 )
 
@@ -224,28 +226,23 @@ KATIB_TRIALS = _EXPERIMENT.gauge(
 SUGGESTED = _SUGGESTION.seconds(
     "trialbus_suggestion_seconds",
     "From a request for points to the commit of its answer.",
-    _ALGORITHM,
+    labels.ALGORITHM,
     buckets=WAIT_S,
 )
 ALGORITHM = _SUGGESTION.seconds(
     "trialbus_algorithm_point_seconds",
     "Time of the algorithm itself, by point; in its process, its queue not counted.",
-    _ALGORITHM,
+    labels.ALGORITHM,
     buckets=SHORT_S,
 )
 ALGORITHM_QUEUE = _SUGGESTION.seconds(
     "trialbus_algorithm_queue_seconds", "Wait for a process to compute in."
 )
-POINTS = _SUGGESTION.counter("trialbus_points_total", "Points proposed.", _ALGORITHM)
-POINTS_AHEAD = _EXPERIMENT.gauge(
-    "trialbus_points_ahead",
-    "Points of living experiments that are drawn and no trial yet.",
-    shared=True,
-)
+POINTS = _SUGGESTION.counter("trialbus_points_total", "Points proposed.", labels.ALGORITHM)
 ALGORITHM_FAILURES = _SUGGESTION.counter(
     "trialbus_algorithm_failures_total",
     "Requests that failed because of the algorithm.",
-    _ALGORITHM,
+    labels.ALGORITHM,
 )
 
 # --- trial_launcher
@@ -253,19 +250,19 @@ LAUNCHED = _LAUNCHER.seconds(
     "trialbus_trial_launch_seconds",
     "From a trial's opening to the launch of its attempt (a process spawned, an object created, a "
     "lease given).",
-    _PLACE,
+    labels.PLACE,
     buckets=WAIT_S,
 )
 STARTED = _LAUNCHER.seconds(
     "trialbus_trial_start_seconds",
     "From the launch of an attempt to its running.",
-    _PLACE,
+    labels.PLACE,
     buckets=WAIT_S,
 )
 RUNS = _LAUNCHER.gauge(
     "trialbus_runs",
     "Attempts in this launcher's hand.",
-    _PLACE,
+    labels.PLACE,
     Label("state", "`waiting` or `running`", ("waiting", "running")),
 )
 SLOTS = _LAUNCHER.gauge(
@@ -275,7 +272,7 @@ SLOTS = _LAUNCHER.gauge(
 RUNS_ENDED = _LAUNCHER.counter(
     "trialbus_runs_ended_total",
     "Attempts that ended.",
-    _PLACE,
+    labels.PLACE,
     Label(
         "outcome",
         "`succeeded`, `failed`, `stopped` or `lost`",
@@ -283,10 +280,12 @@ RUNS_ENDED = _LAUNCHER.counter(
     ),
 )
 SPAWN_FAILURES = _LAUNCHER.counter(
-    "trialbus_spawn_failures_total", "Attempts that could not be launched.", _PLACE
+    "trialbus_spawn_failures_total", "Attempts that could not be launched.", labels.PLACE
 )
 ADOPTIONS = _LAUNCHER.counter(
-    "trialbus_adoptions_total", "Attempts that this launcher found running and took over.", _PLACE
+    "trialbus_adoptions_total",
+    "Attempts that this launcher found running and took over.",
+    labels.PLACE,
 )
 LEASES = _LAUNCHER.gauge("trialbus_leases", "Trials that workers hold.", shared=True)
 LEASE_LOSSES = _LAUNCHER.counter(
@@ -332,12 +331,12 @@ STOP_VERDICT = _STOPPING.seconds(
     "From the time of a reported point to the verdict that it led to.",
 )
 STOP_VERDICTS = _STOPPING.counter(
-    "trialbus_stop_verdicts_total", "Trials that a rule wanted stopped.", _RULE
+    "trialbus_stop_verdicts_total", "Trials that a rule wanted stopped.", labels.RULE
 )
 RULE_FAILURES = _STOPPING.counter(
     "trialbus_stopping_rule_failures_total",
     "Stopping rules that failed and were left alone.",
-    _RULE,
+    labels.RULE,
 )
 
 # --- gateway
