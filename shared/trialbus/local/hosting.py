@@ -27,6 +27,7 @@ from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.service import RunningService
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.telemetry import Telemetry, Unmeasured
+from trialbus.runtime.watching import Watching
 
 # Beyond the drain's own deadline: closing connections.
 CLOSE_DEADLINE_S = 3.0
@@ -77,13 +78,14 @@ async def host_service(name: str, settings: Settings, stop: asyncio.Event) -> No
         # First of all, so that it is seen to be alive while it waits for a server.
         health = serving(pages, host=settings.host, port=settings.health_port)
         await stack.enter_async_context(health)
-        parts, bus = await _connect(stack, name, settings, telemetry)
-        await _unless_denied(bus, _run(definition, parts, running, stop))
+        parts, bus, watching = await _connect(stack, name, settings, telemetry)
+        tasks = watching.tasks if settings.metrics else ()
+        await _unless_denied(bus, _run(_with(definition, tasks), parts, running, stop))
 
 
 async def _connect(
     stack: AsyncExitStack, name: str, settings: Settings, telemetry: Telemetry
-) -> tuple[Parts, NatsBus]:
+) -> tuple[Parts, NatsBus, Watching]:
     client_name = f"trialbus-{name.replace('_', '-')}"
     store = MongoStore(
         MongoSettings(
@@ -106,7 +108,19 @@ async def _connect(
         telemetry=telemetry,
         serves_grpc=True,
     )
-    return parts, bus
+    return parts, bus, Watching(seen_bus, telemetry, clock, lambda: bus.reconnects)
+
+
+def _with(
+    definition: ServiceDefinition, tasks: tuple[Callable[[], Awaitable[None]], ...]
+) -> ServiceDefinition:
+    """These are done beside the service's own."""
+
+    async def build(parts: Parts) -> Behaviour:
+        behaviour = await definition.build(parts)
+        return replace(behaviour, tasks=(*behaviour.tasks, *tasks))
+
+    return replace(definition, build=build)
 
 
 async def _unless_denied(bus: NatsBus, work: Coroutine[Any, Any, None]) -> None:
