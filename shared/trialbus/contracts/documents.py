@@ -15,6 +15,7 @@ from trialbus.kernel.warm_start import WarmTrials
 T = TypeVar("T")
 
 Document = dict[str, Any]
+_TRACEPARENT = "traceparent"
 
 
 class DocumentCodec(Generic[T]):
@@ -31,6 +32,9 @@ class DocumentCodec(Generic[T]):
 
     def encode(self, value: T) -> Document:
         document: Document = self._adapter.dump_python(value, mode="json")
+        if document.get(_TRACEPARENT) is None:
+            # Where nobody keeps a trace it costs nothing.
+            document.pop(_TRACEPARENT, None)
         return {"_id": document.pop("id"), **document}
 
 

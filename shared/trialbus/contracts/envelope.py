@@ -42,6 +42,8 @@ DEAD_REASON = "trialbus-reason"
 DEAD_SUBJECT = "trialbus-subject"
 DEAD_SEQUENCE = "trialbus-sequence"
 DEAD_DELIVERIES = "trialbus-deliveries"
+# W3C Trace Context.
+TRACEPARENT = "traceparent"
 
 _TYPE_PATTERN = re.compile(r"io\.trialbus\.(?P<type>[a-z_]+\.[a-z_]+)\.v1")
 # CloudEvents, HTTP binding 3.1.3.2: printable ASCII but for the space, the quote and the percent.
@@ -121,7 +123,7 @@ def encode_event(event: Event) -> Message:
         "content-type": CONTENT_TYPE,
     }
     if event.traceparent is not None:
-        headers["traceparent"] = event.traceparent
+        headers[TRACEPARENT] = event.traceparent
     body = {"reason": event.reason, "message": event.message, "data": dict(event.data)}
     return Message(
         subject=subjects.event(event.namespace, event.experiment, event.type),
@@ -158,7 +160,7 @@ def decode_event(message: Message) -> Event:
         reason=body.reason,
         message=body.message,
         data=_with_numbers(body.data) if _may_hold_numbers(message.data) else body.data,
-        traceparent=headers.get("traceparent"),
+        traceparent=headers.get(TRACEPARENT),
     )
 
 

@@ -134,7 +134,8 @@ class Experiment:
     `runs_since`, since when it is so again. spent: resource-seconds of the attempts that have
     ended. warm_trials: how many trials of others it began with; they are in a document of their
     own. waits_at: the watermark of an answer with too few points: the
-    algorithm is asked again when more trials have ended.
+    algorithm is asked again when more trials have ended. traceparent: the span that it was created
+    in, if its trace is kept.
     """
 
     id: str
@@ -173,6 +174,7 @@ class Experiment:
     spent: float = 0.0
     warm_sources: tuple[WarmSource, ...] = ()
     warm_trials: int = 0
+    traceparent: str | None = None
     outbox: tuple[Event, ...] = ()
     outbox_at: float | None = None
 

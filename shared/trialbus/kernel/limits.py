@@ -119,6 +119,12 @@ MAX_WAITING_REQUESTS = 4096
 MAX_OUTBOX_EVENTS = 64
 # What one event lists of many trials or runs; it always tells how many there are.
 MAX_TOLD_ITEMS = 100
+# So many of an experiment's first trials are in its trace: nobody reads a longer one.
+TRACED_TRIALS = 1000
+# Of one run so many of its first metric chunks are in it.
+TRACED_CHUNKS = 100
+# Whose work one span may be; a group can hold more.
+MAX_SPAN_LINKS = 64
 # Sent entries of an idle document are cleared after this long.
 OUTBOX_IDLE_S = 1.0
 # Lost compare-and-set races of one look; then the next hint or sweep looks again.

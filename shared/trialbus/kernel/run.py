@@ -52,6 +52,8 @@ class Run:
     when it is lost, None once it has ended. told: the values that came with its end, if nothing was
     reported before it.
 
+    traceparent: as its experiment has it, if this trial is in its trace.
+
     Of a run on a cluster: holder, the uid of the pod that has claimed it: no other may run its
     command. Its claim raises `version`."""
 
@@ -85,6 +87,7 @@ class Run:
     lease_until: float | None = None
     told: tuple[MetricValues, ...] | None = None
     holder: str = ""
+    traceparent: str | None = None
 
     @property
     def ended(self) -> bool:

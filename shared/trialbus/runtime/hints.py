@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from trialbus.contracts.envelope import decode_event
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.limits import FETCH_MESSAGES, MAX_DELIVERIES, PARTITIONS
+from trialbus.kernel.traces import TraceContext
 from trialbus.ports.bus import Delivery
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Beside, Parts, Reactor
 from trialbus.runtime.repairs import Look, Repairs
+from trialbus.runtime.traced import handling
 
 _FETCH_TIMEOUT_S = 5.0
 _FIRST_RETRY_S = 0.2
@@ -25,6 +28,8 @@ class HintLoop:
         self._parts = parts
         self._repairs = Repairs(parts.telemetry, parts.clock)
         self._pending: dict[str, list[Delivery]] = {}
+        # What asked for them without a message, where it is traced.
+        self._nudged: dict[str, TraceContext] = {}
         self._in_hand: set[str] = set()
         self._resting: set[str] = set()
         self._wake = asyncio.Event()
@@ -49,6 +54,9 @@ class HintLoop:
 
     def add(self, uids: Sequence[str]) -> None:
         """Look at these experiments soon, without a message."""
+        tracing = self._parts.telemetry.tracing
+        if tracing.on and (current := tracing.current()) is not None and current.sampled:
+            self._nudged.update(dict.fromkeys(uids, current))
         for uid in uids:
             self._pending.setdefault(uid, [])
         if uids:
@@ -154,7 +162,8 @@ class HintLoop:
         """Those that go on beside the others, and stay in hand."""
         look = self._repairs.begin(group)
         started = self._parts.clock.monotonic()
-        outcomes = await self._react(list(group))
+        with self._span(group):
+            outcomes = await self._react(list(group))
         self._parts.telemetry.observe(metrics.GROUPS, self._parts.clock.monotonic() - started)
         beside: set[str] = set()
         failed: dict[str, Exception] = {}
@@ -176,13 +185,21 @@ class HintLoop:
         error: Exception | None = None
         try:
             try:
-                await beside.work()
+                with self._span({uid: deliveries}):
+                    await beside.work()
             except Exception as raised:  # noqa: BLE001 - as in `_react`
                 error = raised
             self._repairs.end(look, uid)
             await self._answer_all(uid, deliveries, error)
         finally:
             self._let_go([uid])
+
+    def _span(self, group: Mapping[str, Sequence[Delivery]]) -> AbstractContextManager[object]:
+        tracing = self._parts.telemetry.tracing
+        if not tracing.on:
+            return nullcontext()
+        nudged = {uid: self._nudged.pop(uid) for uid in group if uid in self._nudged}
+        return handling(tracing, self._service, group, nudged)
 
     async def _answer_all(
         self, uid: str, deliveries: Sequence[Delivery], error: Exception | None

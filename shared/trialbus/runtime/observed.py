@@ -5,8 +5,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import TypeVar
 
+from trialbus.contracts.commands import Verb
+from trialbus.contracts.envelope import TRACEPARENT
 from trialbus.contracts.messages import Message, Request
 from trialbus.kernel.errors import Transient
+from trialbus.kernel.limits import MAX_SPAN_LINKS
 from trialbus.kernel.traces import TraceContext, parse_traceparent
 from trialbus.ports.bus import Answer, Backlog, Bus, Inbox, Responder
 from trialbus.ports.clock import Clock
@@ -17,7 +20,8 @@ from trialbus.runtime.repairs import note_written
 from trialbus.runtime.telemetry import Telemetry
 
 _T = TypeVar("_T")
-TRACEPARENT = "traceparent"
+# What may begin a trace where it is answered: there it must be known that none is kept.
+_BEGINNING = frozenset({Verb.APPLY.value})
 
 
 class ObservedStore:
@@ -102,7 +106,13 @@ class ObservedBus:
         self.queues: set[str] = set()
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        await self._bus.publish(messages)
+        tracing = self._telemetry.tracing
+        if not tracing.on:
+            await self._bus.publish(messages)
+            return
+        attributes = {"messaging.system": "nats", "messaging.batch.message_count": len(messages)}
+        with tracing.span("publish", kind=SpanKind.PRODUCER, attributes=attributes):
+            await self._bus.publish(messages)
 
     def inbox(
         self, service: str, event_types: Sequence[str], partition: int
@@ -120,7 +130,7 @@ class ObservedBus:
         try:
             with tracing.span(f"request {kind}", kind=SpanKind.CLIENT):
                 current = tracing.current()
-                if current is not None:
+                if current is not None and (current.sampled or kind in _BEGINNING):
                     headers = {**request.headers, TRACEPARENT: str(current)}
                     request = replace(request, headers=headers)
                 return await self._bus.request(request, timeout_s=timeout_s)
@@ -149,7 +159,7 @@ class ObservedBus:
                 f"answer {kind}",
                 kind=SpanKind.SERVER,
                 parent=contexts[0] if contexts else None,
-                links=contexts[1:],
+                links=contexts[1:MAX_SPAN_LINKS],
                 attributes={"messaging.batch.message_count": len(requests)},
             ):
                 try:
