@@ -14,14 +14,14 @@ from trialbus.kernel.traces import TraceContext, parse_traceparent
 from trialbus.ports.bus import Answer, Backlog, Bus, Inbox, Responder
 from trialbus.ports.clock import Clock
 from trialbus.ports.store import CollectionSpec, Document, Outcome, Query, Store, Write
-from trialbus.ports.tracing import SpanKind
+from trialbus.ports.tracing import Attribute, SpanKind
 from trialbus.runtime import metrics
 from trialbus.runtime.repairs import note_written
 from trialbus.runtime.telemetry import Telemetry
 
 _T = TypeVar("_T")
 # What may begin a trace where it is answered: there it must be known that none is kept.
-_BEGINNING = frozenset({Verb.APPLY.value})
+_BEGINNING = frozenset({"create", Verb.APPLY.value})
 
 
 class ObservedStore:
@@ -110,7 +110,10 @@ class ObservedBus:
         if not tracing.on:
             await self._bus.publish(messages)
             return
-        attributes = {"messaging.system": "nats", "messaging.batch.message_count": len(messages)}
+        attributes: dict[str, Attribute] = {
+            "messaging.system": "nats",
+            "messaging.batch.message_count": len(messages),
+        }
         with tracing.span("publish", kind=SpanKind.PRODUCER, attributes=attributes):
             await self._bus.publish(messages)
 

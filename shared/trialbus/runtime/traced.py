@@ -37,17 +37,17 @@ def handling(
 ) -> AbstractContextManager[Span]:
     """The span of handling these experiments together: of the trace of the first that has one,
     linked to all that asked for it. nudged: contexts of those asked for without a message."""
-    found = list(_askers(group, nudged))
+    found = _askers(group, nudged)
+    if not found:
+        return tracing.span(f"handle {service}")
+    uid, first = found[0]
     attributes: dict[str, Attribute] = {
         "messaging.system": "nats",
         "messaging.operation.name": "process",
         "messaging.batch.message_count": sum(map(len, group.values())),
         "trialbus.experiments": len(group),
+        "trialbus.experiment.uid": uid,
     }
-    if not found:
-        return tracing.span(f"handle {service}")
-    uid, first = found[0]
-    attributes["trialbus.experiment.uid"] = uid
     return tracing.span(
         f"handle {service}",
         kind=SpanKind.CONSUMER,
