@@ -295,5 +295,5 @@ async def test_a_client_that_goes_while_it_is_written_to_closes_the_source() -> 
             raise OSError("the client has gone")
 
     with pytest.raises(OSError, match="gone"):
-        await LiveAnswer(endless(), "text/plain").stream_response(gone)
+        await LiveAnswer(endless(), "text/plain", "log").stream_response(gone)
     assert closed

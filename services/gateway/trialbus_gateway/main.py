@@ -22,6 +22,7 @@ from trialbus.runtime.trial_keys import trial_keys
 from trialbus_gateway.adapters.access.building import check_safety, door_of, tls_of
 from trialbus_gateway.adapters.addresses import announce
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
+from trialbus_gateway.adapters.observing import CLUSTER
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding, FetchTemplate
@@ -29,6 +30,7 @@ from trialbus_gateway.app.custom_resources import CustomResources
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
+from trialbus_gateway.app.observed import ObservedHttp
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.shipping import Shipping
 from trialbus_gateway.app.showing import Showing
@@ -64,6 +66,7 @@ async def build(parts: Parts) -> Behaviour:
         listens_on=settings.host,
         door=door,
         first=await before_the_door(parts, leaving),
+        observer=ObservedHttp(parts.telemetry, parts.clock, passed_on=CLUSTER),
     )
 
     async def listen() -> None:

@@ -43,12 +43,14 @@ from trialbus.testkit.memory_store import MemoryStore
 from trialbus_experiment.app.commanding import Commanding as ExperimentCommanding
 from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
+from trialbus_gateway.adapters.observing import CLUSTER
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
+from trialbus_gateway.app.observed import ObservedHttp
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.shipping import Shipping
 from trialbus_gateway.app.showing import Showing
@@ -187,6 +189,7 @@ async def gateway_world(
         webhooks=Webhooks(parts),
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
         door=None if door is None else door(unguarded),
+        observer=ObservedHttp(parts.telemetry, parts.clock, passed_on=CLUSTER),
     )
     experiment_parts = parts_of(
         used["experiment"], store.client("experiment"), "experiment", folder

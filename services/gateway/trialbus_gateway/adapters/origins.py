@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trialbus_gateway.adapters.failures import failure
+from trialbus_gateway.adapters.observing import REFUSED, ROUTE
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -28,6 +29,7 @@ class OriginGuard:
         if reason is None:
             await self._app(scope, receive, send)
         else:
+            scope[ROUTE] = REFUSED
             await failure(403, reason)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> str | None:

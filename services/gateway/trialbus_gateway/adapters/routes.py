@@ -15,6 +15,7 @@ from trialbus_gateway.adapters.event_ingress import EventIngress
 from trialbus_gateway.adapters.failures import HANDLERS, told
 from trialbus_gateway.adapters.kubernetes import is_kubernetes
 from trialbus_gateway.adapters.kubernetes import told as told_kubernetes
+from trialbus_gateway.adapters.observing import HttpObserver, Observing
 from trialbus_gateway.adapters.origins import OriginGuard
 from trialbus_gateway.adapters.rest.about import About
 from trialbus_gateway.adapters.rest.access import Access
@@ -46,9 +47,11 @@ def http_app(
     listens_on: str = "127.0.0.1",
     door: Door | None = None,
     first: Sequence[Middleware] = (),
+    observer: HttpObserver | None = None,
 ) -> Starlette:
     """health: the pages that every service has. listens_on: where it will be served. door: who
-    may come in; without one, everybody. first: what answers some requests before the door does."""
+    may come in; without one, everybody. first: what answers some requests before the door does.
+    observer: is told of all requests."""
     described = [
         # First: routes are tried in their order, and these are called hundreds of times a second.
         *Workers(working).routes(),
@@ -64,7 +67,8 @@ def http_app(
     ]
     routes = [*health, *described, *kubernetes]
     guard_routes(routes, questions.trial)
-    guards = [Middleware(OriginGuard, listens_on=listens_on), *first]
+    guards = [] if observer is None else [Middleware(Observing, observer=observer)]
+    guards += [Middleware(OriginGuard, listens_on=listens_on), *first]
     if door is not None:
         guards.append(Middleware(AccessGuard, door=door, tell=_told))
     return Starlette(routes=routes, exception_handlers=dict(HANDLERS), middleware=guards)

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
+from typing import Literal
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from trialbus_gateway.adapters.access.guard import Visit, visit_of
 from trialbus_gateway.adapters.answers_json import to_json
+from trialbus_gateway.adapters.observing import STREAMING
 from trialbus_gateway.app.following import CloudEvent
 
 # How soon a stream ends whose token has expired, was revoked, or is of a trial that has ended.
 LOOK_EVERY_S = 5.0
 # Proxies must pass each event on at once.
+Kind = Literal["events", "watch", "log"]
 _LIVE = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -21,19 +24,22 @@ class LiveAnswer(StreamingResponse):
     """Closes its source whatever ends it: a client that goes, a server that stops, a caller who
     is not welcome any more."""
 
-    def __init__(self, source: AsyncGenerator[bytes, None], media_type: str) -> None:
+    def __init__(self, source: AsyncGenerator[bytes, None], media_type: str, kind: Kind) -> None:
         super().__init__(source, media_type=media_type, headers=_LIVE)
         self._source = source
+        self._kind = kind
         self._visit: Visit | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises TooMany before anything is sent."""
         self._visit = visit = visit_of(scope)
+        streaming = scope.get(STREAMING, nullcontext)
         if visit is None:
-            await super().__call__(scope, receive, send)
+            with streaming(self._kind):
+                await super().__call__(scope, receive, send)
             return
         async with aclosing(self._source):
-            with visit.door.streaming(visit.identity):
+            with visit.door.streaming(visit.identity), streaming(self._kind):
                 await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
@@ -60,12 +66,12 @@ async def _end_with(visit: Visit, stream: asyncio.Timeout) -> None:
 
 async def event_stream(events: AsyncGenerator[CloudEvent | None, None]) -> LiveAnswer:
     """Raises what the source raises before its first item, so that it can still be told."""
-    return LiveAnswer(await _begun(_event_lines(events)), "text/event-stream")
+    return LiveAnswer(await _begun(_event_lines(events)), "text/event-stream", "events")
 
 
 async def text_stream(pieces: AsyncGenerator[str, None]) -> LiveAnswer:
     """As `event_stream`."""
-    return LiveAnswer(await _begun(_encoded(pieces)), "text/plain")
+    return LiveAnswer(await _begun(_encoded(pieces)), "text/plain", "log")
 
 
 async def _begun(source: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -12,6 +12,7 @@ from trialbus.kernel.errors import Transient
 from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.access.needs import NEEDS
 from trialbus_gateway.adapters.access.needs import Scope as NeedScope
+from trialbus_gateway.adapters.observing import REFUSED, ROUTE
 from trialbus_gateway.app import reach
 from trialbus_gateway.app.failures import TooMany, Unauthenticated
 from trialbus_gateway.core.identities import ANYBODY, Identity
@@ -68,6 +69,7 @@ class AccessGuard:
         try:
             visit = await self._visit(scope)
         except (Unauthenticated, TooMany, Transient) as error:
+            scope[ROUTE] = REFUSED
             await self._tell(Request(scope), error)(scope, receive, send)
             return
         scope[VISIT] = visit

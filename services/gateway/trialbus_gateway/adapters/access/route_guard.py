@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from trialbus.kernel.access import Action
 from trialbus_gateway.adapters.access import needs
 from trialbus_gateway.adapters.access.needs import Need
+from trialbus_gateway.adapters.observing import ROUTE
 from trialbus_gateway.app import reach
 from trialbus_gateway.app.failures import Forbidden, NotThere
 from trialbus_gateway.core.identities import ANYBODY, Identity
@@ -20,7 +21,7 @@ FindTrial = Callable[[str], Awaitable[object]]
 def guard_routes(routes: Iterable[BaseRoute], find_trial: FindTrial) -> None:
     """In place: what fails here is told by the handlers of the application that has the route."""
     for route in flat(routes):
-        route.app = _Guarded(route.app, needs.need_of(route.path), find_trial)
+        route.app = _Guarded(route.app, route.path, find_trial)
 
 
 def flat(routes: Iterable[BaseRoute]) -> Iterable[Route]:
@@ -34,12 +35,16 @@ def flat(routes: Iterable[BaseRoute]) -> Iterable[Route]:
 
 
 class _Guarded:
-    def __init__(self, app: ASGIApp, need: Need, find_trial: FindTrial) -> None:
+    """path: the route's, with its parameters' names."""
+
+    def __init__(self, app: ASGIApp, path: str, find_trial: FindTrial) -> None:
         self._app = app
-        self._need = need
+        self._path = path
+        self._need = needs.need_of(path)
         self._find_trial = find_trial
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ROUTE] = self._path
         identity = reach.current()
         if self._need.scope is not needs.Scope.OPEN:
             request = Request(scope)

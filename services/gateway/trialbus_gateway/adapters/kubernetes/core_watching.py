@@ -76,7 +76,8 @@ class CoreWatch:
         bookmarks = flag(request, "allowWatchBookmarks")
         initial = flag(request, "sendInitialEvents")
         lines = self._lines(bookmarks=bookmarks, initial=initial)
-        return LiveAnswer(_until(lines, lasting_s(timeout_s)), "application/json;stream=watch")
+        lines = _until(lines, lasting_s(timeout_s))
+        return LiveAnswer(lines, "application/json;stream=watch", "watch")
 
     async def _lines(self, *, bookmarks: bool, initial: bool) -> AsyncGenerator[bytes, None]:
         """The first piece is empty: it brings the head of the answer on its way."""

@@ -9,7 +9,7 @@ such container here; they get the output of the trial's own.
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import CLUSTER_CALL_DEADLINE_S, MAX_CLUSTER_BODY_BYTES
 from trialbus_gateway.adapters.kubernetes import is_kubernetes, told
+from trialbus_gateway.adapters.observing import CLUSTER, ROUTE, STREAMING
 from trialbus_gateway.app.failures import TooLarge
 
 _POD_LOG = re.compile(r"/api/v1/namespaces/[^/]+/pods/[^/]+(?=/log$)")
@@ -50,6 +51,7 @@ class ForwardingToCluster:
         if scope["type"] != "http" or not is_kubernetes(str(scope["path"])):
             await self._app(scope, receive, send)
             return
+        scope[ROUTE] = CLUSTER
         request = Request(scope, receive)
         try:
             response = await self._forwarded(request)
@@ -57,7 +59,10 @@ class ForwardingToCluster:
             response = told(error)
         except ClientDisconnect:
             return
-        await response(scope, receive, send)
+        kind = _stream_kind(request)
+        streaming = scope.get(STREAMING) if response.status_code < 300 else None
+        with nullcontext() if kind is None or streaming is None else streaming(kind):
+            await response(scope, receive, send)
 
     async def _forwarded(self, request: Request) -> Response:
         """Raises TooLarge, Transient."""
@@ -117,6 +122,14 @@ async def cluster_client(address: str, authorities: str | None) -> AsyncIterator
         headers={"accept-encoding": "identity"},
     ) as client:
         yield client
+
+
+def _stream_kind(request: Request) -> str | None:
+    """Whether the answer to it goes on, if it is a good one."""
+    query, true = request.query_params, ("true", "1")
+    if query.get("watch") in true:
+        return "watch"
+    return "log" if query.get("follow") in true and request.url.path.endswith("/log") else None
 
 
 def _passed_on(headers: Iterable[tuple[str, str]]) -> Headers:

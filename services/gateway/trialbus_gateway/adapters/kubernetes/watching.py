@@ -41,7 +41,7 @@ class Watching:
         # While a failure can still be answered as one.
         await self._changes.index()
         watch = _Watch(self._changes, self._listing, kind, form, scope, options)
-        return LiveAnswer(watch.lines(), "application/json")
+        return LiveAnswer(watch.lines(), "application/json", "watch")
 
 
 class _Watch:
