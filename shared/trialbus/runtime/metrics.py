@@ -47,7 +47,8 @@ HINTS = _EVERY.counter(
     "trialbus_hints_total", "Hints taken in.", Label("source", "`bus` or `sweep`", ("bus", "sweep"))
 )
 HINT_DELAY = _EVERY.seconds(
-    "trialbus_hint_delay_seconds", "From an event's own time to its being taken in by this service."
+    "trialbus_hint_delay_seconds",
+    "From an event's own time to its being taken in by this service, the first time it comes.",
 )
 HINTS_WAITING = _EVERY.gauge(
     "trialbus_hints_waiting", "Experiments with hints that this process has and has not looked at."
@@ -71,8 +72,9 @@ OUTBOX_AGE = _EVERY.gauge(
 )
 SWEEP_REPAIRS = _EVERY.counter(
     "trialbus_sweep_repairs_total",
-    "What a sweep found to be done and no message had said, by what it was: nearly none where "
-    "nothing fails.",
+    "What a sweep found to be done and no message has said, by what it was: nearly none where "
+    "nothing fails. A look that changed something is counted with the sweep after it, unless an "
+    "older message has come by then.",
     Label(
         "what",
         "`event`: left unpublished by a process that is gone; `experiment`: changed by the "

@@ -36,6 +36,10 @@ class Look:
         self._left.discard(uid)
         return any(key.startswith(uid) for key in self._written)
 
+    def explain(self, uid: str) -> None:
+        """A message would have led to it as well."""
+        self._left.discard(uid)
+
 
 # The look that this task belongs to; None: messages led to it.
 _LOOK: ContextVar[Look | None] = ContextVar("look", default=None)
@@ -57,8 +61,9 @@ class Repairs:
         self._clock = clock
         # Experiments that wait for a look that only the sweep asked for.
         self._swept: set[str] = set()
-        # Experiments that such a look changed, and when it began.
-        self._changed: dict[str, float] = {}
+        # Those that are looked at for this alone, or were since the last sweep and have changed.
+        self._looks: dict[str, Look] = {}
+        self._changed: dict[str, Look] = {}
 
     def sweep(self, uids: Iterable[str], waiting: Collection[str]) -> None:
         """A sweep found these. waiting: experiments that are to be looked at anyway."""
@@ -70,7 +75,11 @@ class Repairs:
     def hear(self, uid: str, at: float) -> None:
         """A message of it came, about something of this time."""
         self._swept.discard(uid)
-        if self._changed.get(uid, at - 1) >= at:
+        look = self._looks.get(uid)
+        if look is not None and at <= look.began_at:
+            look.explain(uid)
+        changed = self._changed.get(uid)
+        if changed is not None and at <= changed.began_at:
             del self._changed[uid]
 
     def begin(self, uids: Iterable[str]) -> Look | None:
@@ -78,11 +87,16 @@ class Repairs:
         messages asked for all of them."""
         swept = self._swept.intersection(uids) if self._swept else set()
         self._swept -= swept
-        look = Look(swept, self._clock.now()) if swept else None
+        look = Look(set(swept), self._clock.now()) if swept else None
+        if look is not None:
+            self._looks.update(dict.fromkeys(swept, look))
         _LOOK.set(look)
         return look
 
     def end(self, look: Look | None, uid: str) -> None:
         """What was to be done for it in this look is done."""
-        if look is not None and look.end(uid):
-            self._changed[uid] = look.began_at
+        if look is None:
+            return
+        self._looks.pop(uid, None)
+        if look.end(uid):
+            self._changed[uid] = look
