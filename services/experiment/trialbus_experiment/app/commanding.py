@@ -21,6 +21,7 @@ from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
 from trialbus_experiment.app.importing import Importing, counted
+from trialbus_experiment.app.spans import commanded, created_in, with_told
 from trialbus_experiment.app.requests import Asked, is_of_worker, read_request
 from trialbus_experiment.app.warming import Warming
 from trialbus_experiment.core.commands import Applied, create, delete, edit, stop, suspend
@@ -47,6 +48,7 @@ class Commanding:
     def __init__(self, parts: Parts, catalogue: Catalogue) -> None:
         self._parts = parts
         self._catalogue = catalogue
+        self._tracing = parts.telemetry.tracing
         self._templates = template_folder(parts.settings)
         on_cluster = parts.settings.place == "kubernetes"
         self._place = Place.CLUSTER if on_cluster else Place.ONE_MACHINE
@@ -60,7 +62,10 @@ class Commanding:
     async def _reply(self, request: Request) -> bytes | None:
         if is_of_worker(request):
             return None
-        return (await self._answer(request)).to_bytes()
+        if not self._tracing.on:
+            return (await self._answer(request)).to_bytes()
+        with commanded(self._tracing, request):
+            return (await self._answer(request)).to_bytes()
 
     async def _answer(self, request: Request) -> CommandReply:
         asked = None
@@ -104,7 +109,9 @@ class Commanding:
                 return write
             if write.base is None:
                 warm = await self._warming.warmed(write.state, dry_run=asked.command.dry_run)
-                write = replace(write, state=warm)
+                write = replace(write, state=created_in(self._tracing, warm))
+            else:
+                write = replace(write, state=with_told(self._tracing, write.state))
             if asked.command.dry_run:
                 return self._accepted(asked, write.state.id, changed=write.changed)
             outcome = await self._commit(write.base, write.state)

@@ -21,6 +21,7 @@ from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
+from trialbus_experiment.app.spans import tell_experiment, with_told
 from trialbus_experiment.app.trial_documents import TrialDocuments
 from trialbus_experiment.app.views import Views
 from trialbus_experiment.core.commands import expire
@@ -36,7 +37,7 @@ class ExperimentReactor:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._views = Views(parts.store)
-        self._trials = TrialDocuments(parts.store, parts.outbox)
+        self._trials = TrialDocuments(parts.store, parts.outbox, parts.telemetry.tracing)
         self._purging = Purging(parts.store, parts.clock, self._remove_trials)
         # Living experiments whose trials workers ask for.
         self._asked: set[str] = set()
@@ -70,11 +71,13 @@ class ExperimentReactor:
             self._note_kind(state)
             decision = decide(lean, observed[uid], self._parts.clock.now())
             if decision.state is not lean:
-                changed[uid] = decision.state
+                changed[uid] = with_told(self._parts.telemetry.tracing, decision.state)
                 self._parts.telemetry.log.debug("decided", uid=uid, reason=decision.reason)
         lost = await self._commit(documents, changed)
         current = {uid: changed.get(uid, state) for uid, state in states.items() if uid not in lost}
         committed = [state for uid, state in changed.items() if uid not in lost]
+        for state in committed:
+            tell_experiment(self._parts.telemetry.tracing, states[state.id], state)
         # Workers get their trials without documents; launchers find them there.
         self._offer([it for it in committed if it.spec.trials_by is TrialsBy.WORKERS])
         await self._trials.follow(list(current.values()), observed, self._parts.clock.now())
@@ -134,7 +137,9 @@ class ExperimentReactor:
 
     def _look(self, uid: str) -> None:
         self._looks.discard(uid)
-        self._parts.nudge([uid])
+        # The timer has the context of the look before.
+        with self._parts.telemetry.tracing.outside():
+            self._parts.nudge([uid])
 
     async def _clean_up(self, state: Experiment) -> None:
         """Drop what this process remembers of what is over."""

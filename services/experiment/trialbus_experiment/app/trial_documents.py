@@ -11,7 +11,9 @@ from trialbus.kernel.limits import ASKED_TRIAL_DOCUMENT_S
 from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Outcome, Store, Write
+from trialbus.ports.tracing import Tracing
 from trialbus.runtime.outbox import Outbox
+from trialbus_experiment.app.spans import in_trace, tell_trials
 from trialbus_experiment.core.observed import Observed
 from trialbus_experiment.core.trials import closed_trial, opened_trial
 
@@ -23,9 +25,10 @@ class TrialDocuments:
     """Writes what the committed experiments imply. Repeats are harmless: a trial document is a
     function of its experiment's document and of immutable answers, runs and observations."""
 
-    def __init__(self, store: Store, outbox: Outbox) -> None:
+    def __init__(self, store: Store, outbox: Outbox, tracing: Tracing) -> None:
         self._store = store
         self._outbox = outbox
+        self._tracing = tracing
         self._known: dict[str, dict[int, Trial]] = {}
         self._settled: dict[str, set[int]] = {}
         self._waiting: set[str] = set()
@@ -61,7 +64,9 @@ class TrialDocuments:
         if writes:
             outcomes = await self._store.commit(TRIALS.name, writes)
             await self._note_opened(opening, outcomes[: len(opening)])
-            await self._note_closed([after for _, after in closing], outcomes[len(opening) :])
+            closed = [after for _, after in closing]
+            done = await self._note_closed(closed, outcomes[len(opening) :])
+            tell_trials(self._tracing, {state.id: state for state in states}, done)
         for state in states:
             self._drop_finished(state)
 
@@ -81,7 +86,8 @@ class TrialDocuments:
             if asked and now - open_.opened_at < ASKED_TRIAL_DOCUMENT_S:
                 self._waiting.add(state.id)
                 continue
-            missing.append(opened_trial(state, index, open_, answers[open_.request]))
+            trial = opened_trial(state, index, open_, answers[open_.request])
+            missing.append(in_trace(state, trial))
         return missing
 
     async def _note_opened(self, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
@@ -155,7 +161,7 @@ class TrialDocuments:
 
     def _closed(self, state: Experiment, index: int, trial: Trial, seen: Observed) -> Trial:
         kept = self._outbox.unsent(TRIALS.name, trial.id, trial.outbox)
-        return closed_trial(
+        closed = closed_trial(
             trial,
             kept,
             state.closing[str(index)],
@@ -163,18 +169,24 @@ class TrialDocuments:
             seen.observations.get(index),
             state.spec,
         )
+        return in_trace(state, closed)
 
-    async def _note_closed(self, closed: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
-        there = []
+    async def _note_closed(
+        self, closed: Sequence[Trial], outcomes: Sequence[Outcome]
+    ) -> list[Trial]:
+        """Those whose end was written here."""
+        there, done = [], []
         for trial, outcome in zip(closed, outcomes, strict=True):
             if outcome is Outcome.DONE:
                 self._settled[trial.uid].add(trial.index)
                 self._outbox.offer(TRIALS.name, trial.id, trial.outbox, urgent=False)
+                done.append(trial)
             else:
                 # Another replica was faster: what it wrote is looked at next.
                 self._known.setdefault(trial.uid, {}).pop(trial.index, None)
                 there.append(trial.id)
         await self._learn(there)
+        return done
 
     def _drop_finished(self, state: Experiment) -> None:
         known = self._known.get(state.id, {})
