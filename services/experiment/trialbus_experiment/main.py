@@ -6,12 +6,14 @@ from trialbus.kernel.events import heard_by
 from trialbus.runtime.catalogue import catalogue_of
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus_experiment.app.commanding import Commanding
+from trialbus_experiment.app.counting import Counting
 from trialbus_experiment.app.reacting import ExperimentReactor
 
 
 async def build(parts: Parts) -> Behaviour:
-    reactor = ExperimentReactor(parts)
-    commanding = Commanding(parts, catalogue_of(parts.settings))
+    counting = Counting(parts.telemetry, parts.clock)
+    reactor = ExperimentReactor(parts, counting)
+    commanding = Commanding(parts, catalogue_of(parts.settings), counting)
     return Behaviour(
         reactor=Reactor(
             listens=heard_by("experiment"),

@@ -18,8 +18,11 @@ from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_REMEMBERED_COMMANDS
 from trialbus.kernel.spec import Place
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
+from trialbus.runtime import metrics
+from trialbus.runtime.metric_labels import UNKNOWN
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
+from trialbus_experiment.app.counting import Counting
 from trialbus_experiment.app.importing import Importing, counted
 from trialbus_experiment.app.spans import commanded, created_in, with_told
 from trialbus_experiment.app.requests import Asked, is_of_worker, read_request
@@ -32,21 +35,36 @@ from trialbus_experiment.core.metadata import (
     with_managed_fields,
 )
 
+_EXISTS = "it exists already"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """state: what to commit over `base`. changed: whether it is more than the command's id."""
+    """state: what to commit over `base`, which says `before`. changed: whether it is more than the
+    command's id."""
 
     state: Experiment
-    base: Document | None
+    base: Document | None = None
+    before: Experiment | None = None
     changed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answered:
+    """outcome: as it is counted."""
+
+    reply: CommandReply
+    outcome: str
 
 
 class Commanding:
     """Answers commands one by one: they are rare, and each may conflict with the next."""
 
-    def __init__(self, parts: Parts, catalogue: Catalogue) -> None:
+    def __init__(
+        self, parts: Parts, catalogue: Catalogue, counting: Counting | None = None
+    ) -> None:
         self._parts = parts
+        self._counting = counting or Counting(parts.telemetry, parts.clock)
         self._catalogue = catalogue
         self._tracing = parts.telemetry.tracing
         self._templates = template_folder(parts.settings)
@@ -71,20 +89,28 @@ class Commanding:
         asked = None
         try:
             asked = read_request(request)
-            reply = await self._handle(asked)
+            answered = await self._handle(asked)
         except (Poison, Refused) as error:
             problems = (
                 error.problems
                 if isinstance(error, Refused)
                 else (Problem(field="", message=str(error)),)
             )
+            self._count(asked, "refused")
             await self._tell_refused(request, asked, problems)
             return CommandReply.refused(problems)
+        self._count(asked, answered.outcome)
+        reply = answered.reply
         if reply.uid is not None and not asked.command.dry_run:
             self._parts.nudge([reply.uid])
         if asked.event_id is not None:
             reply = reply.model_copy(update={"id": asked.event_id})
         return reply
+
+    def _count(self, asked: Asked | None, outcome: str) -> None:
+        if asked is None or not asked.command.dry_run:
+            command = UNKNOWN if asked is None else asked.verb.value
+            self._parts.telemetry.add(metrics.COMMANDS, command=command, outcome=outcome)
 
     async def _tell_refused(
         self, request: Request, asked: Asked | None, problems: Sequence[Problem]
@@ -97,15 +123,15 @@ class Commanding:
         if notice is not None:
             await self._parts.outbox.publish_notices([notice])
 
-    async def _handle(self, asked: Asked) -> CommandReply:
+    async def _handle(self, asked: Asked) -> _Answered:
         for _ in range(MAX_COMMIT_RETRIES):
             document = await self._living(asked)
             if (earlier := await self._earlier(asked, document)) is not None:
-                return earlier
+                return _Answered(reply=earlier, outcome="repeated")
             if asked.verb is Verb.IMPORT and document is not None:
                 await self._importing.write(asked.command, document)
             write = self._decide(asked, document)
-            if isinstance(write, CommandReply):
+            if isinstance(write, _Answered):
                 return write
             if write.base is None:
                 warm = await self._warming.warmed(write.state, dry_run=asked.command.dry_run)
@@ -113,25 +139,27 @@ class Commanding:
             else:
                 write = replace(write, state=with_told(self._tracing, write.state))
             if asked.command.dry_run:
-                return self._accepted(asked, write.state.id, changed=write.changed)
+                return self._done(asked, write.state.id, changed=write.changed)
             outcome = await self._commit(write.base, write.state)
             if outcome is Outcome.DONE:
                 state = write.state
+                self._counting.committed(write.before, state)
                 self._parts.outbox.offer(EXPERIMENTS.name, state.id, state.outbox, urgent=True)
-                return self._accepted(asked, state.id, changed=write.changed)
+                return self._done(asked, state.id, changed=write.changed)
             if write.base is None and outcome is Outcome.CONFLICT:
-                return await self._repeated(asked, write.state.id)
+                reply = await self._repeated(asked, write.state.id)
+                return _Answered(reply=reply, outcome="repeated")
         raise Transient(f"{asked.alive_name}: lost every compare-and-set race")
 
-    def _decide(self, asked: Asked, document: Document | None) -> CommandReply | _Wanted:
+    def _decide(self, asked: Asked, document: Document | None) -> _Answered | _Wanted:
         """What to commit, or the answer when nothing is to be committed."""
         now = self._parts.clock.now()
         if document is None:
             if asked.command.uid is not None:
-                return CommandReply(accepted=False, stale=True, message="deleted by now")
+                return _stale("deleted by now")
             if asked.verb is Verb.APPLY and asked.command.revision in (None, NOT_THERE):
                 applied = self._applied(asked, None)
-                return _Wanted(state=create(applied, now), base=None)
+                return _Wanted(state=create(applied, now))
             missing = f"there is no experiment {asked.alive_name}"
             raise Refused([Problem(field="metadata.name", message=missing)])
         state = EXPERIMENT.decode(document)
@@ -141,22 +169,21 @@ class Commanding:
         lean = replace(state, outbox=kept, outbox_at=state.outbox_at if kept else None)
         after = self._changed(asked, lean, now)
         if after is lean and state.ended:
-            return self._accepted(asked, state.id, changed=False)
+            return self._done(asked, state.id, changed=False)
         # Remembered even if it changes nothing: at its late repeat it might.
         taken = (*state.commands, asked.command.id)[-MAX_REMEMBERED_COMMANDS:]
         written = replace(after, version=state.version + 1, commands=taken)
-        return _Wanted(state=written, base=document, changed=after is not lean)
+        return _Wanted(state=written, base=document, before=state, changed=after is not lean)
 
-    def _precluded(self, asked: Asked, state: Experiment) -> CommandReply | None:
+    def _precluded(self, asked: Asked, state: Experiment) -> _Answered | None:
         """The answer to a command that is not for this experiment, or not for it as it is now."""
         command = asked.command
         if command.uid not in (None, state.id):
-            return CommandReply(accepted=False, stale=True, message="another experiment by now")
+            return _stale("another experiment by now")
         if _took(command.id, state.id, state.commands):
-            return self._accepted(asked, state.id)
+            return _Answered(reply=self._accepted(asked, state.id), outcome="repeated")
         if command.revision not in (None, state.revision):
-            message = "somebody has edited it since" if command.revision else "it exists already"
-            return CommandReply(accepted=False, stale=True, message=message)
+            return _stale("somebody has edited it since" if command.revision else _EXISTS)
         return None
 
     def _changed(self, asked: Asked, state: Experiment, now: float) -> Experiment:
@@ -229,6 +256,9 @@ class Commanding:
     def _accepted(self, asked: Asked, uid: str, *, changed: bool = True) -> CommandReply:
         return CommandReply(accepted=True, id=asked.command.id, uid=uid, changed=changed)
 
+    def _done(self, asked: Asked, uid: str, *, changed: bool) -> _Answered:
+        return _Answered(reply=self._accepted(asked, uid, changed=changed), outcome="done")
+
     async def _earlier(self, asked: Asked, living: Document | None) -> CommandReply | None:
         """The answer to a command that a namesake took before it was deleted: a late repeat of it
         must not reach whoever has the name now."""
@@ -265,6 +295,11 @@ class Commanding:
         documents = await self._parts.store.get_many(EXPERIMENTS.name, [uid])
         gone = uid not in documents or ExperimentPhase(documents[uid]["phase"]) in GONE_PHASES
         return _created_and_deleted() if gone else self._accepted(asked, uid)
+
+
+def _stale(message: str) -> _Answered:
+    reply = CommandReply(accepted=False, stale=True, message=message)
+    return _Answered(reply=reply, outcome="stale")
 
 
 def _took(command_id: str, uid: str, commands: Collection[str]) -> bool:

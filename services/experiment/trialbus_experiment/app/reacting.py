@@ -21,6 +21,7 @@ from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
+from trialbus_experiment.app.counting import Counting
 from trialbus_experiment.app.spans import tell_experiment, with_told
 from trialbus_experiment.app.trial_documents import TrialDocuments
 from trialbus_experiment.app.views import Views
@@ -34,8 +35,9 @@ _KEPT_PHASES = (ExperimentPhase.SUCCEEDED, ExperimentPhase.FAILED, ExperimentPha
 class ExperimentReactor:
     """The experiment service's reaction to "experiment X changed"."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, counting: Counting | None = None) -> None:
         self._parts = parts
+        self._counting = counting or Counting(parts.telemetry, parts.clock)
         self._views = Views(parts.store)
         self._trials = TrialDocuments(parts.store, parts.outbox, parts.telemetry.tracing)
         self._purging = Purging(parts.store, parts.clock, self._remove_trials)
@@ -78,6 +80,8 @@ class ExperimentReactor:
         committed = [state for uid, state in changed.items() if uid not in lost]
         for state in committed:
             tell_experiment(self._parts.telemetry.tracing, states[state.id], state)
+        for state in committed:
+            self._counting.committed(states[state.id], state, observed[state.id].runs)
         # Workers get their trials without documents; launchers find them there.
         self._offer([it for it in committed if it.spec.trials_by is TrialsBy.WORKERS])
         await self._trials.follow(list(current.values()), observed, self._parts.clock.now())
@@ -147,6 +151,7 @@ class ExperimentReactor:
         if at_rest or state.phase is ExperimentPhase.DELETED:
             self._views.forget(state.id)
             self._trials.forget(state.id)
+            self._counting.forget(state.id)
         if state.phase is ExperimentPhase.DELETED:
             await self._purging.purge({state.id: state.completed_at})
 
@@ -186,14 +191,12 @@ class ExperimentReactor:
                     limit=_SWEPT_EXPIRED,
                 ),
             )
-            states = self._decode({str(it["_id"]): it for it in expired}, {})
-            writes = [
-                Write(base=it, document=EXPERIMENT.encode(expire(states[it["_id"]], now).state))
-                for it in expired
-                if it["_id"] in states
-            ]
-            if writes:
-                await self._parts.store.commit(EXPERIMENTS.name, writes)
+            documents = {str(it["_id"]): it for it in expired}
+            states = self._decode(documents, {})
+            over = {uid: expire(state, now).state for uid, state in states.items()}
+            lost = await self._commit(documents, over)
+            for uid in over.keys() - set(lost):
+                self._counting.committed(states[uid], over[uid])
 
 
 def _waits_for_settling(state: Experiment) -> bool:

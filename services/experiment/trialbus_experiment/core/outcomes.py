@@ -46,6 +46,9 @@ class Waiting:
 
 RunOutcome = Ended | Paused | Lost | Waiting
 
+# The reason of a trial whose attempts were lost too often.
+TRIAL_LOST = "TrialLost"
+
 _KILLING = frozenset(
     {
         StopReason.GOAL_REACHED.value,
@@ -185,7 +188,7 @@ def _lost(run: Run, lost_before: int, stop_wanted: str) -> RunOutcome:
         return Lost(message=run.message)
     return Ended(
         phase=TrialPhase.FAILED,
-        reason="TrialLost",
+        reason=TRIAL_LOST,
         message=f"Trial was lost {lost_before + 1} times: {run.message}"[:MAX_MESSAGE_CHARS],
     )
 

@@ -19,12 +19,12 @@ TIME_BUDGETS = frozenset({MAX_DURATION_REACHED, MAX_RESOURCES_REACHED})
 
 def charge(draft: Draft, run: Run) -> None:
     """Pay for an attempt that has ended."""
-    ran_s = _ran_s(run, draft.now)
-    if ran_s:
-        draft.set(spent=draft.state.spent + ran_s * _weight(draft.state.spec))
+    paid_s = ran_s(run, draft.now)
+    if paid_s:
+        draft.set(spent=draft.state.spent + paid_s * _weight(draft.state.spec))
 
 
-def _ran_s(run: Run, now: float) -> float:
+def ran_s(run: Run, now: float) -> float:
     """How long an attempt has run, so far or in all."""
     if run.started_at is None:
         return 0.0
@@ -73,7 +73,7 @@ def _spent_budget(draft: Draft, observed: Observed) -> str | None:
     if spec.max_resource_seconds is None:
         return None
     running_s = sum(
-        _ran_s(run, draft.now)
+        ran_s(run, draft.now)
         for index, trial in draft.open.items()
         if trial.state is OpenState.ACTIVE
         and (run := observed.runs.get(index)) is not None

@@ -16,7 +16,7 @@ from trialbus.kernel.spec import TrialsBy
 from trialbus_experiment.core.draft import Draft
 from trialbus_experiment.core.observed import Observed
 
-_STALLS = frozenset(
+STALLS = frozenset(
     {"BusUnavailable", "LaunchStalled", "SuggestionStalled", "TrialsWaiting", "WorkersMissing"}
 )
 # The condition that people look at in each phase, and what it says when nothing is waited for.
@@ -114,7 +114,7 @@ def _no_points(draft: Draft) -> _Stall | None:
 
 
 def _without_stall(condition: Condition, now: float) -> Condition:
-    if condition.reason not in _STALLS:
+    if condition.reason not in STALLS:
         return condition
     reason, message = _USUAL[condition.type]
     return replace(condition, reason=reason, message=message, updated_at=now)

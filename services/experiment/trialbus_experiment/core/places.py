@@ -1,0 +1,49 @@
+"""Places that trials have left, until others take them."""
+
+from trialbus.kernel.experiment import SCHEDULING_PHASES, Experiment, OpenState
+from trialbus.kernel.spec import TrialsBy
+from trialbus_experiment.core.changes import Change
+from trialbus_experiment.core.points import waits_for_results
+
+
+class FreedPlaces:
+    """A memory of one process: how long a place was free is told of places that it saw left and
+    taken."""
+
+    def __init__(self) -> None:
+        self._freed: dict[str, list[float]] = {}
+
+    def waits_s(self, change: Change) -> list[float]:
+        """For how long the places of just opened trials were free, first left first taken. Shorter
+        than the trials are many where places are new, or another process saw them left."""
+        state = change.after
+        freed = self._freed.pop(state.id, [])
+        freed += [closing.closed_at for _, closing in change.closed]
+        taken = freed[: len(change.opened)]
+        opened_at = [state.open[str(index)].opened_at for index in change.opened if taken]
+        left = freed[len(taken) :]
+        # More than are free were taken by attempts that another process began.
+        left = left[len(left) - min(len(left), _free(state)) :]
+        if left and _wants_trials(state):
+            self._freed[state.id] = left
+        return [at - since for since, at in zip(taken, opened_at, strict=False)]
+
+    def forget(self, uid: str) -> None:
+        self._freed.pop(uid, None)
+
+
+def _free(state: Experiment) -> int:
+    active = sum(trial.state is OpenState.ACTIVE for trial in state.open.values())
+    return max(0, state.spec.parallel_trial_count - active)
+
+
+def _wants_trials(state: Experiment) -> bool:
+    """Whether a free place is one that should be taken soon."""
+    limit = state.spec.max_trial_count
+    return (
+        state.phase in SCHEDULING_PHASES
+        and state.spec.trials_by is not TrialsBy.IMPORT
+        and (limit is None or state.next_index < limit)
+        and not (state.exhausted and state.points_ahead == 0)
+        and not waits_for_results(state)
+    )
