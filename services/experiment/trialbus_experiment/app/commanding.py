@@ -24,8 +24,8 @@ from trialbus.runtime.parts import Parts
 from trialbus.runtime.template_folder import template_folder
 from trialbus_experiment.app.counting import Counting
 from trialbus_experiment.app.importing import Importing, counted
-from trialbus_experiment.app.spans import commanded, created_in, with_told
 from trialbus_experiment.app.requests import Asked, is_of_worker, read_request
+from trialbus_experiment.app.spans import commanded, created_in, with_told
 from trialbus_experiment.app.warming import Warming
 from trialbus_experiment.core.commands import Applied, create, delete, edit, stop, suspend
 from trialbus_experiment.core.metadata import (

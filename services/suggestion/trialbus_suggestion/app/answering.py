@@ -25,8 +25,10 @@ from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Beside, Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
+from trialbus.runtime.traced import told_in
 from trialbus_suggestion.app.past import PastOf, behind_warm
 from trialbus_suggestion.app.remote import NoRemoteAlgorithms, RemoteAlgorithms, RemoteQuestion
+from trialbus_suggestion.app.spans import computing, tell_answered
 from trialbus_suggestion.core.seeds import request_seed
 
 Named = tuple[Mapping[int, str], tuple[tuple[str, str], ...] | None]
@@ -125,7 +127,8 @@ class Answering:
         )
         refused: str | None = None
         try:
-            proposal = await self._propose(state, request, asked)
+            with computing(self._parts.telemetry.tracing, state, request):
+                proposal = await self._propose(state, request, asked)
         except Refused as error:
             proposal, refused = Proposal(points=()), str(error)
             self._log_failure(state, error, refused)
@@ -231,12 +234,18 @@ class Answering:
         self._parts.telemetry.add(
             metrics.CONFLICTS, sum(outcome is not Outcome.DONE for outcome in outcomes)
         )
+        for (state, answer), outcome in zip(answers, outcomes, strict=True):
+            if outcome is Outcome.DONE:
+                tell_answered(self._parts.telemetry.tracing, state, answer)
 
     async def _tell(
         self, known: Sequence[Experiment], answers: Sequence[tuple[Experiment, Answer]]
     ) -> None:
-        notices = [_notice(state, answer, self._parts.clock.now()) for state, answer in answers]
-        notices += [_notice(state, None, self._parts.clock.now()) for state in known]
+        now, tracing = self._parts.clock.now(), self._parts.telemetry.tracing
+        notices: list[Event] = []
+        for state, answer in [*answers, *((state, None) for state in known)]:
+            notice = _notice(state, answer, now)
+            notices += told_in([notice], tracing, state.traceparent, state.id)
         await self._parts.outbox.publish_notices(notices)
 
     async def _remove(self, uid: str) -> bool:
