@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from trialbus.contracts.collections import EVIDENCE, EXPERIMENTS
 from trialbus.kernel.errors import Poison, Transient
+from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import ExperimentPhase
 from trialbus.kernel.ids import parse_run_id, trial_name
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES
@@ -16,6 +17,7 @@ from trialbus.ports.store import Query
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
+from trialbus.runtime.traced import told_in
 from trialbus_early_stopping.app.chunk_reading import ChunkReader, Mark
 from trialbus_early_stopping.app.completed import CompletedTrials, EvidenceDocuments
 from trialbus_early_stopping.app.evidence_documents import (
@@ -28,6 +30,7 @@ from trialbus_early_stopping.app.memory import Memory, Remembered
 from trialbus_early_stopping.app.notices import stop_requests
 from trialbus_early_stopping.app.rule_failures import RuleFailures
 from trialbus_early_stopping.app.rule_guard import RuleFailed, TimeLimit, guarded, no_limit
+from trialbus_early_stopping.app.spans import tell_verdict
 from trialbus_early_stopping.app.views import (
     EXPERIMENT_FIELDS,
     WATCHED_EXPERIMENT,
@@ -199,12 +202,16 @@ class StoppingReactor:
     async def _tell(
         self, watched: Sequence[_Watched], stored: Sequence[RunEvidence], now: float
     ) -> None:
-        notices = []
+        notices: list[Event] = []
+        tracing = self._parts.telemetry.tracing
         for each in watched:
             uid = each.experiment.id
             stopped = [run for run in stored if run.uid == uid and run.verdict is not None]
-            notices += stop_requests(each.experiment, stopped, now)
+            asked = stop_requests(each.experiment, stopped, now)
+            notices += told_in(asked, tracing, each.experiment.traceparent, uid)
             for run in stopped:
+                if tracing.on:
+                    tell_verdict(tracing, each.experiment, run, self._parts.clock.now())
                 self._parts.telemetry.log.info("stopped early", run=run.id, trial=run.trial)
         await self._parts.outbox.publish_notices(notices)
 

@@ -10,7 +10,16 @@ from trialbus.kernel.objective import Objective
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import TrialPhase
 
-EXPERIMENT_FIELDS = ("namespace", "name", "phase", "spec", "open", "finished", "completed_at")
+EXPERIMENT_FIELDS = (
+    "namespace",
+    "name",
+    "phase",
+    "spec",
+    "open",
+    "finished",
+    "completed_at",
+    "traceparent",
+)
 TRIAL_FIELDS = ("uid", "index", "attempt", "name", "phase", "finished")
 
 
@@ -30,6 +39,7 @@ class WatchedExperiment:
     open: Mapping[str, OpenTrial]
     finished: int
     completed_at: float | None
+    traceparent: str | None = None
 
     @property
     def rule(self) -> AlgorithmSpec | None:
