@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from trialbus.contracts.collections import CHUNKS
 from trialbus.kernel.errors import NotNow, NotThere, Problem, Refused, TooLarge
 from trialbus.kernel.ids import RunKey
-from trialbus.kernel.limits import FETCH_MESSAGES, MAX_RUN_METRICS
+from trialbus.kernel.limits import FETCH_MESSAGES, MAX_RUN_METRICS, MAX_SPAN_LINKS
+from trialbus.kernel.traces import TraceContext
 from trialbus.ports.store import Query
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
@@ -23,6 +25,7 @@ class _Waiting:
     run: RunKey
     push: Push
     done: "asyncio.Future[None]"
+    context: TraceContext | None = None
 
     def fail(self, error: Exception) -> None:
         if not self.done.done():
@@ -34,6 +37,7 @@ class Appending:
 
     def __init__(self, parts: Parts, experiments: Experiments, chains: Chains) -> None:
         self._parts = parts
+        self._tracing = parts.telemetry.tracing
         self._experiments = experiments
         self._chains = chains
         self._waiting: list[_Waiting] = []
@@ -42,9 +46,14 @@ class Appending:
     async def append(self, trial: str, run: RunKey, push: Push) -> None:
         """Returns when it is stored, now or before. Raises as `Pushes` does."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(trial=trial, run=run, push=push, done=done))
+        context = self._tracing.current()
+        self._waiting.append(
+            _Waiting(trial=trial, run=run, push=push, done=done, context=context)
+        )
         if self._working is None or self._working.done():
-            self._working = asyncio.ensure_future(self._work())
+            # It works for others, too, than who happens to be the first.
+            with self._tracing.outside():
+                self._working = asyncio.ensure_future(self._work())
         await done
 
     async def has(self, key: str) -> bool:
@@ -62,10 +71,20 @@ class Appending:
     async def _work(self) -> None:
         while group := self._next_group():
             try:
-                await self._commit(group)
+                with self._span(group):
+                    await self._commit(group)
             except Exception as error:  # noqa: BLE001 - each caller is told of it
                 for each in group:
                     each.fail(error)
+
+    def _span(self, group: Sequence[_Waiting]) -> AbstractContextManager[object]:
+        """Within the first of them that is traced, linked to all."""
+        if not self._tracing.on:
+            return nullcontext()
+        found = [it.context for it in group if it.context is not None and it.context.sampled]
+        if not found:
+            return nullcontext()
+        return self._tracing.span("store pushes", parent=found[0], links=found[1:MAX_SPAN_LINKS])
 
     def _next_group(self) -> list[_Waiting]:
         """The oldest of each run. Who was answered or gave up waiting is gone by then; who lost a

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from trialbus.contracts.collections import CHUNKS
 from trialbus.contracts.documents import CHUNK
+from trialbus.kernel.events import Event
 from trialbus.ports.store import Outcome, Unstorable, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
-from trialbus_metrics_collector.app.experiments import Seen
+from trialbus.runtime.traced import told_in
+from trialbus_metrics_collector.app.experiments import About, Seen
 from trialbus_metrics_collector.app.notices import Notices, notices_of
 from trialbus_metrics_collector.app.tails import Tails
 from trialbus_metrics_collector.core.chain import Accepted, Tail
@@ -47,10 +49,22 @@ class Chains:
             self.tails.remember(run, growths[run].tail)
         chunks = [growth.chunk for run, growth in growths.items() if run in stored]
         abouts = {uid: it.about for uid, it in seen.items()}
-        self._notices.add(notices_of(chunks, abouts, self._parts.clock.now()))
+        self._tell(notices_of(chunks, abouts, self._parts.clock.now()), abouts)
         tails = {run: growths[run].tail for run in stored}
         tails |= await self.tails.read(sorted(again | lost))
         return Grown(tails=tails, stored=stored, again=again, lost=lost, unstorable=unstorable)
+
+    def _tell(self, notices: Sequence[Event], abouts: Mapping[str, About]) -> None:
+        """Of what came in a trace in that trace; who sends knows how much of a run is in it."""
+        tracing = self._parts.telemetry.tracing
+        current = tracing.current() if tracing.on else None
+        if current is not None and current.sampled:
+            notices = [
+                told
+                for it in notices
+                for told in told_in([it], tracing, abouts[it.uid].traceparent, it.uid)
+            ]
+        self._notices.add(notices)
 
     async def _commit(
         self, growths: Mapping[str, Accepted]

@@ -13,18 +13,19 @@ from trialbus.ports.store import Store
 from trialbus_metrics_collector.core.fencing import OpenAttempts
 
 _CHANGING = ("phase", "open")
-_FIXED = ("namespace", "name", "spec")
+_FIXED = ("namespace", "name", "spec", "traceparent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """What never changes. watched: the metric that a stopping rule waits for, if there is one.
-    imports: whether its trials ended elsewhere."""
+    imports: whether its trials ended elsewhere. traceparent: as its document has it."""
 
     namespace: str
     name: str
     watched: str | None
     imports: bool = False
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ def _about(document: Document) -> About:
         name=document["name"],
         watched=None if spec["early_stopping"] is None else spec["objective"]["metric"],
         imports=spec.get("trials_by") == TrialsBy.IMPORT.value,
+        traceparent=document.get("traceparent"),
     )
 
 
