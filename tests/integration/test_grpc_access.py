@@ -14,11 +14,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from trialbus.adapters.grpc import full_name, handlers_of, open_channel, serve_announced
 from trialbus.adapters.grpc.handlers import descriptor_of, reply_type, request_type
+from trialbus.runtime import metrics
+from trialbus.runtime.observed_calls import grpc_observer
 from trialbus.testkit.access_world import AccessWorld, access_world
+from trialbus.testkit.told_metrics import series, told
 from trialbus.testkit.waits import until
 from trialbus_gateway.adapters.access.katib_calls import CALL_NEEDS
 from trialbus_gateway.adapters.grpc_forwarding import serving_gateway
 from trialbus_gateway.app.guarded_ports import guarded
+from trialbus_gateway.app.observed import refusals_of
 from trialbus_gateway.app.working import Working
 
 OWNERS = {
@@ -93,6 +97,7 @@ async def serving_calls(folder: Path, **limits: Any) -> AsyncIterator[Calls]:
         for service in OWNERS:
             await _announced(stack, reached, service, folder)
         parts = guarded(access.world.parts)
+        access.door.on_refusal = refusals_of(parts.telemetry)
         port = await stack.enter_async_context(
             serving_gateway(
                 lambda: True,
@@ -103,6 +108,7 @@ async def serving_calls(folder: Path, **limits: Any) -> AsyncIterator[Calls]:
                 port=0,
                 data_dir=folder,
                 given={},
+                observe=grpc_observer(parts.telemetry),
             )
         )
         channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{port}"))
@@ -183,6 +189,41 @@ async def test_too_many_calls_are_told_to_wait(tmp_path: Path) -> None:
         found = [await calls(token, "DBManager", "GetObservationLog", trial) for _ in range(4)]
         assert found[:2] == ["OK", "OK"]
         assert "RESOURCE_EXHAUSTED" in found
+
+
+async def test_calls_are_counted_and_so_is_who_was_not_let_in(tmp_path: Path) -> None:
+    async with serving_calls(tmp_path, rate=2) as calls:
+        telemetry, tokens = calls.access.world.parts.telemetry, calls.access.tokens
+        trial = calls.access.ours[1].name
+
+        async def ask(token: str | None, count: int = 1) -> list[str]:
+            return [
+                await calls(token, "DBManager", "ReportObservationLog", trial) for _ in range(count)
+            ]
+
+        found = [*await ask("unknown", 2), *await ask(tokens["reader"]), *await ask(None)]
+        found += await ask(tokens["worker"], 8)
+        assert {"UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "OK"} == set(found)
+        reasons = {
+            "unauthenticated": found.count("UNAUTHENTICATED"),
+            "forbidden": found.count("PERMISSION_DENIED"),
+            "rate": found.count("RESOURCE_EXHAUSTED"),
+            "size": 0,
+        }
+        for reason, count in reasons.items():
+            assert told(telemetry, metrics.DOOR_REFUSALS, reason=reason) == count, reason
+        method = "DBManager/ReportObservationLog"
+        for code in set(found):
+            assert told(telemetry, metrics.GRPC, method=method, code=code) == found.count(code)
+        # What is not Katib's at all.
+        for unknown in ("/api.v1.beta1.DBManager/Wrong", "/api.v1.beta1.Other/Get", "/x/y"):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await calls.channel.unary_unary(unknown)(b"", timeout=10)
+        assert told(telemetry, metrics.GRPC, method="unmatched") == 3
+        assert {it.labels["method"] for it in series(telemetry, metrics.GRPC)} == {
+            method,
+            "unmatched",
+        }
 
 
 async def test_probes_need_no_token(calls: Calls) -> None:

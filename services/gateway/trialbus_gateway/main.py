@@ -15,6 +15,7 @@ from trialbus.contracts.collections import DELIVERIES, RESOURCE_KEEPERS, RESOURC
 from trialbus.kernel.errors import Refused
 from trialbus.ports.cluster import ClusterApi
 from trialbus.runtime.catalogue import catalogue_of
+from trialbus.runtime.observed_calls import grpc_observer
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter
@@ -30,7 +31,7 @@ from trialbus_gateway.app.custom_resources import CustomResources
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
-from trialbus_gateway.app.observed import ObservedHttp
+from trialbus_gateway.app.observed import ObservedHttp, refusals_of
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.shipping import Shipping
 from trialbus_gateway.app.showing import Showing
@@ -43,6 +44,7 @@ async def build(parts: Parts) -> Behaviour:
     settings, leaving = parts.settings, AsyncExitStack()
     keys, tls = partial(trial_keys, settings), tls_of(settings)
     door = await door_of(settings, parts.clock, parts.store, leaving, keys)
+    door.on_refusal = refusals_of(parts.telemetry)
     parts = guarded(parts)
     questions, cluster = questions_of(parts), await cluster_of(parts, leaving)
     fetch = fetch_template_of(parts, cluster)
@@ -83,6 +85,7 @@ async def build(parts: Parts) -> Behaviour:
                 port=settings.grpc_port,
                 data_dir=settings.data_dir,
                 given=grpc_addresses(settings),
+                observe=grpc_observer(parts.telemetry),
             ) as grpc_port,
         ):
             announce(

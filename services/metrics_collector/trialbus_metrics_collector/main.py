@@ -8,6 +8,7 @@ from trialbus.contracts import subjects
 from trialbus.contracts.collections import CHUNKS
 from trialbus.kernel.events import heard_by
 from trialbus.kernel.limits import GRPC_START_DELAY_S
+from trialbus.runtime.observed_calls import grpc_observer
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus_metrics_collector.app.appending import Appending
 from trialbus_metrics_collector.app.chains import Chains
@@ -63,6 +64,7 @@ async def _serve_grpc(parts: Parts, pushes: Pushes, logs: ObservationLogs) -> No
         host=parts.settings.host,
         port=parts.settings.grpc_port,
         data_dir=parts.settings.data_dir,
+        observe=grpc_observer(parts.telemetry),
     )
 
 

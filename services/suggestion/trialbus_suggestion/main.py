@@ -9,6 +9,7 @@ from trialbus.kernel.events import heard_by
 from trialbus.kernel.limits import GRPC_START_DELAY_S
 from trialbus.ports.compute import Compute
 from trialbus.runtime.catalogue import catalogue_of
+from trialbus.runtime.observed_calls import grpc_observer
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, ServiceDefinition
 from trialbus_suggestion.adapters.compute import ProcessCompute
 from trialbus_suggestion.app.answering import Answering
@@ -73,6 +74,7 @@ async def _serve_grpc(parts: Parts, outside: OutsideAnswering) -> None:
         host=parts.settings.host,
         port=parts.settings.grpc_port,
         data_dir=parts.settings.data_dir,
+        observe=grpc_observer(parts.telemetry),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from trialbus.adapters.grpc import full_name, handlers_of, serve_announced
+from trialbus.adapters.grpc import CallObserver, full_name, handlers_of, serve_announced
 from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.measurements import format_value
@@ -116,6 +116,7 @@ async def serve(
     host: str,
     port: int,
     data_dir: Path,
+    observe: CallObserver | None = None,
 ) -> None:
     """For ever. Raises OSError when the address cannot be had."""
     await serve_announced(
@@ -126,4 +127,5 @@ async def serve(
         port=port,
         data_dir=data_dir,
         names=[full_name("EarlyStopping")],
+        observe=observe,
     )

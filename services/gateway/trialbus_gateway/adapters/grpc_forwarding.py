@@ -11,7 +11,14 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from trialbus.adapters.grpc import CALL_ID, announced, full_name, open_channel, serving_grpc
+from trialbus.adapters.grpc import (
+    CALL_ID,
+    CallObserver,
+    announced,
+    full_name,
+    open_channel,
+    serving_grpc,
+)
 from trialbus.adapters.grpc.failures import fit
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import GRPC_DEADLINE_S, GRPC_REACH_DEADLINE_S
@@ -190,9 +197,11 @@ async def serving_gateway(
     port: int,
     data_dir: Path,
     given: Mapping[str, str],
+    observe: CallObserver | None = None,
 ) -> AsyncIterator[int]:
     """Serves while the context is open; gives the port (a free one for port 0). given: addresses
-    of services from the settings. find_trial: for a door that asks who calls.
+    of services from the settings. find_trial: for a door that asks who calls. observe: is told of
+    every call.
 
     Raises OSError when the address cannot be had.
     """
@@ -208,7 +217,9 @@ async def serving_gateway(
     parts[_PROBED_SUGGESTION] = parts[full_name("Suggestion")]
     parts[full_name(SERVICE)] = ready
     handlers = [worker_calls(working, door), Forwarding(owners, KatibCalls(door, find_trial))]
-    serving = serving_grpc(handlers, ready=ready, host=host, port=port, parts=parts)
+    serving = serving_grpc(
+        handlers, ready=ready, host=host, port=port, parts=parts, observe=observe
+    )
     try:
         async with serving as bound:
             yield bound

@@ -56,12 +56,13 @@ def _saying(
     async def say(request: Any) -> messages.WorkReply:
         namespace = request.namespace or DEFAULT_NAMESPACE
         fields = read(request)
-        identity = await door.identify(call_metadata("authorization"))
-        door.admit(identity)
-        with reach.acting_as(identity):
-            reply = await working.say_fields(
-                namespace, request.experiment, verb, fields, within=within
-            )
+        with door.telling():
+            identity = await door.identify(call_metadata("authorization"))
+            door.admit(identity)
+            with reach.acting_as(identity):
+                reply = await working.say_fields(
+                    namespace, request.experiment, verb, fields, within=within
+                )
         return _reply(reply)
 
     return say

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from trialbus.adapters.grpc import full_name, serve_announced
+from trialbus.adapters.grpc import CallObserver, full_name, serve_announced
 from trialbus_metrics_collector.adapters.observation_calls import DBManager
 from trialbus_metrics_collector.app.observation_logs import ObservationLogs
 from trialbus_metrics_collector.app.pushes import Pushes
@@ -17,6 +17,7 @@ async def serve(
     host: str,
     port: int,
     data_dir: Path,
+    observe: CallObserver | None = None,
 ) -> None:
     """For ever. Raises OSError when the address cannot be had."""
     await serve_announced(
@@ -27,4 +28,5 @@ async def serve(
         port=port,
         data_dir=data_dir,
         names=[full_name("DBManager")],
+        observe=observe,
     )

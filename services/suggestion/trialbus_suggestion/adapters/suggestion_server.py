@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from trialbus.adapters.grpc import full_name, handlers_of, serve_announced
+from trialbus.adapters.grpc import CallObserver, full_name, handlers_of, serve_announced
 from trialbus.contracts.katib.models import API_VERSION
 from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.kernel.errors import Problem, Refused
@@ -159,7 +159,13 @@ def _trial(message: Any, metric: str) -> OutsideTrial:
 
 
 async def serve(
-    outside: OutsideAnswering, *, ready: Callable[[], bool], host: str, port: int, data_dir: Path
+    outside: OutsideAnswering,
+    *,
+    ready: Callable[[], bool],
+    host: str,
+    port: int,
+    data_dir: Path,
+    observe: CallObserver | None = None,
 ) -> None:
     """For ever."""
     await serve_announced(
@@ -170,4 +176,5 @@ async def serve(
         port=port,
         data_dir=data_dir,
         names=(full_name("Suggestion"), PROBED_NAME),
+        observe=observe,
     )

@@ -15,12 +15,14 @@ from trialbus.adapters.grpc.handlers import (
     full_name,
     handlers_of,
 )
+from trialbus.adapters.grpc.observing import CallObserver
 from trialbus.adapters.grpc.server import serve_announced, serving_grpc
 
 __all__ = [
     "CALL_ID",
     "PACKAGE",
     "CallFailed",
+    "CallObserver",
     "Failure",
     "announced",
     "announcing",

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from trialbus.adapters.grpc.addresses import announcing
+from trialbus.adapters.grpc.observing import CallObserver, ObservedCalls
 from trialbus.kernel.limits import MAX_GRPC_MESSAGE_BYTES
 
 # How soon a server that went away shows.
@@ -35,14 +36,16 @@ async def serving_grpc(
     port: int,
     names: Collection[str] = (),
     parts: Mapping[str, Callable[[], bool]] | None = None,
+    observe: CallObserver | None = None,
 ) -> AsyncIterator[int]:
     """Serves while the context is open; gives the port (a free one for port 0). names: what the
     health service is asked about, beside "" and Katib's name of the health service itself. parts:
-    names of what may be ready or not by itself.
+    names of what may be ready or not by itself. observe: is told of every call.
 
     Raises OSError when the address cannot be had.
     """
-    server = grpc.aio.server(options=_SERVER_OPTIONS)
+    interceptors = () if observe is None else (ObservedCalls(observe),)
+    server = grpc.aio.server(interceptors=interceptors, options=_SERVER_OPTIONS)
     servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     server.add_generic_rpc_handlers(tuple(handlers))
@@ -70,9 +73,12 @@ async def serve_announced(
     port: int,
     data_dir: Path,
     names: Collection[str] = (),
+    observe: CallObserver | None = None,
 ) -> None:
     """For ever: the server of one service, announced on this machine while it listens."""
-    async with serving_grpc(handlers, ready=ready, host=host, port=port, names=names) as bound:
+    async with serving_grpc(
+        handlers, ready=ready, host=host, port=port, names=names, observe=observe
+    ) as bound:
         with announcing(data_dir, service, host=host, port=bound) as address:
             structlog.get_logger().info("listening", service=service, grpc=address)
             await asyncio.Event().wait()

@@ -1,18 +1,24 @@
 """The door: from what a caller shows to who that is, and how much of that one is let in at once."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from trialbus.ports.clock import Clock
 from trialbus_gateway.adapters.access.buckets import Buckets
-from trialbus_gateway.app.failures import TooMany, Unauthenticated
+from trialbus_gateway.app.failures import Forbidden, TooLarge, TooMany, Unauthenticated
 from trialbus_gateway.core.identities import ANYBODY, Identity
 
 _MAX_TOKEN_CHARS = 16 * 1024
 # Wrong tokens of one address: for more it is told to wait, right ones pass as ever.
 _WRONG_PER_S, _WRONG_AT_ONCE = 20.0, 100.0
+_REASONS: Mapping[type[Exception], str] = {
+    Unauthenticated: "unauthenticated",
+    Forbidden: "forbidden",
+    TooMany: "rate",
+    TooLarge: "size",
+}
 
 
 class Way(Protocol):
@@ -47,6 +53,8 @@ class Door:
         self._wrong = Buckets(rate=_WRONG_PER_S, burst=wrong_at_once)
         self._most_streams = streams
         self._streams: Counter[str] = Counter()
+        # Hears why somebody was not let in, where no HTTP status tells.
+        self.on_refusal: Callable[[str], None] = lambda _: None
 
     @property
     def asks(self) -> bool:
@@ -86,6 +94,15 @@ class Door:
             self._streams[name] -= 1
             if not self._streams[name]:
                 del self._streams[name]
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Around a call of gRPC: tells whom it turns away."""
+        try:
+            yield
+        except tuple(_REASONS) as error:
+            self.on_refusal(_REASONS[type(error)])
+            raise
 
     def open_streams(self, name: str) -> int:
         """Of the identity of this name, now."""

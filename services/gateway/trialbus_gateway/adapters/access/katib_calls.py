@@ -62,8 +62,13 @@ class KatibCalls:
 
     async def check(self, method: str, request: bytes, authorization: list[str], peer: str) -> None:
         """method: `/<package>.<service>/<method>`. Raises one of REFUSALS."""
-        if not self._door.asks:
-            return
+        if self._door.asks:
+            with self._door.telling():
+                await self._check(method, request, authorization, peer)
+
+    async def _check(
+        self, method: str, request: bytes, authorization: list[str], peer: str
+    ) -> None:
         identity = await self._door.identify(authorization, peer.rpartition(":")[0])
         self._door.admit(identity)
         service, _, name = method.removeprefix("/").rpartition("/")
