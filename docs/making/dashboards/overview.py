@@ -1,0 +1,117 @@
+"""The operator's first look: is it healthy, and if not, where and why."""
+
+from making.dashboards.overview_services import BUS, DOORS, SATURATION, SERVICES, STORE
+from making.dashboards.panels import OPERATED, Board, Panel, Row, Unit, figure, line
+from making.dashboards.promises import PROMISED
+from making.dashboards.queries import UP, grown, highest, how_many, level, rate, zero_without
+from trialbus.runtime import metrics
+
+UID = "trialbus-overview"
+
+
+HEALTH = Row(
+    "Is it healthy?",
+    [
+        figure(
+            "Processes that do not answer",
+            "Services whose metrics could not be fetched. Good: 0. Otherwise look at the log of "
+            "the process: it is down, or too full to answer.",
+            how_many(UP, "== 0"),
+            Unit.COUNT,
+            bad=1,
+        ),
+        figure(
+            "Processes that are not ready",
+            "Services that say that they cannot work: mostly because of the bus or the store. "
+            "Good: 0. `/readyz` of the process says what it waits for.",
+            how_many(metrics.READY, "== 0"),
+            Unit.COUNT,
+            bad=1,
+        ),
+        figure(
+            "Stalled experiments",
+            "Experiments that wait longer than they should. Good: 0. The panel below has the "
+            "reasons, `trialbus explain` those of one experiment.",
+            zero_without(level(metrics.STALLED)),
+            Unit.COUNT,
+            worse=1,
+        ),
+        figure(
+            "Oldest stall",
+            "For how long the longest of these has been waiting. Good: 0.",
+            highest(metrics.OLDEST_STALL),
+            Unit.SECONDS,
+            worse=60,
+            bad=600,
+        ),
+        figure(
+            "Dead letters",
+            "Messages in the time shown that can never be handled. Good: 0. Each is in the "
+            "dead-letter stream with its reason.",
+            grown(metrics.DEAD_LETTERS),
+            Unit.COUNT,
+            bad=0.5,
+        ),
+        figure(
+            "Messages waiting in the stream",
+            "The lag of all services. Good: near 0, and falling after a burst. If it grows, the "
+            "row on the bus says whose it is.",
+            level(metrics.CONSUMER_PENDING),
+            Unit.COUNT,
+            worse=1000,
+            bad=10000,
+        ),
+        Panel(
+            title="Trials that ended, by outcome",
+            about="How much work gets done. A growing part of Failed or MetricsUnavailable is "
+            "mostly the users' code: `trialbus explain` of one of them says what it printed last.",
+            queries=line(rate(metrics.TRIALS_ENDED, "outcome"), "{{outcome}}"),
+            unit=Unit.PER_S,
+            stacked=True,
+        ),
+        Panel(
+            title="Why experiments are stalled",
+            about="Living experiments that wait longer than they should, by the reason in their "
+            "conditions: SuggestionStalled (row of algorithms), LaunchStalled (slots, cluster), "
+            "WorkersMissing (nobody asks for trials), BusUnavailable (nats-server). Good: none.",
+            queries=line(level(metrics.STALLED, "reason"), "{{reason}}"),
+            unit=Unit.COUNT,
+            stacked=True,
+        ),
+        Panel(
+            title="For how long experiments have been waiting, by what for",
+            about="The longest wait for points (suggestion), for a launcher, or for a worker. "
+            "It grows before an experiment says that it is stalled. Good: seconds.",
+            queries=line(highest(metrics.OLDEST_WAIT, "awaited"), "{{awaited}}"),
+            unit=Unit.SECONDS,
+            worse=60,
+        ),
+        Panel(
+            title="Experiments, by phase",
+            about="All experiments in the store. Created for long: the experiment service does "
+            "not come to them.",
+            queries=line(level(metrics.EXPERIMENTS, "state"), "{{state}}"),
+            unit=Unit.COUNT,
+            stacked=True,
+            width=12,
+        ),
+        Panel(
+            title="Trials of experiments, by state",
+            about="Pending: no attempt of it runs, it waits for a slot, a node or a worker. Many "
+            "for long: the dashboard of capacity says what is short.",
+            queries=line(level(metrics.TRIALS, "state", state="Pending|Running"), "{{state}}"),
+            unit=Unit.COUNT,
+            stacked=True,
+            width=12,
+        ),
+    ],
+)
+
+OVERVIEW = Board(
+    uid=UID,
+    title="Trialbus: overview",
+    about="For who operates trialbus: what is slow, stuck or failing, and why. Read from the top; "
+    "the first row that is not green has the cause, or the row below it.",
+    variables=OPERATED,
+    rows=[HEALTH, PROMISED, SERVICES, BUS, STORE, SATURATION, DOORS],
+)

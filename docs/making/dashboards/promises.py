@@ -1,0 +1,79 @@
+"""The latencies that are promised (making.rules.promises), as panels."""
+
+from collections.abc import Mapping
+
+from making.dashboards.panels import Panel, Query, Row, Unit, latencies
+from making.dashboards.queries import metric_named, quantile, within
+from making.rules.promises import PROMISES, Promise
+from trialbus.runtime import metrics
+
+# What to do when it takes longer.
+_WHEN_LATE: Mapping[str, str] = {
+    "points": "suggestion is full (its event loop and lag), or many requests wait for a process "
+    "to compute in: the dashboard of algorithms; more replicas compute more at once.",
+    "modelled_points": "look at the time and the queue of each algorithm on the dashboard of "
+    "algorithms; more replicas of suggestion compute more at once.",
+    "launch": "all slots may be taken (dashboard of capacity), or trial_launcher is full: its "
+    "event loop, its lag.",
+    "next_trial": "points come late (the panels before), or the experiment service is full: its "
+    "lag, its event loop, the store's time.",
+    "report": "look at the load and the lag of metrics_collector and at the store's writes. "
+    "Clocks that differ between machines show here, too.",
+    "verdict": "if reports are stored in time it is early_stopping: its lag, its event loop.",
+}
+_TIMED = [(it, it.bound_s) for it in PROMISES if it.bound_s is not None]
+
+
+def _chosen(promise: Promise) -> dict[str, str]:
+    name, _, values = promise.selector.replace("=~", "=").partition("=")
+    return {name: values.strip('"')} if name else {}
+
+
+def _kept(promise: Promise, bound_s: float) -> Query:
+    metric = metric_named(promise.metric)
+    return Query(within(bound_s, metric, **_chosen(promise)), promise.what)
+
+
+def _latency(promise: Promise, bound_s: float) -> Panel:
+    metric = metric_named(promise.metric)
+    return Panel(
+        title=promise.what[:1].upper() + promise.what[1:],
+        about=f"Promised (the line): {promise.told}. If it takes longer: "
+        f"{_WHEN_LATE[promise.name]} The alert is {promise.alert}. Dots are single values with "
+        "their traces.",
+        queries=[
+            Query(quantile(part, metric, **_chosen(promise)), f"p{part * 100:g}", part == 0.99)
+            for part in (0.5, 0.95, 0.99)
+        ],
+        unit=Unit.SECONDS,
+        bad=bound_s,
+    )
+
+
+PROMISED = Row(
+    "Is it fast? Latencies, and what is promised",
+    [
+        Panel(
+            title="Promises kept, of all that happened in the time shown",
+            about="Which share was in time, promise by promise. Good: 99 % and more. The panels "
+            "below say since when, and what to do.",
+            queries=[_kept(*it) for it in _TIMED],
+            unit=Unit.SHARE,
+            worse=0.99,
+            bad=0.95,
+            less_is_bad=True,
+            width=24,
+            height=7,
+        ),
+        *(_latency(*it) for it in _TIMED),
+        Panel(
+            title="From the end of a trial's last attempt to its being counted",
+            about="What lies between a trial's end and the next decision: its metrics, its run, "
+            "the experiment's commit. Good: under 0.3 s. Above: metrics_collector or experiment "
+            "is behind: their lag.",
+            queries=latencies(metrics.TRIAL_COUNTED),
+            unit=Unit.SECONDS,
+            worse=1,
+        ),
+    ],
+)
