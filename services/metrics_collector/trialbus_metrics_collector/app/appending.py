@@ -47,9 +47,7 @@ class Appending:
         """Returns when it is stored, now or before. Raises as `Pushes` does."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         context = self._tracing.current()
-        self._waiting.append(
-            _Waiting(trial=trial, run=run, push=push, done=done, context=context)
-        )
+        self._waiting.append(_Waiting(trial=trial, run=run, push=push, done=done, context=context))
         if self._working is None or self._working.done():
             # It works for others, too, than who happens to be the first.
             with self._tracing.outside():
