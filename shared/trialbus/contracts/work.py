@@ -139,7 +139,8 @@ class GivenTrial(HeldTrial):
     """A trial under a lease. index: 0-based order of opening. parameters: by name, typed as the
     space says. lease: seconds. checkpoint: folder or URI where the trial keeps what its next
     attempt goes on from; parent: that of the trial that it goes on from, "" if none. labels: what
-    its algorithm marked it with."""
+    its algorithm marked it with. traceparent: the trial's place in a trace, as W3C's Trace Context
+    has it; absent where none is kept."""
 
     index: int
     parameters: dict[str, Any]
@@ -147,6 +148,7 @@ class GivenTrial(HeldTrial):
     checkpoint: str = ""
     parent: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
+    traceparent: str | None = None
 
 
 class Answered(HeldTrial):

@@ -131,6 +131,7 @@ def _trial(given: GivenTrial) -> messages.GivenTrial:
         checkpoint=given.checkpoint,
         parent=given.parent,
         labels=given.labels,
+        traceparent=given.traceparent,
     )
 
 

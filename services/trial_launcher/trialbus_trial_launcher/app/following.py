@@ -14,12 +14,14 @@ from trialbus.kernel.limits import (
     READ_BLOCK_BYTES,
     REQUEST_TIMEOUT_S,
     TAIL_INTERVAL_S,
+    TRACED_CHUNKS,
 )
 from trialbus.kernel.run import Run, RunPhase, StopReason
 from trialbus.ports.bus import Request
 from trialbus.ports.launcher import Launcher, RunState, RunStatus
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.run_spans import within_run
 from trialbus_trial_launcher.app.sources.source import Source
 from trialbus_trial_launcher.app.tail import StreamTail
 
@@ -34,7 +36,7 @@ class Followed:
     """One live run. run: as committed. objective: the metric that must not miss. stop_asked: the
     reason that was passed on. refused: the collector wants nothing more of it. complete: the
     collector has all of it. recorded: its end waits for its commit. unsendable: why its metrics
-    cannot travel."""
+    cannot travel. sent: chunks, each as often as it was sent."""
 
     run: Run
     source: Source
@@ -45,6 +47,7 @@ class Followed:
     unsendable: str = ""
     complete: bool = False
     recorded: bool = False
+    sent: int = 0
     shipping: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -224,7 +227,7 @@ class Following:
         request = Request(
             subject=subjects.metric(run.namespace, run.experiment, run.trial), data=data
         )
-        answer = await self._parts.bus.request(request, timeout_s=REQUEST_TIMEOUT_S)
+        answer = await self._ask(followed, request)
         reply = ChunkReply.from_bytes(answer)
         if reply.refused is not None:
             followed.refused = True
@@ -236,8 +239,21 @@ class Following:
             raise Transient("the collector took nothing")
         return not reply.final
 
+    async def _ask(self, followed: Followed, request: Request) -> bytes:
+        """Of a run that goes on and on only the first chunks are in its trace."""
+        bus, tracing = self._parts.bus, self._parts.telemetry.tracing
+        followed.sent += 1
+        if followed.sent > TRACED_CHUNKS or not tracing.on or tracing.current() is not None:
+            return await bus.request(request, timeout_s=REQUEST_TIMEOUT_S)
+        with within_run(tracing, followed.run, "ship metrics"):
+            return await bus.request(request, timeout_s=REQUEST_TIMEOUT_S)
+
     async def _end(self, followed: Followed) -> None:
         """Ship the rest, then record the end: a finished run has all its metrics stored."""
+        with within_run(self._parts.telemetry.tracing, followed.run, "end run"):
+            await self._end_it(followed)
+
+    async def _end_it(self, followed: Followed) -> None:
         try:
             run_id = followed.run.id
             status = (await self._launcher.status([run_id]))[run_id]

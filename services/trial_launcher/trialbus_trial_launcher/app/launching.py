@@ -11,7 +11,7 @@ from trialbus.kernel.checkpoints import checkpoints_of
 from trialbus.kernel.errors import Poison, Refused
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.kernel.ids import collector_run_id, run_id, trial_id
-from trialbus.kernel.limits import MAX_MESSAGE_CHARS
+from trialbus.kernel.limits import MAX_MESSAGE_CHARS, TRACED_TRIALS
 from trialbus.kernel.run import Run, RunPhase, StopReason
 from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.trial import Trial
@@ -24,6 +24,7 @@ from trialbus_trial_launcher.app.leasing.leasing import Leasing
 from trialbus_trial_launcher.app.places import RunPlace
 from trialbus_trial_launcher.app.pruning import Pruning
 from trialbus_trial_launcher.app.run_notices import begun_notices
+from trialbus_trial_launcher.app.run_spans import in_traces, tell_runs
 from trialbus_trial_launcher.core.actions import (
     Intend,
     NeverStart,
@@ -165,7 +166,9 @@ class Launching:
         results = list(zip(claims, outcomes, strict=True))
         mine = [claim for claim, outcome in results if outcome is Outcome.DONE]
         await self._start(mine, plans)
-        await self._parts.outbox.publish_notices(begun_notices([run for _, run in mine]))
+        runs, tracing = [run for _, run in mine], self._parts.telemetry.tracing
+        tell_runs(tracing, runs)
+        await self._parts.outbox.publish_notices(in_traces(begun_notices(runs), tracing, runs))
         return [run.id for (_, run), outcome in results if outcome is not Outcome.DONE]
 
     async def _trials(self, begins: Sequence[Begin]) -> dict[str, Trial]:
@@ -239,6 +242,7 @@ class Launching:
             finished_at=now if never else None,
             stop_reason=action.reason if isinstance(action, NeverStart) else "",
             message="stopped before it was started" if never else "",
+            traceparent=state.traceparent if action.index < TRACED_TRIALS else None,
         )
 
     async def _remove(self, uid: str) -> bool:

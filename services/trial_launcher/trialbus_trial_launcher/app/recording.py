@@ -13,6 +13,7 @@ from trialbus.ports.store import Outcome, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.run_notices import ended_notices
+from trialbus_trial_launcher.app.run_spans import in_traces, tell_runs, within_runs
 
 _RETRY_DELAY_S = 0.2
 
@@ -45,8 +46,10 @@ class Recording:
         writes = [
             Write(base=RUN.encode(before), document=RUN.encode(after)) for before, after in group
         ]
+        tracing = self._parts.telemetry.tracing
         try:
-            outcomes = await self._parts.store.commit(RUNS.name, writes)
+            with within_runs(tracing, [after for _, after in group], "record ends"):
+                outcomes = await self._parts.store.commit(RUNS.name, writes)
         except Transient as error:
             self._parts.telemetry.log.warning("ends wait for the store", error=str(error))
             await self._parts.clock.sleep(_RETRY_DELAY_S)
@@ -63,7 +66,8 @@ class Recording:
             if before.id not in waiting:
                 self.committed(before.id)
         ended = [after for before, after in group if before.id not in waiting]
-        await self._parts.outbox.publish_notices(ended_notices(ended))
+        tell_runs(tracing, ended)
+        await self._parts.outbox.publish_notices(in_traces(ended_notices(ended), tracing, ended))
         return claimed
 
     async def note(self, changes: Sequence[tuple[Run, str]]) -> Mapping[str, Run]:

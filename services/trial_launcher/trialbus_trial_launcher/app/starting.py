@@ -19,6 +19,7 @@ from trialbus.kernel.templates import TrialIdentity, render_command
 from trialbus.kernel.trial import Trial
 from trialbus.ports.launcher import RunPlan
 from trialbus_trial_launcher.app.plans import Place, plan_of
+from trialbus_trial_launcher.app.run_spans import trace_variables
 from trialbus_trial_launcher.app.sources.means import Means
 from trialbus_trial_launcher.app.sources.scraping import PORT_FILE, PORT_VARIABLE
 
@@ -36,6 +37,7 @@ def plans_of(
     """Raises Refused when the trial's values do not fit its template."""
     variables = reporting(means)
     variables[REPORT_VARIABLE] = report_to(state.spec.metrics_collector).value
+    variables |= trace_variables(state, trial.index, attempt)
     files: dict[str, str] = {}
     kind = state.spec.metrics_collector.kind
     if kind is CollectorKind.PROMETHEUS_METRIC and (port := means.free_port()) is not None:

@@ -19,7 +19,8 @@ _LAG = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """An attempt that its experiment has open. trial: its name."""
+    """An attempt that its experiment has open. trial: its name. traceparent: as its run is to have
+    it."""
 
     uid: str
     namespace: str
@@ -27,6 +28,7 @@ class Place:
     trial: str
     index: int
     attempt: int
+    traceparent: str | None = None
 
     @property
     def run_id(self) -> str:
@@ -53,6 +55,7 @@ def leased(place: Place, *, worker: str, ask: str, lease_s: float, now: float) -
         ask=ask,
         lease_s=lease_s,
         lease_until=_until(now, lease_s),
+        traceparent=place.traceparent,
     )
 
 

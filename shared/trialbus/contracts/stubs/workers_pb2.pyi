@@ -173,7 +173,7 @@ class Value(_message.Message):
     def __init__(self, number: _Optional[float] = ..., integer: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
 
 class GivenTrial(_message.Message):
-    __slots__ = ("trial", "attempt", "index", "parameters", "lease", "checkpoint", "parent", "labels")
+    __slots__ = ("trial", "attempt", "index", "parameters", "lease", "checkpoint", "parent", "labels", "traceparent")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -196,6 +196,7 @@ class GivenTrial(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     trial: str
     attempt: int
     index: int
@@ -204,4 +205,5 @@ class GivenTrial(_message.Message):
     checkpoint: str
     parent: str
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, trial: _Optional[str] = ..., attempt: _Optional[int] = ..., index: _Optional[int] = ..., parameters: _Optional[_Mapping[str, Value]] = ..., lease: _Optional[float] = ..., checkpoint: _Optional[str] = ..., parent: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, trial: _Optional[str] = ..., attempt: _Optional[int] = ..., index: _Optional[int] = ..., parameters: _Optional[_Mapping[str, Value]] = ..., lease: _Optional[float] = ..., checkpoint: _Optional[str] = ..., parent: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., traceparent: _Optional[str] = ...) -> None: ...

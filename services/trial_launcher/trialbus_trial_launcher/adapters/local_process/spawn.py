@@ -32,6 +32,8 @@ LOCK_DESCRIPTOR = 9
 FOLDER_VARIABLE = "TRIALBUS_RUN_FOLDER"
 RUN_ID_VARIABLE = "TRIALBUS_RUN_ID"
 _OWN_PREFIX = "TRIALBUS_"
+# Of whoever started the launcher: trials have their own or none.
+_FOREIGN_TRACE = frozenset({"TRACEPARENT", "TRACESTATE"})
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Other names do not survive every sh (dash drops them), and this one tells the wrapper what it is.
 _CARRIED_NAME = re.compile(r"(?!BASH_VERSION$)[A-Za-z_][A-Za-z0-9_]*")
@@ -45,7 +47,9 @@ def base_environment(inherited: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in inherited.items()
-        if not name.startswith(_OWN_PREFIX) and _CARRIED_NAME.fullmatch(name)
+        if not name.startswith(_OWN_PREFIX)
+        and name not in _FOREIGN_TRACE
+        and _CARRIED_NAME.fullmatch(name)
     }
     kept.setdefault("PATH", _DEFAULT_PATH)
     kept.setdefault("PYTHONUNBUFFERED", "1")

@@ -28,6 +28,7 @@ from trialbus.ports.launcher import Launcher, ObjectPlan, Plan, RunState, RunSta
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.cluster.default_template import default_template
 from trialbus_trial_launcher.app.cluster.objects import Mounted, ObjectMeans, RunObject, run_object
+from trialbus_trial_launcher.app.run_spans import trace_variables
 from trialbus_trial_launcher.app.sources.custom import PushSource
 from trialbus_trial_launcher.app.sources.means import Means
 from trialbus_trial_launcher.app.sources.pods import (
@@ -172,6 +173,7 @@ class ClusterPlace:
         variables = {
             **trial_variables(identity, values),
             **reporting(self.means),
+            **trace_variables(state, trial.index, identity.attempt),
             REPORT_VARIABLE: report_to(collector).value,
             HEIRS_VARIABLE: "no" if has_no_heirs(state) else "perhaps",
             **(checkpoint.variables() if checkpoint is not None else {}),

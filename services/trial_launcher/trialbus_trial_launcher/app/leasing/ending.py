@@ -18,6 +18,7 @@ from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.notices import Notices
+from trialbus_trial_launcher.app.run_spans import tell_runs
 from trialbus_trial_launcher.core.leases import Place, lost, never_leased, stopped
 
 _EXPIRE_EVERY_S = 1.0
@@ -73,6 +74,7 @@ class Ending:
         ]
         self._parts.telemetry.add(metrics.CONFLICTS, len(wanted) - len(done))
         self._remember(done)
+        tell_runs(self._parts.telemetry.tracing, done)
         self.notices.add(done)
         return frozenset(run.id for run in done)
 

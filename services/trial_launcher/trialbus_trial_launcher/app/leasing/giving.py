@@ -15,6 +15,7 @@ from trialbus.kernel.limits import MAX_COMMIT_RETRIES, MAX_KNOWN_EXPERIMENTS, MA
 from trialbus.kernel.run import Run
 from trialbus.kernel.space import typed
 from trialbus.kernel.suggestion import Answer
+from trialbus.kernel.traces import kept, run_span
 from trialbus.ports.store import Query
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.ending import Ending
@@ -263,8 +264,10 @@ class Giving:
         checkpoint = checkpoint_of(
             self._checkpoint_root, work.uid, index, mark.parent, work.spec.algorithm
         )
+        place = work.place(index, attempt)
+        trace = kept(place.traceparent)
         return GivenTrial(
-            trial=work.place(index, attempt).trial,
+            trial=place.trial,
             attempt=attempt,
             index=index,
             parameters=_parameters(work, answer.points[index - answer.first]),
@@ -272,6 +275,7 @@ class Giving:
             checkpoint=checkpoint.own,
             parent=checkpoint.parent,
             labels=dict(mark.labels),
+            traceparent=None if trace is None else str(run_span(trace, work.uid, index, attempt)),
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from trialbus.kernel.run import Run
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.run_notices import begun_notices, ended_notices
+from trialbus_trial_launcher.app.run_spans import in_traces
 
 # What changes so close together is one event.
 _LINGER_S = 0.004
@@ -40,4 +41,6 @@ class Notices:
             # Of those that have ended by now their ends are the news.
             over = {run.id for run in ended}
             begun = [run for run in runs if run.version == 1 and run.id not in over]
-            await self._parts.outbox.publish_notices([*ended_notices(ended), *begun_notices(begun)])
+            notices = [*ended_notices(ended), *begun_notices(begun)]
+            tracing = self._parts.telemetry.tracing
+            await self._parts.outbox.publish_notices(in_traces(notices, tracing, runs))

@@ -11,13 +11,13 @@ from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.documents import Document
 from trialbus.kernel.experiment import GONE_PHASES, ExperimentPhase, OpenState, OpenTrial
 from trialbus.kernel.ids import answer_id, trial_index, trial_name
-from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS, WORK_AGE_S
+from trialbus.kernel.limits import MAX_KNOWN_EXPERIMENTS, TRACED_TRIALS, WORK_AGE_S
 from trialbus.kernel.spec import ExperimentSpec, TrialsBy
 from trialbus.ports.clock import Clock
 from trialbus.ports.store import Query, Store
 from trialbus_trial_launcher.core.leases import Place
 
-_FIELDS = ("namespace", "name", "phase", "open")
+_FIELDS = ("namespace", "name", "phase", "open", "traceparent")
 _OPEN = TypeAdapter(dict[int, OpenTrial])
 _SPEC = TypeAdapter(ExperimentSpec)
 # In these it gives out trials, now or later.
@@ -37,6 +37,7 @@ class Work:
     phase: ExperimentPhase
     spec: ExperimentSpec
     open: Mapping[int, OpenTrial]
+    traceparent: str | None = None
 
     @property
     def over(self) -> bool:
@@ -54,6 +55,7 @@ class Work:
             trial=trial_name(self.name, self.uid, index),
             index=index,
             attempt=attempt,
+            traceparent=self.traceparent if index < TRACED_TRIALS else None,
         )
 
     @cached_property
@@ -133,6 +135,7 @@ class Works:
                 phase=ExperimentPhase(it["phase"]),
                 spec=self._specs[it["_id"]],
                 open=_OPEN.validate_python(it["open"]),
+                traceparent=it.get("traceparent"),
             )
             for it in documents
             if it["_id"] in self._specs
