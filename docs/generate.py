@@ -33,6 +33,7 @@ from making.http_pages import http_calls_page
 from making.nats_pages import permissions_table
 from making.page_parts import Row, between_marks, sentence, table
 from making.pipeline_steps import pipeline_steps
+from making.rules.files import rule_files
 from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
 from trialbus.contracts.katib.schemas import KINDS
 from trialbus.contracts.katib.schemas_crd import custom_resource_definition
@@ -280,6 +281,7 @@ def generated() -> dict[Path, str]:
         files |= stubs(*interface)
     files |= client_page()
     files |= chart_files(definitions())
+    files |= rule_files()
     return files | pages_of_descriptions() | definitions() | asyncapi_document() | pipeline_steps()
 
 

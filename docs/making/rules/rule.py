@@ -11,11 +11,10 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """series: each in promtool's notation -> its values, one a minute. minute: when it is looked
-    at. firing: labels of each alert that fires then, without its name and severity; none: silent.
-    """
+    """series: each with its values, one a minute, in promtool's notation. minute: when it is looked
+    at. firing: labels of each alert that fires then, beyond its own; none: it is silent."""
 
-    series: Mapping[str, str]
+    series: Labels
     minute: int
     firing: tuple[Labels, ...] = ()
 
@@ -31,8 +30,8 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """minutes: for how long the expression must hold. description: says the value. `labels` are
-    more ones, beside the severity. The runbook has a section of its name."""
+    """name: one section of the runbook has it. minutes: for how long the expression must hold.
+    description: says the value. labels: its own, beside the severity."""
 
     name: str
     expr: str
@@ -40,19 +39,22 @@ class Alert:
     minutes: int
     summary: str
     description: str
-    fires: tuple[Case, ...]
-    silent: tuple[Case, ...]
+    cases: tuple[Case, ...]
     labels: Labels = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Rules that are evaluated one after the other, so that later ones see what earlier made."""
+    """Rules of one group are evaluated in their order: later ones see what earlier ones made."""
 
     name: str
     rules: tuple[Record | Alert, ...]
 
 
-def services(values: str, *, of: str = "experiment") -> dict[str, str]:
-    """The scrape of one service: `up`."""
-    return {f'up{{job="trialbus",service="{of}",instance="a:1"}}': values}
+def fires(series: Labels, minute: int, *firing: Labels) -> Case:
+    """Without `firing`: one alert with no labels but its own."""
+    return Case(series=series, minute=minute, firing=firing or ({},))
+
+
+def silent(series: Labels, minute: int) -> Case:
+    return Case(series=series, minute=minute)

@@ -1,0 +1,165 @@
+"""Alerts on messages: those that wait, those that are lost, those that nobody can read."""
+
+from making.rules.rule import Alert, Group, fires, silent
+from making.rules.series import series
+
+_LAG = "trialbus_consumer_pending_messages"
+_HINTS = "trialbus_hints_total"
+_EXPERIMENT = {"service": "experiment"}
+
+
+def _lag(lag: str, hints: str) -> dict[str, str]:
+    return series(_LAG, "experiment", lag) | series(_HINTS, "experiment", hints, source="bus")
+
+
+def _requests(failed: str) -> dict[str, str]:
+    asked = series("trialbus_bus_request_seconds_count", "gateway", "0+100x20", kind="apply")
+    name = "trialbus_bus_request_failures_total"
+    return asked | series(name, "gateway", failed, kind="apply")
+
+
+BUS = Group(
+    name="trialbus-bus",
+    rules=(
+        Alert(
+            name="TrialbusLagGrowing",
+            expr="trialbus:consumer_lag_messages:max > 1000"
+            " and deriv(trialbus:consumer_lag_messages:max[10m]) > 0",
+            severity="warning",
+            minutes=10,
+            summary="{{ $labels.service }} falls behind.",
+            description="{{ $value | humanize }} messages wait for {{ $labels.service }}, and they "
+            "become more.",
+            cases=(
+                fires(_lag("0+200x40", "0+1000x40"), 30, _EXPERIMENT),
+                # A burst that is worked off.
+                silent(_lag("4000-100x40", "0+1000x40"), 25),
+            ),
+        ),
+        Alert(
+            name="TrialbusConsumerStuck",
+            # What waits for the gateway are webhooks' events, which are no hints.
+            expr='min_over_time(trialbus:consumer_lag_messages:max{service!="gateway"}[5m]) > 0'
+            " and on (namespace, service) sum by (namespace, service)"
+            ' (rate(trialbus_hints_total{source="bus"}[5m])) == 0',
+            severity="critical",
+            minutes=5,
+            summary="{{ $labels.service }} takes no messages, though some wait.",
+            description="At least {{ $value | humanize }} messages wait for {{ $labels.service }}, "
+            "and in 5 minutes it has taken none.",
+            cases=(
+                fires(_lag("0x5 40x30", "0+100x5 500x30"), 25, _EXPERIMENT),
+                silent(_lag("40x30", "0+1x30"), 25),
+            ),
+        ),
+        Alert(
+            name="TrialbusRedeliveries",
+            expr="sum by (namespace, service) (rate(trialbus_redeliveries_total[15m])) * 60 > 10",
+            severity="warning",
+            minutes=15,
+            summary="Messages come to {{ $labels.service }} again and again.",
+            description="{{ $value | humanize }} messages a minute are given to "
+            "{{ $labels.service }} once more, because it did not answer in time.",
+            cases=(
+                fires(
+                    series("trialbus_redeliveries_total", "experiment", "0+30x60"),
+                    40,
+                    _EXPERIMENT,
+                ),
+                # A replica was killed, and what it had in hand comes again.
+                silent(series("trialbus_redeliveries_total", "experiment", "0x5 120x60"), 30),
+            ),
+        ),
+        Alert(
+            name="TrialbusDeadLetters",
+            expr="sum by (namespace, service) (increase(trialbus_dead_letters_total[15m])) > 0",
+            severity="warning",
+            minutes=0,
+            summary="{{ $labels.service }} has buried messages.",
+            description="{{ $value | humanize }} messages for {{ $labels.service }} became dead "
+            "letters within 15 minutes.",
+            cases=(
+                fires(
+                    series("trialbus_dead_letters_total", "experiment", "0x10 1x20"),
+                    12,
+                    _EXPERIMENT,
+                ),
+                silent(series("trialbus_dead_letters_total", "experiment", "0x10 1x40"), 40),
+            ),
+        ),
+        Alert(
+            name="TrialbusOutboxStuck",
+            expr="trialbus:outbox_oldest_seconds:max > 60",
+            severity="critical",
+            minutes=2,
+            summary="Events of {{ $labels.service }} do not get out.",
+            description="The oldest event of {{ $labels.service }} that the stream has not taken "
+            "waits for {{ $value | humanizeDuration }}.",
+            cases=(
+                fires(
+                    series("trialbus_outbox_oldest_seconds", "experiment", "0x5 0+60x20"),
+                    15,
+                    _EXPERIMENT,
+                ),
+                silent(series("trialbus_outbox_oldest_seconds", "experiment", "5x30"), 15),
+            ),
+        ),
+        Alert(
+            name="TrialbusMessagesLost",
+            expr="sum by (namespace, service, what)"
+            " (increase(trialbus_sweep_repairs_total[15m])) > 10",
+            severity="warning",
+            minutes=5,
+            summary="Sweeps of {{ $labels.service }} repair what messages should have said.",
+            description="{{ $value | humanize }} times in 15 minutes a sweep of "
+            "{{ $labels.service }} found an {{ $labels.what }} that no message had told of.",
+            cases=(
+                fires(
+                    series(
+                        "trialbus_sweep_repairs_total",
+                        "experiment",
+                        "0+2x40",
+                        what="experiment",
+                    ),
+                    25,
+                    {**_EXPERIMENT, "what": "experiment"},
+                ),
+                silent(
+                    series("trialbus_sweep_repairs_total", "experiment", "0x9 3x30", what="event"),
+                    25,
+                ),
+            ),
+        ),
+        Alert(
+            name="TrialbusBusReconnecting",
+            expr="sum by (namespace, service) (increase(trialbus_bus_reconnects_total[15m])) > 3",
+            severity="warning",
+            minutes=0,
+            summary="{{ $labels.service }} loses nats-server again and again.",
+            description="{{ $labels.service }} has connected to nats-server "
+            "{{ $value | humanize }} times within 15 minutes.",
+            cases=(
+                fires(
+                    series("trialbus_bus_reconnects_total", "experiment", "0+1x20"),
+                    15,
+                    _EXPERIMENT,
+                ),
+                # nats-server was started anew.
+                silent(series("trialbus_bus_reconnects_total", "experiment", "0x5 1x20"), 15),
+            ),
+        ),
+        Alert(
+            name="TrialbusRequestsFailing",
+            expr="trialbus:service_request_failures:ratio_rate5m > 0.05",
+            severity="warning",
+            minutes=5,
+            summary="{{ $labels.service }} gets no answers from other services.",
+            description="{{ $value | humanizePercentage }} of what {{ $labels.service }} asks over "
+            "the bus is not answered in time.",
+            cases=(
+                fires(_requests(failed="0+20x20"), 15, {"service": "gateway"}),
+                silent(_requests(failed="0+1x20"), 15),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,116 @@
+"""Multi-window, multi-burn-rate alerts on the promises (Google, The Site Reliability Workbook,
+chapter 5, table 5-8): the long window says that it matters, the short one that it still goes on."""
+
+from dataclasses import dataclass
+
+from making.rules.promises import PROMISES, Promise
+from making.rules.rule import Alert, Case, Group, Record, Severity, fires, silent
+from making.rules.series import latencies, series
+
+MINUTES = {"5m": 5, "30m": 30, "1h": 60, "2h": 120, "6h": 360, "1d": 1440, "3d": 4320}
+_EVENTS_A_MINUTE = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burning:
+    """factor: how many times too fast the budget of misses goes: 1 would use it up in 30 days."""
+
+    factor: float
+    long: str
+    short: str
+    minutes: int
+    severity: Severity
+
+
+BURNINGS = (
+    Burning(factor=14.4, long="1h", short="5m", minutes=2, severity="critical"),
+    Burning(factor=6, long="6h", short="30m", minutes=15, severity="critical"),
+    Burning(factor=3, long="1d", short="2h", minutes=60, severity="warning"),
+    Burning(factor=1, long="3d", short="6h", minutes=180, severity="warning"),
+)
+
+
+def promise_records() -> Group:
+    """Of each promise: the share of misses in each window, and events a second in the long ones."""
+    long = {burning.long for burning in BURNINGS}
+    rules = []
+    for promise in PROMISES:
+        labels = {"promise": promise.name}
+        for window in MINUTES:
+            rules.append(
+                Record(
+                    name=f"trialbus:promise_misses:ratio_rate{window}",
+                    expr=f"{promise.misses(window)} / {promise.events(window)}",
+                    labels=labels,
+                )
+            )
+            if window in long:
+                name = f"trialbus:promise_events:rate{window}"
+                rules.append(Record(name=name, expr=promise.events(window), labels=labels))
+    return Group(name="trialbus-promises", rules=tuple(rules))
+
+
+def promise_alerts() -> Group:
+    rules = tuple(_alert(promise, burning) for promise in PROMISES for burning in BURNINGS)
+    return Group(name="trialbus-promise-alerts", rules=rules)
+
+
+def _alert(promise: Promise, burning: Burning) -> Alert:
+    chosen = f'{{promise="{promise.name}"}}'
+    most = f"{burning.factor:g} * {1 - promise.share:.3g}"
+    long, short = burning.long, burning.short
+    seconds = 60 * MINUTES[long]
+    return Alert(
+        name=promise.alert,
+        expr=f"trialbus:promise_misses:ratio_rate{long}{chosen} > {most}"
+        f" and trialbus:promise_misses:ratio_rate{short}{chosen} > {most}"
+        f" and trialbus:promise_events:rate{long}{chosen} * {seconds} > {promise.least}",
+        severity=burning.severity,
+        minutes=burning.minutes,
+        labels={"long": long, "short": short},
+        summary=f"The promise `{promise.name}` is broken {burning.factor:g} times too often.",
+        description=f"Promised: {promise.told}. In the last {long} "
+        "{{ $value | humanizePercentage }} missed it, and it goes on.",
+        cases=_cases(promise, burning),
+    )
+
+
+def _cases(promise: Promise, burning: Burning) -> tuple[Case, ...]:
+    """Half as many misses again as are borne; two thirds of these; many that are over; and a few
+    events, each of them a miss."""
+    limit = burning.factor * (1 - promise.share)
+    minutes = burning.minutes + MINUTES[burning.short] + 10
+    lasting = _traffic(promise, [(1.5 * limit, minutes)])
+    slower = _traffic(promise, [(0.67 * limit, minutes)])
+    over = _traffic(promise, [(1.5 * limit, minutes), (0, MINUTES[burning.short] + 10)])
+    few = _traffic(promise, [(1.0, minutes)], events=promise.least / (2 * minutes))
+    return (
+        fires(lasting, minutes, {"promise": promise.name}),
+        silent(slower, minutes),
+        silent(over, minutes + MINUTES[burning.short] + 10),
+        silent(few, minutes),
+    )
+
+
+def _traffic(
+    promise: Promise, phases: list[tuple[float, int]], events: float = _EVENTS_A_MINUTE
+) -> dict[str, str]:
+    """phases: the share of misses, for so many minutes."""
+    misses = _grown([(events * share, minutes) for share, minutes in phases])
+    hits = _grown([(events * (1 - share), minutes) for share, minutes in phases])
+    every = _grown([(events, minutes) for _, minutes in phases])
+    name, labels = promise.metric, promise.example
+    if promise.bound_s is None:
+        good = series(f"{name}_count", promise.service, hits, code="200", **labels)
+        return good | series(f"{name}_count", promise.service, misses, code="503", **labels)
+    return latencies(name, promise.service, {promise.bound_s: hits, float("inf"): every}, **labels)
+
+
+def _grown(phases: list[tuple[float, int]]) -> str:
+    """promtool's notation of a counter that grows by so much a minute, for so many minutes."""
+    parts, total = [], 0.0
+    for step, minutes in phases:
+        parts.append(f"{total:.10g}+{step:.10g}x{minutes}")
+        # The next part begins a minute later.
+        total += step * (minutes + 1)
+    return " ".join(parts)
