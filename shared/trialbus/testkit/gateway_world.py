@@ -175,8 +175,8 @@ async def gateway_world(
         interpreter="/py",
         following=Following(parts, heartbeat_s=0.05, quiet_s=0.05),
     )
-    commanding, changes = Commanding(parts, CATALOGUE, deadline_s=0.3), Changes(parts)
-    working = Working(parts, deadline_s=0.3, attempt_s=0.1)
+    commanding, changes = Commanding(parts, CATALOGUE, deadline_s=3.0), Changes(parts)
+    working = Working(parts, deadline_s=3.0, attempt_s=0.1)
     app = http_app(
         questions,
         commanding,
@@ -185,7 +185,7 @@ async def gateway_world(
         ),
         ingress=Ingress(parts, commanding, questions, working),
         working=working,
-        shipping=Shipping(parts, deadline_s=0.3, attempt_s=0.1),
+        shipping=Shipping(parts, deadline_s=3.0, attempt_s=0.1),
         webhooks=Webhooks(parts),
         kubernetes=kubernetes_routes(Showing(parts, commanding, changes)),
         door=None if door is None else door(unguarded),
