@@ -22,6 +22,7 @@ from trialbus.runtime.settings import Settings
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.memory_bus import MemoryBus
 from trialbus.testkit.memory_store import MemoryStore
+from trialbus.testkit.waits import until
 
 UID = "11111111-1111-4111-8111-111111111111"
 
@@ -49,6 +50,32 @@ class HastyClock(StillClock):
     async def sleep(self, delay_s: float) -> None:
         self.time += delay_s
         await asyncio.sleep(0)
+
+
+class WokenClock(StillClock):
+    """Who sleeps is woken by the test, one sleep at a time; the time stands still meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    async def sleep(self, delay_s: float) -> None:
+        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((delay_s, sleeper))
+        await sleeper
+
+    @property
+    def asleep(self) -> int:
+        """How many sleep now."""
+        return len(self._sleepers)
+
+    async def wake(self, late_s: float = 0.0) -> float:
+        """The oldest sleeper wakes, so much late; how long it wanted to sleep."""
+        await until(lambda: bool(self._sleepers), "somebody sleeps")
+        delay_s, sleeper = self._sleepers.pop(0)
+        self.time += delay_s + late_s
+        sleeper.set_result(None)
+        return delay_s
 
 
 class NoIds:

@@ -42,5 +42,5 @@ def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
     """What writes a registry as the caller wants it, and the name of that format."""
     try:
         return choose_encoder(accept)
-    except ValueError:  # a version that is none
+    except (TypeError, ValueError):  # a version that is none
         return generate_latest, CONTENT_TYPE_PLAIN_0_0_4

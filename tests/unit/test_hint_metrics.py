@@ -1,0 +1,251 @@
+"""What a hint loop tells of its messages and sweeps, made to happen."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import pytest
+
+from trialbus.contracts.collections import EXPERIMENTS
+from trialbus.contracts.envelope import encode_event
+from trialbus.contracts.messages import Message
+from trialbus.kernel.errors import Poison, Transient
+from trialbus.kernel.events import Event
+from trialbus.ports.store import Write
+from trialbus.runtime import metrics
+from trialbus.runtime.hints import HintLoop
+from trialbus.runtime.observed import ObservedStore
+from trialbus.runtime.parts import Beside, Parts, Reactor
+from trialbus.runtime.telemetry import Telemetry
+from trialbus.testkit.memory_queues import Fate
+from trialbus.testkit.still_world import UID, StillWorld, WokenClock, experiment
+from trialbus.testkit.told_metrics import told, told_seconds
+from trialbus.testkit.waits import until
+
+
+def hint(uid: str, *, at: float = 999.0, number: int = 0) -> Message:
+    return encode_event(
+        Event(
+            id=f"{uid}/{number}",
+            type="suggestion.proposed",
+            uid=uid,
+            namespace="team",
+            experiment="tune",
+            at=at,
+        )
+    )
+
+
+@dataclass
+class Service:
+    """Commits each experiment that it looks at once more, unless it is told not to."""
+
+    world: StillWorld
+    parts: Parts
+    swept: list[str] = field(default_factory=list)
+    groups: list[list[str]] = field(default_factory=list)
+    failing: list[Exception] = field(default_factory=list)
+    idle: bool = False
+    beside: bool = False
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def react(self, uids: Sequence[str]) -> Mapping[str, Exception | Beside]:
+        self.groups.append(list(uids))
+        await self.gate.wait()
+        if self.failing:
+            return dict.fromkeys(uids, self.failing.pop(0))
+        if self.beside:
+            return {uid: Beside(work=partial(self.commit, [uid])) for uid in uids}
+        await self.commit(uids)
+        return {}
+
+    async def commit(self, uids: Sequence[str]) -> None:
+        if self.idle:
+            return
+        there = await self.parts.store.get_many(EXPERIMENTS.name, uids)
+        after = [{**base, "version": base["version"] + 1} for base in there.values()]
+        writes = [
+            Write(base=base, document=document)
+            for base, document in zip(there.values(), after, strict=True)
+        ]
+        await self.parts.store.commit(EXPERIMENTS.name, writes)
+
+    async def sweep(self) -> Sequence[str]:
+        swept, self.swept = self.swept, []
+        return swept
+
+    @property
+    def telemetry(self) -> Telemetry:
+        return self.parts.telemetry
+
+    def send(self, message: Message) -> None:
+        self.world.bus.accept(message, Fate())
+
+    async def sweep_now(self, *uids: str) -> None:
+        assert isinstance(self.world.clock, WokenClock)
+        clock = self.world.clock
+        self.swept = list(uids)
+        assert await clock.wake() == self.parts.settings.sweep_interval_s
+        await until(lambda: clock.asleep == 1, "the sweep is over")
+
+    @property
+    def repairs(self) -> float:
+        return told(self.telemetry, metrics.SWEEP_REPAIRS, what="experiment")
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Service]:
+    """A hint loop over one experiment in the store; its gate is open."""
+    world = StillWorld(clock=WokenClock())
+    world.bus.ack_wait_s = 0.05
+    await world.prepare(experiment(1))
+    parts = world.parts()
+    seen = ObservedStore(parts.store, parts.telemetry, parts.clock)
+    service = Service(world, replace(parts, store=seen))
+    service.gate.set()
+    reactor = Reactor(listens=("suggestion.proposed",), react=service.react, sweep=service.sweep)
+    loop = asyncio.create_task(HintLoop("experiment", reactor, service.parts).run())
+    try:
+        yield service
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+async def handled(service: Service, groups: int) -> None:
+    """So many groups are over: nobody is in hand."""
+    await until(lambda: told(service.telemetry, metrics.GROUPS) == groups, f"{groups} groups")
+
+
+async def test_a_hint_is_counted_with_its_age() -> None:
+    async with running() as service:
+        service.send(hint(UID, at=997.5))
+        await handled(service, 1)
+        assert told(service.telemetry, metrics.HINTS, source="bus") == 1.0
+        assert told(service.telemetry, metrics.HINT_DELAY) == 1.0
+        assert told_seconds(service.telemetry, metrics.HINT_DELAY) == 2.5
+        assert told(service.telemetry, metrics.HINTS, source="sweep") == 0.0
+
+
+async def test_experiments_wait_until_they_are_looked_at() -> None:
+    async with running() as service:
+        service.gate.clear()
+        service.send(hint("first"))
+        await until(lambda: bool(service.groups), "in hand")
+        for number in range(3):
+            service.send(hint(UID, number=number))
+        service.send(hint("third"))
+        waiting = metrics.HINTS_WAITING
+        await until(lambda: told(service.telemetry, waiting) == 2.0, "two experiments wait")
+        service.gate.set()
+        await until(lambda: told(service.telemetry, waiting) == 0.0, "none waits")
+
+
+async def test_a_message_that_comes_again_is_a_redelivery_and_no_second_delay() -> None:
+    async with running() as service:
+        service.failing = [Transient("lost every race")]
+        service.send(hint(UID))
+        await handled(service, 2)
+        assert told(service.telemetry, metrics.REDELIVERIES) == 1.0
+        assert told(service.telemetry, metrics.HINTS, source="bus") == 2.0
+        assert told(service.telemetry, metrics.HINT_DELAY) == 1.0
+        assert told(service.telemetry, metrics.FAILURES, error="Transient") == 1.0
+
+
+async def test_a_message_that_can_never_be_handled_is_a_dead_letter() -> None:
+    async with running() as service:
+        service.failing = [Poison("unreadable")]
+        service.send(hint(UID))
+        service.send(replace(hint("bad"), data=b"no json"))
+        await until(lambda: len(service.world.bus.dead_letters) == 2, "buried")
+        await until(lambda: told(service.telemetry, metrics.DEAD_LETTERS) == 2.0, "counted")
+
+
+async def test_a_burial_that_fails_is_no_dead_letter_yet() -> None:
+    async with running() as service:
+        client = service.parts.bus
+        service.gate.clear()
+        service.failing = [Poison("unreadable") for _ in range(9)]
+        service.send(hint(UID))
+        await until(lambda: bool(service.groups), "in hand")
+        client.cut()  # type: ignore[attr-defined]
+        service.gate.set()
+        await handled(service, 1)
+        assert told(service.telemetry, metrics.DEAD_LETTERS) == 0.0
+        client.mend()  # type: ignore[attr-defined]
+        await until(lambda: told(service.telemetry, metrics.DEAD_LETTERS) == 1.0, "buried")
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["here", "beside"])
+async def test_a_change_that_only_the_sweep_led_to_is_a_repair(beside: bool) -> None:
+    async with running() as service:
+        service.beside = beside
+        await service.sweep_now(UID)
+        await handled(service, 1)
+        assert told(service.telemetry, metrics.HINTS, source="sweep") == 1.0
+        assert service.repairs == 0.0  # a message may be on its way
+        await service.sweep_now()
+        await until(lambda: service.repairs == 1.0, "repaired")
+        await service.sweep_now()
+        assert service.repairs == 1.0
+
+
+async def test_a_look_that_changes_nothing_is_no_repair() -> None:
+    async with running() as service:
+        service.idle = True
+        await service.sweep_now(UID)
+        await handled(service, 1)
+        await service.sweep_now(UID)
+        await handled(service, 2)
+        assert service.repairs == 0.0
+
+
+async def test_a_change_whose_message_comes_after_the_sweep_is_no_repair() -> None:
+    async with running() as service:
+        await service.sweep_now(UID)
+        await handled(service, 1)
+        service.send(hint(UID, at=service.world.clock.time - 0.01))
+        await handled(service, 2)
+        await service.sweep_now()
+        assert service.repairs == 0.0
+
+
+async def test_a_change_whose_message_comes_during_the_look_is_no_repair() -> None:
+    async with running() as service:
+        service.gate.clear()
+        await service.sweep_now(UID)
+        await until(lambda: bool(service.groups), "in hand")
+        service.send(hint(UID, at=service.world.clock.time - 0.01))
+        waiting = metrics.HINTS_WAITING
+        await until(lambda: told(service.telemetry, waiting) == 1.0, "it came")
+        service.gate.set()
+        await handled(service, 2)
+        await service.sweep_now()
+        assert service.repairs == 0.0
+
+
+async def test_what_a_repair_itself_led_to_does_not_explain_it() -> None:
+    async with running() as service:
+        await service.sweep_now(UID)
+        await handled(service, 1)
+        service.send(hint(UID, at=service.world.clock.time + 0.01))
+        await handled(service, 2)
+        await service.sweep_now()
+        await until(lambda: service.repairs == 1.0, "repaired")
+
+
+async def test_a_look_that_a_message_led_to_as_well_is_no_repair() -> None:
+    async with running() as service:
+        service.gate.clear()
+        service.send(hint("first"))
+        await until(lambda: bool(service.groups), "in hand")
+        service.send(hint(UID))
+        waiting = metrics.HINTS_WAITING
+        await until(lambda: told(service.telemetry, waiting) == 1.0, "it waits")
+        await service.sweep_now(UID)
+        service.gate.set()
+        await handled(service, 2)
+        await service.sweep_now()
+        assert service.repairs == 0.0
