@@ -15,7 +15,7 @@ from trialbus.contracts.collections import DELIVERIES, RESOURCE_KEEPERS, RESOURC
 from trialbus.kernel.errors import Refused
 from trialbus.ports.cluster import ClusterApi
 from trialbus.runtime.catalogue import catalogue_of
-from trialbus.runtime.observed_calls import grpc_observer
+from trialbus.runtime.observed_calls import ClusterRequests, grpc_observer
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter
@@ -138,7 +138,9 @@ async def cluster_of(parts: Parts, leaving: AsyncExitStack) -> ClusterApi | None
     # Loaded only where it is needed: the client of a cluster is large.
     resources: Any = import_module("trialbus_gateway.adapters.custom_resources")
     try:
-        api: ClusterApi = await resources.open_cluster(settings, clock=parts.clock)
+        api: ClusterApi = await resources.open_cluster(
+            settings, clock=parts.clock, observer=ClusterRequests(parts.telemetry)
+        )
     except Refused as refused:
         if settings.custom_resources:
             raise

@@ -18,6 +18,7 @@ from trialbus.ports.bus import Responder
 from trialbus.ports.cluster import ClusterApi
 from trialbus.ports.launcher import Launcher
 from trialbus.runtime.checkpoints import artifact_root, checkpoint_root
+from trialbus.runtime.observed_calls import ClusterRequests
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter, local_images
@@ -84,7 +85,8 @@ async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behav
         http_address=partial(gateway_http, settings.data_dir, settings.trial_gateway_url),
         token=_tokens(settings),
     )
-    api = api or await kubernetes.open_cluster(settings)
+    observer = ClusterRequests(parts.telemetry)
+    api = api or await kubernetes.open_cluster(settings, observer=observer)
     ours: dict[str, Any] = {
         "instance": settings.kubernetes_instance,
         "namespaces": kubernetes.namespaces_of(settings.kubernetes_namespaces),

@@ -295,9 +295,13 @@ LEASE_LOSSES = _LAUNCHER.counter(
 )
 CLUSTER_REQUESTS = _ASKS_THE_CLUSTER.seconds(
     "trialbus_cluster_request_seconds",
-    "Requests to the API server of the cluster.",
-    Label("verb", "`get`, `list`, `create`, `patch`, `delete` or `watch`"),
+    "Requests to the API server of the cluster, each repeat, too; of what goes on the beginning.",
+    Label("verb", "`get`, `list`, `create`, `patch`, `delete`, `watch` or `log`"),
     Label("code", "HTTP status; `0`: no answer"),
+)
+CLUSTER_WAIT = _ASKS_THE_CLUSTER.seconds(
+    "trialbus_cluster_request_wait_seconds",
+    "Wait of these for their turn: near 0 unless the service wants to ask faster than it may.",
 )
 
 # --- metrics_collector

@@ -44,13 +44,13 @@ class KubernetesApi:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": asked},
         }
-        request = Request(method="POST", path=_REVIEW_PATH, body=review)
+        request = Request(verb="create", method="POST", path=_REVIEW_PATH, body=review)
         answer = await self._connection.object(request)
         return bool((answer.get("status") or {}).get("allowed"))
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         path = resource_path(resource, namespace, name)
-        return await self._object(resource, Request(method="GET", path=path))
+        return await self._object(resource, Request(verb="get", method="GET", path=path))
 
     async def create(
         self, resource: Resource, namespace: str | None, body: Object, *, dry_run: bool = False
@@ -59,7 +59,9 @@ class KubernetesApi:
         if dry_run:
             query["dryRun"] = "All"
         path = resource_path(resource, namespace)
-        request = Request(method="POST", path=path, query=query, body=body, creating=True)
+        request = Request(
+            verb="create", method="POST", path=path, query=query, body=body, creating=True
+        )
         return await self._object(resource, request)
 
     async def patch(
@@ -77,7 +79,12 @@ class KubernetesApi:
             query["force"] = "true"
         path = resource_path(resource, namespace, name, subresource)
         request = Request(
-            method="PATCH", path=path, query=query, body=body, content_type=kind.value
+            verb="patch",
+            method="PATCH",
+            path=path,
+            query=query,
+            body=body,
+            content_type=kind.value,
         )
         return await self._object(resource, request)
 
@@ -101,7 +108,9 @@ class KubernetesApi:
         if grace_s is not None:
             options["gracePeriodSeconds"] = grace_s
         path = resource_path(resource, namespace, name)
-        await self._object(resource, Request(method="DELETE", path=path, body=options))
+        await self._object(
+            resource, Request(verb="delete", method="DELETE", path=path, body=options)
+        )
 
     async def list(
         self,
@@ -121,7 +130,7 @@ class KubernetesApi:
         }
         query = {key: text for key, text in wanted.items() if text}
         path = resource_path(resource, namespace)
-        request = Request(method="GET", path=path, query=query)
+        request = Request(verb="list", method="GET", path=path, query=query)
         return _page(resource, await self._object(resource, request))
 
     @asynccontextmanager
@@ -143,7 +152,7 @@ class KubernetesApi:
         if label_selector:
             query["labelSelector"] = label_selector
         path = resource_path(resource, namespace)
-        request = Request(method="GET", path=path, query=query)
+        request = Request(verb="watch", method="GET", path=path, query=query)
         within_s = timeout_s + limits.CLUSTER_WATCH_GRACE_S
         async with (
             self._noticing(resource),
@@ -168,7 +177,7 @@ class KubernetesApi:
             query["tailLines"] = str(tail_lines)
         if limit_bytes is not None:
             query["limitBytes"] = str(limit_bytes)
-        request = Request(method="GET", path=log_path(namespace, pod), query=query)
+        request = Request(verb="log", method="GET", path=log_path(namespace, pod), query=query)
         return await self._connection.call(request)
 
     @asynccontextmanager
@@ -183,7 +192,7 @@ class KubernetesApi:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         query = _log_query(container=container, since=since, timestamps=timestamps)
         query["follow"] = "true"
-        request = Request(method="GET", path=log_path(namespace, pod), query=query)
+        request = Request(verb="log", method="GET", path=log_path(namespace, pod), query=query)
         silence_s = limits.CLUSTER_LOG_SILENCE_S
         async with (
             self._connection.stream(request, begins_within_s=silence_s) as reader,

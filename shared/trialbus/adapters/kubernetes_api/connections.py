@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from trialbus.adapters.kubernetes_api.credentials import Credentials
+from trialbus.adapters.kubernetes_api.observing import NobodyObserves, RequestObserver
 from trialbus.adapters.kubernetes_api.pace import Pace
 from trialbus.adapters.kubernetes_api.statuses import error_of
 from trialbus.kernel import limits
@@ -33,8 +34,10 @@ LOST = (aiohttp.ClientError, OSError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """path: its parts are quoted already. creating: decides what a 409 means."""
+    """verb: what it is to Kubernetes. path: its parts are quoted already. creating: decides what a
+    409 means."""
 
+    verb: str
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
@@ -47,7 +50,8 @@ class Request:
 
 
 class Connection:
-    """jitter: a number from 0 to 1, so that those who were sent away do not come back together."""
+    """jitter: a number from 0 to 1, so that those who were sent away do not come back together.
+    observer: is told of every request."""
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Connection:
         *,
         deadline_s: float = limits.CLUSTER_CALL_DEADLINE_S,
         jitter: Callable[[], float] = random.random,
+        observer: RequestObserver | None = None,
     ) -> None:
         configuration = credentials.configuration
         pool = _rest.RESTClientObject(configuration)
@@ -73,6 +78,7 @@ class Connection:
         self._clock = clock
         self._deadline_s = deadline_s
         self._jitter = jitter
+        self._observer = observer or NobodyObserves()
         self._streams: set[aiohttp.ClientResponse] = set()
         self.closed = False
 
@@ -132,15 +138,15 @@ class Connection:
         """The first answer that is not "later"; of a stream without its body."""
         renewed = False
         while True:
+            asked_at = self._clock.monotonic()
+            async with self._pace:
+                self._observer.waited(self._clock.monotonic() - asked_at)
+                if not streamed:
+                    response, body = await self._send(request, streamed=False)
             if streamed:
-                response = await self._begun(request)
-                if response.status < 300:
-                    return response, b""
-                body = await response.read()
-            else:
-                async with self._pace:
-                    response = await self._send(request)
-                    body = await response.read()
+                # It gave its place up at once: the log of a container that is silent does not
+                # even begin.
+                response, body = await self._send(request, streamed=True)
             if response.status < 300:
                 return response, body
             if response.status == 401 and not renewed:
@@ -149,13 +155,6 @@ class Connection:
                 self._credentials.expire()
                 continue
             await self._wait_or_raise(request, response, body, until)
-
-    async def _begun(self, request: Request) -> aiohttp.ClientResponse:
-        """It comes in its turn, and gives its place up at once: the log of a container that is
-        silent does not even begin."""
-        async with self._pace:
-            pass
-        return await self._send(request)
 
     async def _wait_or_raise(
         self, request: Request, response: aiohttp.ClientResponse, body: bytes, until: float
@@ -169,7 +168,23 @@ class Connection:
             raise error
         await self._clock.sleep(wait_s)
 
-    async def _send(self, request: Request) -> aiohttp.ClientResponse:
+    async def _send(
+        self, request: Request, *, streamed: bool
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        """With the body, unless it is a good answer that is streamed."""
+        options = await self._options(request)
+        began, code = self._clock.monotonic(), 0
+        try:
+            response = await self._session.request(request.method, **options)
+            is_begun = streamed and response.status < 300
+            body = b"" if is_begun else await response.read()
+            code = response.status
+        finally:
+            self._observer.answered(request.verb, code, self._clock.monotonic() - began)
+        return response, body
+
+    async def _options(self, request: Request) -> dict[str, Any]:
+        """Of aiohttp."""
         if self.closed:
             raise Transient(f"{request}: we have closed the connection")
         headers = {}
@@ -181,16 +196,15 @@ class Connection:
             data = json.dumps(request.body).encode()
             headers["Content-Type"] = request.content_type
         url = URL(self._base + request.path, encoded=True).with_query(request.query)
-        return await self._session.request(
-            request.method,
-            url,
-            headers=headers,
-            data=data,
-            timeout=_NO_TIMEOUT,
-            allow_redirects=False,
-            proxy=self._proxy,
-            server_hostname=self._server_hostname,
-        )
+        return {
+            "url": url,
+            "headers": headers,
+            "data": data,
+            "timeout": _NO_TIMEOUT,
+            "allow_redirects": False,
+            "proxy": self._proxy,
+            "server_hostname": self._server_hostname,
+        }
 
 
 def _headers() -> dict[str, str]:

@@ -53,7 +53,7 @@ class Discovery:
         return age_s >= good_s
 
     async def _ask(self, api_version: str) -> _Known:
-        request = Request(method="GET", path=group_version_path(api_version))
+        request = Request(verb="get", method="GET", path=group_version_path(api_version))
         try:
             listed = (await self._connection.object(request)).get("resources") or ()
         except (NoSuchKind, NotFound):
