@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -12,7 +13,8 @@ from trialbus.contracts.envelope import (
     DEAD_SEQUENCE,
     DEAD_SUBJECT,
 )
-from trialbus.ports.bus import Delivery, Message
+from trialbus.kernel.errors import Transient
+from trialbus.ports.bus import Backlog, Bus, Delivery, Message
 from trialbus.testkit import bus_worlds
 from trialbus.testkit.bus_probes import (
     ACK_WAIT_S,
@@ -26,6 +28,7 @@ from trialbus.testkit.bus_probes import (
     unique,
 )
 from trialbus.testkit.bus_worlds import BusWorld
+from trialbus.testkit.waits import until
 
 
 @pytest.fixture(params=["memory", pytest.param("nats", marks=pytest.mark.servers)])
@@ -307,3 +310,38 @@ async def test_a_closed_bus_is_not_connected_and_publishes_nothing(
     assert bus.connected
     await bus.close()
     assert not bus.connected
+
+
+async def test_the_backlog_is_what_waits_and_what_is_in_hand(
+    world: BusWorld, service: str, namespace: str
+) -> None:
+    """Of one service, over all partitions."""
+    bus, experiments = await world.connect(), [f"e{number}" for number in range(6)]
+    assert await bus.backlog(service) == Backlog(pending=0, in_hand=0)
+    partitions = {partition_of(namespace, it) for it in experiments}
+    assert len(partitions) > 1
+    async with AsyncExitStack() as stack:
+        inboxes = [
+            await stack.enter_async_context(bus.inbox(service, ["trial.created"], number))
+            for number in partitions
+        ]
+        for inbox in inboxes:
+            assert await nothing_comes(inbox)
+        await bus.publish([event(namespace, experiment=it) for it in experiments])
+        await bus.publish([event(namespace, 1, type_="trial.failed")])
+        held = [it for inbox in inboxes for it in await receive(inbox, 1)]
+        await until(
+            lambda: backlog_is(bus, service, len(experiments) - len(held), len(held)), "in hand"
+        )
+        rest = len(experiments) - len(held)
+        for delivery in held:
+            await delivery.ack()
+        await until(lambda: backlog_is(bus, service, rest, 0), "acknowledged")
+    assert await bus.backlog(unique("other")) == Backlog(pending=0, in_hand=0)
+    await bus.close()
+    with pytest.raises(Transient):
+        await bus.backlog(service)
+
+
+async def backlog_is(bus: Bus, service: str, pending: int, in_hand: int) -> bool:
+    return await bus.backlog(service) == Backlog(pending=pending, in_hand=in_hand)

@@ -372,3 +372,16 @@ async def test_a_responder_serves_again_after_the_server_was_killed(
                     break
                 except Transient:
                     await asyncio.sleep(0)
+
+
+async def test_every_connection_in_place_of_a_lost_one_is_counted(
+    server: Server, connect: Connect
+) -> None:
+    bus = await connect()
+    for count in (1, 2):
+        await server.kill()
+        await until(lambda: not bus.connected, "the loss is noticed")
+        assert bus.reconnects == count - 1
+        await server.start()
+        await until(lambda: bus.connected, "connected again")
+        assert bus.reconnects == count

@@ -23,13 +23,14 @@ from trialbus.contracts.nats_identities import (
     Role,
     outside,
 )
+from trialbus.contracts.queues import WEBHOOK_QUEUE
 from trialbus.kernel.errors import NotPermitted, Transient
 from trialbus.kernel.events import heard_by
 from trialbus.local import nats_accounts
 from trialbus.local.bus_connection import open_bus
 from trialbus.local.hosting import host_service
 from trialbus.local.provisioning import provision
-from trialbus.ports.bus import Request
+from trialbus.ports.bus import Backlog, Request
 from trialbus.testkit.bus_probes import event, first, partition_of, receive
 from trialbus.testkit.secured_bus import SecuredBus, secured_bus, settled
 from trialbus.testkit.waits import until
@@ -104,6 +105,17 @@ async def test_events_go_from_one_identity_to_another_and_to_those_who_watch(
         await got[2].retry(0)
         assert [it.message.id for it in await receive(inbox, 1)] == [sent[2].id]
         assert [it.id for it in await first(tail, 3)] == [it.id for it in sent]
+    assert "Violation" not in world.logged()
+
+
+async def test_a_service_may_ask_how_far_behind_it_is(
+    world: SecuredBus, connections: AsyncExitStack
+) -> None:
+    await provide(world)
+    bus = await opened(world, connections, TRIAL_LAUNCHER)
+    assert await bus.backlog(TRIAL_LAUNCHER) == Backlog(pending=0, in_hand=0)
+    gateway = await opened(world, connections, GATEWAY)
+    assert await gateway.backlog(WEBHOOK_QUEUE) == Backlog(pending=0, in_hand=0)
     assert "Violation" not in world.logged()
 
 
