@@ -41,6 +41,7 @@ async def _serve_grpc(parts: Parts, rules: Registry) -> None:
         port=parts.settings.grpc_port,
         data_dir=parts.settings.data_dir,
         observe=grpc_observer(parts.telemetry),
+        tracing=parts.telemetry.tracing,
     )
 
 

@@ -69,6 +69,7 @@ async def build(parts: Parts) -> Behaviour:
         door=door,
         first=await before_the_door(parts, leaving),
         observer=ObservedHttp(parts.telemetry, parts.clock, passed_on=CLUSTER),
+        tracing=parts.telemetry.tracing,
     )
 
     async def listen() -> None:
@@ -86,6 +87,7 @@ async def build(parts: Parts) -> Behaviour:
                 data_dir=settings.data_dir,
                 given=grpc_addresses(settings),
                 observe=grpc_observer(parts.telemetry),
+                tracing=parts.telemetry.tracing,
             ) as grpc_port,
         ):
             announce(

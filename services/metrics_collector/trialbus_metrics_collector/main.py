@@ -65,6 +65,7 @@ async def _serve_grpc(parts: Parts, pushes: Pushes, logs: ObservationLogs) -> No
         port=parts.settings.grpc_port,
         data_dir=parts.settings.data_dir,
         observe=grpc_observer(parts.telemetry),
+        tracing=parts.telemetry.tracing,
     )
 
 

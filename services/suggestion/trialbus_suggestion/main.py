@@ -75,6 +75,7 @@ async def _serve_grpc(parts: Parts, outside: OutsideAnswering) -> None:
         port=parts.settings.grpc_port,
         data_dir=parts.settings.data_dir,
         observe=grpc_observer(parts.telemetry),
+        tracing=parts.telemetry.tracing,
     )
 
 

@@ -13,6 +13,7 @@ from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.measurements import format_value
 from trialbus.kernel.objective import ObjectiveType
+from trialbus.ports.tracing import Tracing
 from trialbus_early_stopping.app.asked_stops import AskedStops
 from trialbus_early_stopping.app.fixed_rules import FixedRules, SucceededTrial
 from trialbus_early_stopping.core.rule import Stops
@@ -117,6 +118,7 @@ async def serve(
     port: int,
     data_dir: Path,
     observe: CallObserver | None = None,
+    tracing: Tracing | None = None,
 ) -> None:
     """For ever. Raises OSError when the address cannot be had."""
     await serve_announced(
@@ -128,4 +130,5 @@ async def serve(
         data_dir=data_dir,
         names=[full_name("EarlyStopping")],
         observe=observe,
+        tracing=tracing,
     )

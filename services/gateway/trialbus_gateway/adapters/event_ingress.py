@@ -14,8 +14,11 @@ from trialbus.contracts.cloud_events import (
     is_batch,
     is_structured,
 )
+from trialbus.contracts.envelope import TRACEPARENT
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.limits import MAX_BATCH_EVENTS, MAX_EVENT_WAIT_S
+from trialbus.kernel.traces import parse_traceparent
+from trialbus.ports.tracing import NoTracing, SpanKind, Tracing
 from trialbus_gateway.adapters.answers_json import JsonAnswer
 from trialbus_gateway.adapters.bodies import count, limited, strict_json
 from trialbus_gateway.adapters.failures import CAUGHT, failure_of
@@ -29,8 +32,9 @@ _JSON = "application/json"
 
 
 class EventIngress:
-    def __init__(self, ingress: Ingress) -> None:
+    def __init__(self, ingress: Ingress, tracing: Tracing | None = None) -> None:
         self._ingress = ingress
+        self._tracing = tracing or NoTracing()
 
     def routes(self) -> list[DescribedRoute]:
         return [described("POST", PATH, self._post, POST)]
@@ -39,8 +43,9 @@ class EventIngress:
         wait_s = _wait_s(request)
         content_type = request.headers.get("content-type", "")
         body = await limited(request)
+        traced = TRACEPARENT in request.headers
         if is_batch(content_type):
-            return await self._batch(strict_json(body), wait_s)
+            return await self._batch(strict_json(body), wait_s, traced=traced)
         if is_structured(content_type) or _holds_event(request, content_type):
             event = from_structured(strict_json(body))
         elif "ce-specversion" in request.headers:
@@ -49,10 +54,10 @@ class EventIngress:
             raise Unreadable(
                 "not a CloudEvent: neither headers `ce-*` nor application/cloudevents+json"
             )
-        return await self._one(event, wait_s)
+        return await self._one(event, wait_s, traced=traced)
 
-    async def _one(self, event: CloudEvent, wait_s: float) -> Response:
-        taken = await self._ingress.take(event)
+    async def _one(self, event: CloudEvent, wait_s: float, *, traced: bool) -> Response:
+        taken = await self._take(event, traced=traced)
         if isinstance(taken, Worked):
             return JsonAnswer(taken.as_json())
         if not wait_s:
@@ -64,21 +69,34 @@ class EventIngress:
         result = await self._ingress.result(taken, wait_s)
         return {**taken.as_json(), "finished": result is not None, "result": result}
 
-    async def _batch(self, events: Any, wait_s: float) -> Response:
+    async def _take(self, event: CloudEvent, *, traced: bool) -> Taken | Worked:
+        """In the trace that the event names (CloudEvents, distributed tracing extension), unless
+        the request that it came with is itself `traced`."""
+        tracing = self._tracing
+        named = parse_traceparent(event.extensions.get(TRACEPARENT)) if tracing.on else None
+        if traced or named is None:
+            return await self._ingress.take(event)
+        carried = tracing.current()
+        links = [carried] if carried is not None and carried.sampled else []
+        with tracing.span("event", kind=SpanKind.CONSUMER, parent=named, links=links) as span:
+            span.note({"cloudevents.event_type": event.type, "cloudevents.event_id": event.id})
+            return await self._ingress.take(event)
+
+    async def _batch(self, events: Any, wait_s: float, *, traced: bool) -> Response:
         """One after the other, each with its own answer: a wrong one does not keep out the rest.
         Then all experiments are waited for together, no longer than for one."""
         if not isinstance(events, list):
             raise Unreadable("a batch is a JSON array of CloudEvents")
         if len(events) > MAX_BATCH_EVENTS:
             raise Refused([Problem(field="", message=f"more than {MAX_BATCH_EVENTS} events")])
-        taken = [await self._taken_of_batch(event) for event in events]
+        taken = [await self._taken_of_batch(event, traced=traced) for event in events]
         answers = await asyncio.gather(*(self._told_of_batch(it, wait_s) for it in taken))
         return JsonAnswer({"events": answers}, status_code=_status_of(answers, wait_s))
 
-    async def _taken_of_batch(self, event: Any) -> Taken | Worked | dict[str, Any]:
+    async def _taken_of_batch(self, event: Any, *, traced: bool) -> Taken | Worked | dict[str, Any]:
         """An answer that is complete where it was refused."""
         try:
-            return await self._ingress.take(from_structured(event))
+            return await self._take(from_structured(event), traced=traced)
         except CAUGHT as error:
             status, message, problems = failure_of(error)
             named = event.get("id") if isinstance(event, dict) else None

@@ -20,8 +20,11 @@ from trialbus.adapters.grpc import (
     serving_grpc,
 )
 from trialbus.adapters.grpc.failures import fit
+from trialbus.contracts.envelope import TRACEPARENT
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import GRPC_DEADLINE_S, GRPC_REACH_DEADLINE_S
+from trialbus.kernel.traces import TraceContext
+from trialbus.ports.tracing import NoTracing, SpanKind, Tracing
 from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.access.katib_calls import REFUSALS, KatibCalls
 from trialbus_gateway.adapters.access.route_guard import FindTrial
@@ -110,9 +113,10 @@ async def _stands(channel: grpc.aio.Channel) -> bool:
 class Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Knows the services, not their methods: an owner answers for what it does not have."""
 
-    def __init__(self, owners: Mapping[str, Owner], calls: KatibCalls) -> None:
+    def __init__(self, owners: Mapping[str, Owner], calls: KatibCalls, tracing: Tracing) -> None:
         self._owners = {full_name(name): owner for name, owner in owners.items()}
         self._calls = calls
+        self._tracing = tracing
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -128,18 +132,25 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]
                 await self._calls.check(method, request, shown, context.peer())
             except tuple(REFUSALS) as error:
                 await context.abort(REFUSALS[type(error)], fit(str(error)))
-            return await _forward(owner, method, request, context)
+            with self._tracing.span(f"forward {method[1:]}", kind=SpanKind.CLIENT):
+                return await _forward(owner, method, request, context, self._tracing.current())
 
         return grpc.unary_unary_rpc_method_handler(forward)
 
 
 async def _forward(
-    owner: Owner, method: str, request: bytes, context: grpc.aio.ServicerContext
+    owner: Owner,
+    method: str,
+    request: bytes,
+    context: grpc.aio.ServicerContext,
+    traced: TraceContext | None,
 ) -> bytes:
     """The client's deadline holds for all of it."""
     left = context.time_remaining()
     within_s = GRPC_DEADLINE_S if left is None or math.isinf(left) else left
     metadata = _with_id(context.invocation_metadata())
+    if traced is not None:
+        metadata = (*metadata, (TRACEPARENT, str(traced)))
     try:
         return await _ask(owner, method, request, metadata, within_s)
     except Transient as error:
@@ -198,6 +209,7 @@ async def serving_gateway(
     data_dir: Path,
     given: Mapping[str, str],
     observe: CallObserver | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[int]:
     """Serves while the context is open; gives the port (a free one for port 0). given: addresses
     of services from the settings. find_trial: for a door that asks who calls. observe: is told of
@@ -216,9 +228,16 @@ async def serving_gateway(
     parts = {full_name(name): reaches(owner) for name, owner in owners.items()}
     parts[_PROBED_SUGGESTION] = parts[full_name("Suggestion")]
     parts[full_name(SERVICE)] = ready
-    handlers = [worker_calls(working, door), Forwarding(owners, KatibCalls(door, find_trial))]
+    forwarding = Forwarding(owners, KatibCalls(door, find_trial), tracing or NoTracing())
+    handlers = [worker_calls(working, door), forwarding]
     serving = serving_grpc(
-        handlers, ready=ready, host=host, port=port, parts=parts, observe=observe
+        handlers,
+        ready=ready,
+        host=host,
+        port=port,
+        parts=parts,
+        observe=observe,
+        tracing=tracing,
     )
     try:
         async with serving as bound:

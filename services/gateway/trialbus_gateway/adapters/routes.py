@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from trialbus.ports.tracing import Tracing
 from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.access.guard import AccessGuard
 from trialbus_gateway.adapters.access.route_guard import guard_routes
@@ -26,6 +27,7 @@ from trialbus_gateway.adapters.rest.suggestions import SuggestionReading
 from trialbus_gateway.adapters.rest.trials import TrialReading
 from trialbus_gateway.adapters.rest.webhooks import WebhookReading
 from trialbus_gateway.adapters.rest.workers import Workers
+from trialbus_gateway.adapters.traced_requests import TracedRequests
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.ingress import Ingress
 from trialbus_gateway.app.questions import Questions
@@ -48,10 +50,11 @@ def http_app(
     door: Door | None = None,
     first: Sequence[Middleware] = (),
     observer: HttpObserver | None = None,
+    tracing: Tracing | None = None,
 ) -> Starlette:
     """health: the pages that every service has. listens_on: where it will be served. door: who
     may come in; without one, everybody. first: what answers some requests before the door does.
-    observer: is told of all requests."""
+    observer: is told of all requests. tracing: where their spans go."""
     described = [
         # First: routes are tried in their order, and these are called hundreds of times a second.
         *Workers(working).routes(),
@@ -62,12 +65,16 @@ def http_app(
         *TrialReading(questions).routes(),
         *SuggestionReading(questions).routes(),
         *Commands(commanding).routes(),
-        *EventIngress(ingress).routes(),
+        *EventIngress(ingress, tracing).routes(),
         *(() if webhooks is None else WebhookReading(webhooks).routes()),
     ]
     routes = [*health, *described, *kubernetes]
     guard_routes(routes, questions.trial)
-    guards = [] if observer is None else [Middleware(Observing, observer=observer)]
+    guards = []
+    if tracing is not None and tracing.on:
+        guards.append(Middleware(TracedRequests, tracing=tracing))
+    if observer is not None:
+        guards.append(Middleware(Observing, observer=observer))
     guards += [Middleware(OriginGuard, listens_on=listens_on), *first]
     if door is not None:
         guards.append(Middleware(AccessGuard, door=door, tell=_told))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trialbus.adapters.grpc import CallObserver, full_name, serve_announced
+from trialbus.ports.tracing import Tracing
 from trialbus_metrics_collector.adapters.observation_calls import DBManager
 from trialbus_metrics_collector.app.observation_logs import ObservationLogs
 from trialbus_metrics_collector.app.pushes import Pushes
@@ -18,6 +19,7 @@ async def serve(
     port: int,
     data_dir: Path,
     observe: CallObserver | None = None,
+    tracing: Tracing | None = None,
 ) -> None:
     """For ever. Raises OSError when the address cannot be had."""
     await serve_announced(
@@ -29,4 +31,5 @@ async def serve(
         data_dir=data_dir,
         names=[full_name("DBManager")],
         observe=observe,
+        tracing=tracing,
     )

@@ -14,6 +14,7 @@ from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.limits import FREE_AHEAD_MAX_POINTS
 from trialbus.kernel.trial import TrialPhase
+from trialbus.ports.tracing import Tracing
 from trialbus_suggestion.adapters.katib_messages import (
     DISTRIBUTIONS,
     OBJECTIVE_TYPES,
@@ -166,6 +167,7 @@ async def serve(
     port: int,
     data_dir: Path,
     observe: CallObserver | None = None,
+    tracing: Tracing | None = None,
 ) -> None:
     """For ever."""
     await serve_announced(
@@ -177,4 +179,5 @@ async def serve(
         data_dir=data_dir,
         names=(full_name("Suggestion"), PROBED_NAME),
         observe=observe,
+        tracing=tracing,
     )

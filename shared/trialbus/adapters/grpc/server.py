@@ -13,7 +13,9 @@ from grpc_health.v1.health import aio as health
 
 from trialbus.adapters.grpc.addresses import announcing
 from trialbus.adapters.grpc.observing import CallObserver, ObservedCalls
+from trialbus.adapters.grpc.traced_calls import TracedCalls
 from trialbus.kernel.limits import MAX_GRPC_MESSAGE_BYTES
+from trialbus.ports.tracing import Tracing
 
 # How soon a server that went away shows.
 LOOK_EVERY_S = 0.5
@@ -37,14 +39,21 @@ async def serving_grpc(
     names: Collection[str] = (),
     parts: Mapping[str, Callable[[], bool]] | None = None,
     observe: CallObserver | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[int]:
     """Serves while the context is open; gives the port (a free one for port 0). names: what the
     health service is asked about, beside "" and Katib's name of the health service itself. parts:
-    names of what may be ready or not by itself. observe: is told of every call.
+    names of what may be ready or not by itself. observe: is told of every call, tracing: where
+    their spans go.
 
     Raises OSError when the address cannot be had.
     """
-    interceptors = () if observe is None else (ObservedCalls(observe),)
+    # The first is the outermost: what is observed is within the span.
+    interceptors: list[grpc.aio.ServerInterceptor] = []
+    if tracing is not None and tracing.on:
+        interceptors.append(TracedCalls(tracing))
+    if observe is not None:
+        interceptors.append(ObservedCalls(observe))
     server = grpc.aio.server(interceptors=interceptors, options=_SERVER_OPTIONS)
     servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
@@ -74,10 +83,17 @@ async def serve_announced(
     data_dir: Path,
     names: Collection[str] = (),
     observe: CallObserver | None = None,
+    tracing: Tracing | None = None,
 ) -> None:
     """For ever: the server of one service, announced on this machine while it listens."""
     async with serving_grpc(
-        handlers, ready=ready, host=host, port=port, names=names, observe=observe
+        handlers,
+        ready=ready,
+        host=host,
+        port=port,
+        names=names,
+        observe=observe,
+        tracing=tracing,
     ) as bound:
         with announcing(data_dir, service, host=host, port=bound) as address:
             structlog.get_logger().info("listening", service=service, grpc=address)
