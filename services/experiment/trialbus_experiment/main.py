@@ -8,6 +8,7 @@ from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDef
 from trialbus_experiment.app.commanding import Commanding
 from trialbus_experiment.app.counting import Counting
 from trialbus_experiment.app.reacting import ExperimentReactor
+from trialbus_experiment.app.surveying import Surveying
 
 
 async def build(parts: Parts) -> Behaviour:
@@ -24,6 +25,7 @@ async def build(parts: Parts) -> Behaviour:
         served=(
             Served(subject=subjects.commands(), queue="experiment", respond=commanding.respond),
         ),
+        tasks=(Surveying(parts).run,),
     )
 
 

@@ -97,3 +97,13 @@ class Run:
     def leased(self) -> bool:
         """Whether a worker asked for it."""
         return self.lease_s > 0
+
+
+def is_told_running(phase: RunPhase, started_at: float | None, stop_reason: str) -> bool:
+    """Whether the trial of such a run is told to be running. It still is when its run is over and
+    what it observed is not counted yet; it is not when the run was suspended or lost, and comes
+    again."""
+    if started_at is None:
+        return False
+    over = phase is RunPhase.FINISHED and stop_reason != StopReason.SUSPENDED
+    return over or phase is RunPhase.RUNNING

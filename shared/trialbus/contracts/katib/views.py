@@ -27,7 +27,7 @@ from trialbus.kernel.experiment import BestTrial, Experiment
 from trialbus.kernel.ids import trial_name
 from trialbus.kernel.limits import MAX_STATUS_NAMES
 from trialbus.kernel.measurements import format_value
-from trialbus.kernel.run import Run, RunPhase, StopReason
+from trialbus.kernel.run import Run, is_told_running
 from trialbus.kernel.templates import TrialIdentity, render_object
 from trialbus.kernel.trial import MetricValues, Trial, TrialPhase
 
@@ -110,12 +110,8 @@ def trial_view(trial: Trial, experiment: Experiment, run: Run | None = None) -> 
 
 
 def shows_running(trial: Trial, run: Run) -> bool:
-    """Whether a Trial is told to be running. It still is when its run is over and what it observed
-    is not counted yet; it is not when the run was suspended or lost, and comes again."""
-    if trial.ended or run.started_at is None:
-        return False
-    over = run.phase is RunPhase.FINISHED and run.stop_reason != StopReason.SUSPENDED
-    return over or run.phase is RunPhase.RUNNING
+    """Whether a Trial is told to be running."""
+    return not trial.ended and is_told_running(run.phase, run.started_at, run.stop_reason)
 
 
 def _experiment_metadata(experiment: Experiment) -> Object:
