@@ -27,6 +27,7 @@ from making.asyncapi import asyncapi
 from making.charts.files import chart_files
 from making.client_page import client_page
 from making.cluster_pages import cluster_permissions_page
+from making.dashboards.files import dashboard_files
 from making.event_pages import EVENTS, contract, events_page
 from making.event_releases import release_events
 from making.http_pages import http_calls_page
@@ -281,6 +282,7 @@ def generated() -> dict[Path, str]:
         files |= stubs(*interface)
     files |= client_page()
     files |= chart_files(definitions())
+    files |= dashboard_files()
     files |= rule_files()
     return files | pages_of_descriptions() | definitions() | asyncapi_document() | pipeline_steps()
 

@@ -8,6 +8,7 @@ from making.dashboards.panels import (
     Row,
     Unit,
     figure,
+    latencies,
     line,
     slowest,
 )
@@ -280,6 +281,14 @@ CLUSTER = Row(
             title="How long requests to the API server take, by verb (p99)",
             about="Good: under 1 s. Above: the API server is full, or slows us down on purpose.",
             queries=slowest(metrics.CLUSTER_REQUESTS, "verb", verb="get|list|create|patch|delete"),
+            unit=Unit.SECONDS,
+            worse=1,
+        ),
+        Panel(
+            title="How long requests wait for their turn",
+            about="The services hold back themselves, so that the API server is not flooded. Good: "
+            "under 1 s. Above for long: more trials start and end than the allowed rate bears.",
+            queries=latencies(metrics.CLUSTER_WAIT),
             unit=Unit.SECONDS,
             worse=1,
         ),

@@ -13,6 +13,7 @@ from making.dashboards.queries import (
     quantile,
     rate,
     share,
+    zero_without,
 )
 from trialbus.runtime import metrics
 
@@ -80,7 +81,10 @@ SERVICES = Row(
             title="HTTP requests that failed in the gateway",
             about="The share of answers with 5xx. Good: 0. Each is logged with its request; 503 "
             "says that the bus or the store is away.",
-            queries=line(share(rate(metrics.HTTP, code=_HTTP_FAULTS), rate(metrics.HTTP)), "5xx"),
+            queries=line(
+                share(zero_without(rate(metrics.HTTP, code=_HTTP_FAULTS)), rate(metrics.HTTP)),
+                "5xx",
+            ),
             unit=Unit.SHARE,
             worse=0.001,
             bad=0.01,

@@ -112,7 +112,7 @@ def changed(metric: Metric, *by: str, **where: str) -> str:
 
 def zero_without(query: str) -> str:
     """Zero where there are no series at all: for a single figure without labels."""
-    return f"{query} or vector(0)"
+    return f"({query} or vector(0))"
 
 
 def share(part: str, whole: str) -> str:
