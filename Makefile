@@ -14,6 +14,8 @@ SEEDS ?= 500
 SPECS ?= 10000
 CALLS ?= 300
 EXAMPLE ?= examples/quick-start.yaml
+# Of `make load` (empty: all) and `make profile`: the files of loadtests/load/scenarios.
+SCENARIO ?=
 # What builds the container images: docker, or a program with its commands.
 ENGINE ?= docker
 # Images with the dependencies of one extra.
@@ -93,6 +95,15 @@ bench-suggest: setup $(VENV)/.stamp-bench ## Measure each algorithm's own time b
 .PHONY: bench-peers
 bench-peers: setup $(VENV)/.stamp-bench ## Compare ask and tell with Optuna: trials a second, side by side
 	$(BIN)/python -m loadtests.peers $(ARGS)
+
+# ARGS='--scale 0.1 --seconds 20' tries it; ARGS=--background goes on without the terminal.
+.PHONY: load
+load: setup $(VENV)/.stamp-bench ## Put load on a stack, SCENARIO=name (else all), and write docs/benchmarks/load.md
+	$(BIN)/python -m loadtests.load $(SCENARIO) $(ARGS)
+
+.PHONY: profile
+profile: setup $(VENV)/.stamp-bench ## Look with py-spy where time goes in SCENARIO=name: docs/benchmarks/profiles.md
+	$(BIN)/python -m loadtests.load --profile --report-only $(or $(SCENARIO),echo) $(ARGS)
 
 .PHONY: bench-darts
 bench-darts: setup ## Compare the genotypes that DARTS finds with random ones: docs/benchmarks/darts.md
