@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from random import Random
+from time import monotonic
 
 from trialbus.kernel.errors import Problem, Refused, Transient
 from trialbus.kernel.limits import (
@@ -13,13 +14,14 @@ from trialbus.kernel.limits import (
 )
 from trialbus.kernel.proposals import History, Proposal, ProposalRequest, Study
 from trialbus.ports.compute import HistorySource
-from trialbus_suggestion.adapters.lanes import Lane, Lanes, Moved, processes_for
+from trialbus_suggestion.adapters.lanes import Lane, Lanes, Moved, Times, processes_for
 from trialbus_suggestion.adapters.worker import (
     Reply,
     WorkerLost,
     WorkerStuck,
     WorkerUnavailable,
 )
+from trialbus_suggestion.app.timing import Computed, TellComputed, tell_nobody
 from trialbus_suggestion.core.catalogue import BUILT_IN
 from trialbus_suggestion.core.memory import Memory
 from trialbus_suggestion.core.registry import Registry
@@ -37,8 +39,9 @@ Ask = Callable[[History | None], Awaitable[Reply]]
 class InlineCompute:
     """In this process and on its event loop: for simulations and for light algorithms."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, tell: TellComputed = tell_nobody) -> None:
         self._memory = Memory(registry, Random)
+        self._tell = tell
 
     def answers_at_once(self, algorithm: str) -> bool:  # noqa: ARG002
         return True
@@ -46,10 +49,20 @@ class InlineCompute:
     async def propose(
         self, uid: str, study: Study, request: ProposalRequest, history: HistorySource
     ) -> Proposal:
-        async def ask(past: History | None) -> Reply:
-            return self._memory.answer(uid, study, request, past)
+        took_s = 0.0
 
-        return await _converse(ask, history)
+        async def ask(past: History | None) -> Reply:
+            nonlocal took_s
+            began = monotonic()
+            reply = self._memory.answer(uid, study, request, past)
+            took_s += monotonic() - began
+            return reply
+
+        proposal = await _converse(ask, history)
+        self._tell(
+            Computed(algorithm=study.algorithm.name, points=len(proposal.points), took_s=took_s)
+        )
+        return proposal
 
     def forget(self, uid: str) -> None:
         self._memory.forget(uid)
@@ -63,7 +76,8 @@ class ProcessCompute:
     needed.
 
     A worker may die at any time: a new one is started, and told what it lacks. Workers die with
-    this process. `timeout_s`: of a computation for one point, see `deadline_s`.
+    this process. `timeout_s`: of a computation for one point, see `deadline_s`. `tell`: hears of
+    every answer what it took.
     """
 
     def __init__(
@@ -71,6 +85,7 @@ class ProcessCompute:
         registry: Registry,
         timeout_s: float = ALGORITHM_DEADLINE_S,
         processes: int = 0,
+        tell: TellComputed = tell_nobody,
     ) -> None:
         self._light = {
             it.name
@@ -78,7 +93,8 @@ class ProcessCompute:
             if it.implementation.startswith(OURS) and not it.heavy
         }
         self._timeout_s = timeout_s
-        self._inline = InlineCompute(registry)
+        self._tell = tell
+        self._inline = InlineCompute(registry, tell)
         built_in = frozenset(it.name for it in registry.descriptions if it in BUILT_IN)
         self._lanes = Lanes(registry.descriptions, built_in, processes_for(processes))
         self._closed = False
@@ -100,13 +116,24 @@ class ProcessCompute:
     ) -> Proposal:
         if self.answers_at_once(study.algorithm.name):
             return await self._inline.propose(uid, study, request, history)
-        losses = 0
+        losses, times = 0, Times()
         while not self._closed:
             lane = self._lanes.of(uid, study.algorithm.name)
-            ask = partial(self._ask, lane, uid, study, request)
+            ask = partial(self._ask, lane, times, uid, study, request)
+            came_at = monotonic()
             try:
                 async with lane.room:
-                    return await _converse(ask, history)
+                    times.waited_s += monotonic() - came_at
+                    proposal = await _converse(ask, history)
+                self._tell(
+                    Computed(
+                        algorithm=study.algorithm.name,
+                        points=len(proposal.points),
+                        took_s=times.computed_s,
+                        waited_s=times.waited_s,
+                    )
+                )
+                return proposal
             except Moved:
                 continue
             except WorkerUnavailable as error:
@@ -120,10 +147,16 @@ class ProcessCompute:
         raise Transient("the algorithms' processes are closed")
 
     async def _ask(
-        self, lane: Lane, uid: str, study: Study, request: ProposalRequest, past: History | None
+        self,
+        lane: Lane,
+        times: Times,
+        uid: str,
+        study: Study,
+        request: ProposalRequest,
+        past: History | None,
     ) -> Reply:
         question = (uid, study, request, past)
-        return await self._lanes.ask(lane, question, self.deadline_s(request.count))
+        return await self._lanes.ask(lane, question, self.deadline_s(request.count), times)
 
     def forget(self, uid: str) -> None:
         self._inline.forget(uid)

@@ -45,6 +45,15 @@ def processes_for(wanted: int) -> int:
     return wanted or min(max(cores or 1, MIN_ALGORITHM_PROCESSES), MAX_ALGORITHM_PROCESSES)
 
 
+@dataclass(slots=True, kw_only=True)
+class Times:
+    """What one answer costs. waited_s: all that is not computing: turns, a process's start, what
+    was begun anew elsewhere."""
+
+    computed_s: float = 0.0
+    waited_s: float = 0.0
+
+
 class Lane:
     """One worker process, with a thread to talk to it, and who computes there.
 
@@ -138,13 +147,16 @@ class Lanes:
         pace.lane = best
         return best
 
-    async def ask(self, lane: Lane, question: Question, timeout_s: float) -> Reply:
-        """Its turn comes in the order of asking. Raises Moved, and as `WorkerProcess.ask`."""
+    async def ask(
+        self, lane: Lane, question: Question, timeout_s: float, times: Times | None = None
+    ) -> Reply:
+        """Its turn comes in the order of asking. Adds to `times`. Raises Moved, and as
+        `WorkerProcess.ask`."""
         if lane.is_closed:
             raise WorkerLost("closed")
-        loop = asyncio.get_running_loop()
+        loop, asked_at, took_s = asyncio.get_running_loop(), monotonic(), 0.0
         if not lane.asked:
-            lane.began = monotonic()  # until its thread says so itself
+            lane.began = asked_at  # until its thread says so itself
         lane.asked += 1
         try:
             reply, took_s = await loop.run_in_executor(
@@ -157,6 +169,9 @@ class Lanes:
             raise Moved from stuck
         finally:
             lane.asked -= 1
+            if times is not None:
+                times.computed_s += took_s
+                times.waited_s += max(0.0, monotonic() - asked_at - took_s)
         if isinstance(reply, Proposal):
             self._measured(question[0], took_s)
         return reply

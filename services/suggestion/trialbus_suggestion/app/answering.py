@@ -23,12 +23,14 @@ from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus.ports.compute import Compute
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime import metrics
+from trialbus.runtime.metric_labels import UNKNOWN
 from trialbus.runtime.parts import Beside, Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus.runtime.traced import told_in
 from trialbus_suggestion.app.past import PastOf, behind_warm
 from trialbus_suggestion.app.remote import NoRemoteAlgorithms, RemoteAlgorithms, RemoteQuestion
 from trialbus_suggestion.app.spans import computing, tell_answered
+from trialbus_suggestion.app.timing import Computed, teller
 from trialbus_suggestion.core.seeds import request_seed
 
 Named = tuple[Mapping[int, str], tuple[tuple[str, str], ...] | None]
@@ -52,6 +54,7 @@ class Answering:
         self._compute = compute
         self._remote = remote or NoRemoteAlgorithms()
         self._catalogue = catalogue
+        self._computed = teller(parts.telemetry)
         self._purging = Purging(parts.store, parts.clock, self._remove)
         # Of which something may be remembered where algorithms compute.
         self._drawn: set[str] = set()
@@ -159,7 +162,6 @@ class Answering:
     def _log_failure(self, state: Experiment, error: Exception, said: str) -> None:
         """With the algorithm's own traceback, which is a note of the error: the experiment shows
         the last line of it only."""
-        self._parts.telemetry.add(metrics.FAILURES, error="AlgorithmFailed")
         self._parts.telemetry.log.warning(
             "algorithm failed",
             uid=state.id,
@@ -173,7 +175,7 @@ class Answering:
     ) -> Proposal:
         spec = state.spec
         if self._remote.serves(spec.algorithm.name):
-            return await self._remote.propose(await self._question(state, request, asked))
+            return await self._proposed_there(await self._question(state, request, asked))
         study = Study(
             parameters=spec.parameters,
             objective=spec.objective.type,
@@ -185,6 +187,14 @@ class Answering:
         history = PastOf(self._parts.store, state, request)
         self._drawn.add(state.id)
         return await self._compute.propose(state.id, study, behind_warm(state, asked), history)
+
+    async def _proposed_there(self, question: RemoteQuestion) -> Proposal:
+        began = self._parts.clock.monotonic()
+        proposal = await self._remote.propose(question)
+        algorithm = question.experiment.spec.algorithm.name
+        took_s = self._parts.clock.monotonic() - began
+        self._computed(Computed(algorithm=algorithm, points=len(proposal.points), took_s=took_s))
+        return proposal
 
     async def _question(
         self, state: Experiment, request: PointsRequest, asked: ProposalRequest
@@ -237,6 +247,22 @@ class Answering:
         for (state, answer), outcome in zip(answers, outcomes, strict=True):
             if outcome is Outcome.DONE:
                 tell_answered(self._parts.telemetry.tracing, state, answer)
+                self._count(state, answer)
+
+    def _count(self, state: Experiment, answer: Answer) -> None:
+        """Once for each request: by whose answer is stored."""
+        telemetry, algorithm = self._parts.telemetry, self._known(state.spec.algorithm.name)
+        asked_at = next(it.asked_at for it in state.requests if it.number == answer.number)
+        waited_s = self._parts.clock.now() - asked_at
+        telemetry.observe(metrics.SUGGESTED, waited_s, algorithm=algorithm)
+        telemetry.add(metrics.POINTS, len(answer.points), algorithm=algorithm)
+        if answer.refused is not None:
+            telemetry.add(metrics.ALGORITHM_FAILURES, algorithm=algorithm)
+
+    def _known(self, algorithm: str) -> str:
+        """As a label: experiments may be older than what is installed."""
+        known = algorithm in self._catalogue.algorithms or self._remote.serves(algorithm)
+        return algorithm if known else UNKNOWN
 
     async def _tell(
         self, known: Sequence[Experiment], answers: Sequence[tuple[Experiment, Answer]]
