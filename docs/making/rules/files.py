@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 
+from making.page_parts import between_marks, table
 from making.rules.burning import BURNINGS, promise_alerts, promise_records
 from making.rules.groups import GROUPS
+from making.rules.promises import PROMISES
 from making.rules.recording import HOPS
 from making.rules.rule import Alert, Case, Group, Record
 from making.rules.series import selector
@@ -18,6 +20,7 @@ PROMETHEUS = REPOSITORY / "deploy/prometheus"
 PACKAGED = REPOSITORY / "shared/trialbus/local/observing/rules.yaml"
 # Charts take files from their own folder only.
 CHART = REPOSITORY / "deploy/helm/trialbus/files/rules"
+PROMISED = REPOSITORY / "docs/operations/promises.md"
 # In front of an alert's anchor; the chart has a value for an address that a browser can open.
 RUNBOOK = "docs/operations/runbook.md"
 # Rule file -> its groups.
@@ -41,7 +44,22 @@ def rule_files() -> dict[Path, str]:
         text = _rules(groups)
         files |= dict.fromkeys((PROMETHEUS / "rules" / name, CHART / name), text)
     files[PACKAGED] = _rules(tuple(group for groups in FILES.values() for group in groups))
-    return files | test_files()
+    return files | test_files() | {PROMISED: between_marks(PROMISED.read_text(), _promises())}
+
+
+def _promises() -> str:
+    rows = [
+        [
+            f"`{it.name}`",
+            it.told,
+            f"`{it.metric}`",
+            it.source,
+            f"[{it.alert}](runbook.md#{it.alert.lower()})",
+            f"{it.least}",
+        ]
+        for it in PROMISES
+    ]
+    return table(["name", "promise", "metric", "from", "alert", "least events"], rows)
 
 
 def test_files() -> dict[Path, str]:

@@ -46,7 +46,7 @@ class Promise:
         if self.bound_s is None:
             return f"{share} {self.what}"
         within = f"{self.bound_s * 1000:g} ms" if self.bound_s < 1 else f"{self.bound_s:g} s"
-        return f"{share} within {within} {self.what}"
+        return f"{share} within {within}, {self.what}"
 
     @property
     def example(self) -> dict[str, str]:

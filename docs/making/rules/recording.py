@@ -112,11 +112,5 @@ SATURATION = Group(
             name="trialbus:outbox_oldest_seconds:max",
             expr="max by (namespace, service) (trialbus_outbox_oldest_seconds)",
         ),
-        # A launcher without a bound has no share.
-        Record(
-            name="trialbus:launcher_slots_used:ratio",
-            expr='sum by (namespace, instance) (trialbus_runs{place="process",state="running"})'
-            " / (sum by (namespace, instance) (trialbus_launcher_slots) > 0)",
-        ),
     ),
 )
