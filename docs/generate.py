@@ -110,6 +110,8 @@ def metrics_page(_: Texts) -> str:
 def _metric_row(metric: Metric) -> Row:
     labels = "; ".join(f"`{label.name}`: {label.meaning}" for label in metric.labels)
     kind = metric.kind.value + (" (of the whole system)" if metric.shared else "")
+    if metric.buckets:
+        kind += f", {metric.buckets[0]:g} to {metric.buckets[-1]:g} s"
     return [f"`{metric.name}`", kind, labels or "none", metric.meaning]
 
 
