@@ -12,7 +12,7 @@ import pytest
 
 from making.dashboards import queries
 from making.dashboards.files import BOARDS, DASHBOARDS, dashboard_files
-from making.dashboards.queries import PROCESS, TARGET_LABELS, metric_named
+from making.dashboards.queries import ALERTS, PROCESS, TARGET_LABELS, metric_named
 from making.rules.promises import PROMISES
 from trialbus.runtime import metrics
 from trialbus.runtime.metric import Kind, Metric
@@ -27,7 +27,7 @@ from trialbus.testkit.panel_queries import (
 )
 from trialbus_gateway.core.series_kinds import BY_NAME as SERIES
 
-KNOWN = {metric.name: metric for metric in (*metrics.ALL, *PROCESS)}
+KNOWN = {metric.name: metric for metric in (*metrics.ALL, *PROCESS, ALERTS)}
 # What Grafana makes of a figure without a unit, of a share, and of events a second.
 COUNT, SHARE, PER_SECOND = "short", "percentunit", "ops"
 RATES = {"rate", "increase"}

@@ -1,17 +1,38 @@
 """The operator's first look: is it healthy, and if not, where and why."""
 
 from making.dashboards.overview_services import BUS, DOORS, SATURATION, SERVICES, STORE
-from making.dashboards.panels import OPERATED, Board, Panel, Row, Unit, figure, line
+from making.dashboards.panels import OPERATED, Board, Look, Panel, Row, Unit, figure, line
 from making.dashboards.promises import PROMISED
-from making.dashboards.queries import UP, grown, highest, how_many, level, rate, zero_without
+from making.dashboards.queries import (
+    UP,
+    alerts,
+    grown,
+    highest,
+    how_many,
+    level,
+    rate,
+    share,
+    zero_without,
+)
 from trialbus.runtime import metrics
 
 UID = "trialbus-overview"
 
 
+_FAULTY = share(zero_without(grown(metrics.HTTP, code="5..")), grown(metrics.HTTP))
+
 HEALTH = Row(
     "Is it healthy?",
     [
+        figure(
+            "Alerts that fire",
+            "Good: 0. Those that fire are in the table below; each has its section in the runbook "
+            "(docs/operations/runbook.md).",
+            f"count({alerts('firing')}) or vector(0)",
+            Unit.COUNT,
+            bad=1,
+            width=6,
+        ),
         figure(
             "Processes that do not answer",
             "Services whose metrics could not be fetched. Good: 0. Otherwise look at the log of "
@@ -19,6 +40,7 @@ HEALTH = Row(
             how_many(UP, "== 0"),
             Unit.COUNT,
             bad=1,
+            width=6,
         ),
         figure(
             "Processes that are not ready",
@@ -27,6 +49,7 @@ HEALTH = Row(
             how_many(metrics.READY, "== 0"),
             Unit.COUNT,
             bad=1,
+            width=6,
         ),
         figure(
             "Stalled experiments",
@@ -35,6 +58,7 @@ HEALTH = Row(
             zero_without(level(metrics.STALLED)),
             Unit.COUNT,
             worse=1,
+            width=6,
         ),
         figure(
             "Oldest stall",
@@ -43,6 +67,7 @@ HEALTH = Row(
             Unit.SECONDS,
             worse=60,
             bad=600,
+            width=6,
         ),
         figure(
             "Dead letters",
@@ -51,6 +76,7 @@ HEALTH = Row(
             grown(metrics.DEAD_LETTERS),
             Unit.COUNT,
             bad=0.5,
+            width=6,
         ),
         figure(
             "Messages waiting in the stream",
@@ -60,6 +86,18 @@ HEALTH = Row(
             Unit.COUNT,
             worse=1000,
             bad=10000,
+            width=6,
+        ),
+        figure(
+            "Requests that the gateway answered",
+            "Other than by 5xx, in the time shown. Promised: 99.9 %. Below: the row on the "
+            "services says which; 503 is the bus or the store.",
+            f"1 - {_FAULTY}",
+            Unit.SHARE,
+            worse=0.999,
+            bad=0.99,
+            less_is_bad=True,
+            width=6,
         ),
         Panel(
             title="Trials that ended, by outcome",
@@ -87,13 +125,21 @@ HEALTH = Row(
             worse=60,
         ),
         Panel(
+            title="Alerts that fire, or are about to",
+            about="`pending` becomes `firing` if it lasts. Each alert has its section in the "
+            "runbook (docs/operations/runbook.md). Good: none.",
+            queries=line(alerts("firing|pending"), "alerts"),
+            unit=Unit.COUNT,
+            look=Look.TABLE,
+            width=8,
+        ),
+        Panel(
             title="Experiments, by phase",
             about="All experiments in the store. Created for long: the experiment service does "
             "not come to them.",
             queries=line(level(metrics.EXPERIMENTS, "state"), "{{state}}"),
             unit=Unit.COUNT,
             stacked=True,
-            width=12,
         ),
         Panel(
             title="Trials of experiments, by state",
@@ -102,7 +148,6 @@ HEALTH = Row(
             queries=line(level(metrics.TRIALS, "state", state="Pending|Running"), "{{state}}"),
             unit=Unit.COUNT,
             stacked=True,
-            width=12,
         ),
     ],
 )

@@ -143,6 +143,7 @@ def figure(
     bad: float | None = None,
     less_is_bad: bool = False,
     source: Source = Source.METRICS,
+    width: int = 4,
 ) -> Panel:
     """One number."""
     return Panel(
@@ -155,6 +156,8 @@ def figure(
         worse=worse,
         bad=bad,
         less_is_bad=less_is_bad,
-        width=4,
+        width=width,
         height=4,
+        # 99.9 % is not to be shown as 100 %.
+        decimals=2 if unit is Unit.SHARE else None,
     )

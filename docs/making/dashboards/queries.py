@@ -7,7 +7,7 @@ read as the largest, everything else is added up.
 from collections.abc import Sequence
 
 from trialbus.runtime import metrics
-from trialbus.runtime.metric import Kind, Metric
+from trialbus.runtime.metric import Kind, Label, Metric
 
 # What Prometheus adds to a series where it scrapes it: deploy/prometheus/README.md.
 TARGET_LABELS = ("job", "service", "instance", "namespace")
@@ -27,6 +27,16 @@ RESIDENT = _metric(Kind.GAUGE, "process_resident_memory_bytes", "Memory in use."
 OPEN_FILES = _metric(Kind.GAUGE, "process_open_fds", "Open files and connections.")
 MOST_FILES = _metric(Kind.GAUGE, "process_max_fds", "How many may be open.")
 STARTED_AT = _metric(Kind.GAUGE, "process_start_time_seconds", "When the process started.")
+ALERTS = Metric(
+    name="ALERTS",
+    kind=Kind.GAUGE,
+    meaning="1 for each alert that fires or is about to.",
+    labels=(
+        Label("alertname", "that of the rule"),
+        Label("alertstate", "`pending` or `firing`"),
+        Label("severity", "`critical` or `warning`"),
+    ),
+)
 # Those that are not of trialbus alone; each service process has them.
 _BY_NAME = {metric.name: metric for metric in metrics.ALL}
 PROCESS = (UP, CPU, RESIDENT, OPEN_FILES, MOST_FILES, STARTED_AT)
@@ -102,6 +112,12 @@ def how_many(metric: Metric, condition: str, **where: str) -> str:
     """Series of a gauge for which the condition holds; 0 where there is none."""
     _expect(metric, Kind.GAUGE)
     return f"count({_selector(metric, **where)} {condition}) or vector(0)"
+
+
+def alerts(state: str) -> str:
+    """Alerts of trialbus in a state, one series each."""
+    where = f'alertname=~"Trialbus.*",alertstate=~"{state}",namespace=~"$installation"'
+    return f"{ALERTS.name}{{{where}}}"
 
 
 def changed(metric: Metric, *by: str, **where: str) -> str:
