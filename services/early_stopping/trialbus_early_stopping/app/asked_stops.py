@@ -82,6 +82,7 @@ class AskedStops:
         if run not in stored:
             self._parts.telemetry.add(metrics.CONFLICTS)
             return False
+        self._parts.telemetry.add(metrics.STOP_VERDICTS, rule=rule.name)
         self._parts.telemetry.log.info("stopped early", run=run, trial=trial.name, reason=REASON)
         notices = stop_requests(experiment, list(stored.values()), now)
         await self._parts.outbox.publish_notices(notices)

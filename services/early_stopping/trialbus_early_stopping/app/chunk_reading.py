@@ -65,23 +65,32 @@ class ChunkReader:
                 last = chunk
             if len(page) < _PAGE_CHUNKS or page[-1] is not last:
                 break
-        return News(reports=tuple(reports), to_byte=last["to_byte"], final=last["final"])
+        return News(
+            reports=tuple(report for report, _ in reports),
+            times=tuple(at for _, at in reports),
+            to_byte=last["to_byte"],
+            final=last["final"],
+        )
 
 
-def _reports(chunk: Document, metric: str) -> list[Report]:
+def _reports(chunk: Document, metric: str) -> list[tuple[Report, float]]:
+    """With their times."""
     return [
-        report
+        timed
         for series in chunk["series"]
         if series["metric"] == metric
-        for report in reports_of(series["first_step"], _numbers(series))
+        for timed in zip(
+            reports_of(series["first_step"], _numbers(series, "values")),
+            _numbers(series, "times"),
+            strict=True,
+        )
     ]
 
 
-def _numbers(series: Document) -> Sequence[float]:
-    """Without the texts, which are no steps; there is no field for them in older chunks."""
+def _numbers(series: Document, field: str) -> Sequence[float]:
+    """Without those of texts, which are no steps; older chunks have no field for texts."""
+    every: Sequence[float] = series[field]
     texts = series.get("texts")
     if not texts:
-        values: Sequence[float] = series["values"]
-        return values
-    pairs = zip(series["values"], texts, strict=True)
-    return [value for value, text in pairs if not text]
+        return every
+    return [number for number, text in zip(every, texts, strict=True) if not text]

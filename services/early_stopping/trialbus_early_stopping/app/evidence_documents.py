@@ -19,11 +19,18 @@ from trialbus_early_stopping.core.rule import StoppingRule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What chunks say of a run's objective, up to `to_byte`. final: nothing follows."""
+    """What chunks say of a run's objective, up to `to_byte`. times: of the reports. final: nothing
+    follows."""
 
     reports: tuple[Report, ...]
     to_byte: int
     final: bool
+    times: tuple[float, ...] = ()
+
+    def reported_at(self, step: int) -> float | None:
+        """None: it was known before."""
+        pairs = zip(self.reports, self.times, strict=False)
+        return next((at for report, at in pairs if report.step == step), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,11 +81,12 @@ class StoppingReactor:
         watched = await self._caught_up(await self._look(uids, failed), now)
         self._memory.trim()
         watched = await self._load(watched)
-        changed = await self._judge(watched, now)
+        changed, reported_at = await self._judge(watched, now)
         stored = await self._documents.commit(changed, now)
         lost = [run for run in changed if run.id not in stored]
         self._parts.telemetry.add(metrics.CONFLICTS, len(lost))
         self._remember(watched, stored, lost)
+        self._count(list(stored.values()), reported_at)
         await self._tell(watched, list(stored.values()), now)
         return sorted({run.uid for run in lost})
 
@@ -167,11 +168,14 @@ class StoppingReactor:
                 done.append(each)
         return done
 
-    async def _judge(self, watched: Sequence[_Watched], now: float) -> list[RunEvidence]:
-        """What must be stored; what need not be is remembered at once."""
+    async def _judge(
+        self, watched: Sequence[_Watched], now: float
+    ) -> tuple[list[RunEvidence], dict[str, float]]:
+        """What must be stored, and when that was reported which led to a verdict; what need not be
+        is remembered at once."""
         marks = [mark for each in watched for mark in _marks(each)]
         news = await self._reader.read(marks)
-        changed = []
+        changed, reported_at = list[RunEvidence](), dict[str, float]()
         for each in watched:
             try:
                 judged = _judged(each.remembered, news, now)
@@ -182,9 +186,23 @@ class StoppingReactor:
             for run, after in judged.items():
                 if must_be_stored(evidence[run], after):
                     changed.append(after)
+                    if after.verdict is not None:
+                        at = news[run].reported_at(after.verdict.step)
+                        reported_at |= {} if at is None else {run: at}
                 else:
                     evidence[run] = after
-        return sorted(changed, key=lambda run: run.id)
+        return sorted(changed, key=lambda run: run.id), reported_at
+
+    def _count(self, stored: Sequence[RunEvidence], reported_at: Mapping[str, float]) -> None:
+        """A verdict is stored once: who is judged has none."""
+        telemetry = self._parts.telemetry
+        for run in stored:
+            if run.verdict is None:
+                continue
+            telemetry.add(metrics.STOP_VERDICTS, rule=run.verdict.rule)
+            if run.id in reported_at:
+                delay_s = self._parts.clock.now() - reported_at[run.id]
+                telemetry.observe(metrics.STOP_VERDICT, delay_s)
 
     def _remember(
         self,

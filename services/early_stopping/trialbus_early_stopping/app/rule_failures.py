@@ -44,7 +44,7 @@ class RuleFailures:
         [outcome] = await self._parts.store.commit(EVIDENCE.name, [write])
         self._known.add(experiment.id)
         if outcome is Outcome.DONE:
-            self._parts.telemetry.add(metrics.FAILURES, error="RuleFailed")
+            self._parts.telemetry.add(metrics.RULE_FAILURES, rule=failure.rule)
             self._parts.telemetry.log.warning(
                 "stopping rule failed",
                 uid=experiment.id,
