@@ -293,6 +293,9 @@ LEASES = _LAUNCHER.gauge("trialbus_leases", "Trials that workers hold.", shared=
 LEASE_LOSSES = _LAUNCHER.counter(
     "trialbus_lease_losses_total", "Trials that workers let go of without a word."
 )
+INCOMPLETE = _LAUNCHER.counter(
+    "trialbus_metrics_incomplete_total", "Attempts that ended without all of their metrics."
+)
 CLUSTER_REQUESTS = _ASKS_THE_CLUSTER.seconds(
     "trialbus_cluster_request_seconds",
     "Requests to the API server of the cluster, each repeat, too; of what goes on the beginning.",
@@ -306,7 +309,8 @@ CLUSTER_WAIT = _ASKS_THE_CLUSTER.seconds(
 
 # --- metrics_collector
 REPORT_STORED = _COLLECTOR.seconds(
-    "trialbus_report_stored_seconds", "From the time of a reported point to its being stored."
+    "trialbus_report_stored_seconds",
+    "From the time of a chunk's first point to its being stored, as far as it is no history.",
 )
 METRIC_POINTS = _COLLECTOR.counter("trialbus_metric_points_total", "Metric points stored.")
 METRIC_REFUSED = _COLLECTOR.counter(
@@ -314,21 +318,18 @@ METRIC_REFUSED = _COLLECTOR.counter(
     "Metric points that were not taken.",
     Label(
         "reason",
-        "`stale` (of an older attempt), `repeated`, `limit` or `invalid`",
+        "`stale` (of what is over, or not there), `repeated`, `limit` or `invalid`",
         ("stale", "repeated", "limit", "invalid"),
     ),
 )
 METRIC_CHUNKS = _COLLECTOR.counter(
     "trialbus_metric_chunks_total",
-    "Chunks of metrics.",
+    "Chunks of metrics, and pushes.",
     Label(
         "outcome",
         "`stored`, `repeated`, `gap` (something before it is missing) or `refused`",
         ("stored", "repeated", "gap", "refused"),
     ),
-)
-INCOMPLETE = _COLLECTOR.counter(
-    "trialbus_metrics_incomplete_total", "Attempts that ended without all of their metrics."
 )
 
 # --- early_stopping

@@ -10,6 +10,7 @@ from trialbus.ports.store import Outcome, Unstorable, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.traced import told_in
+from trialbus_metrics_collector.app.counting import Counting, points_of
 from trialbus_metrics_collector.app.experiments import About, Seen
 from trialbus_metrics_collector.app.notices import Notices, notices_of
 from trialbus_metrics_collector.app.tails import Tails
@@ -35,6 +36,7 @@ class Chains:
     def __init__(self, parts: Parts, tails: Tails, notices: Notices) -> None:
         self._parts = parts
         self._notices = notices
+        self.counting = Counting(parts)
         self.tails = tails
 
     async def grow(self, growths: Mapping[str, Accepted], seen: Mapping[str, Seen]) -> Grown:
@@ -48,6 +50,10 @@ class Chains:
         for run in stored:
             self.tails.remember(run, growths[run].tail)
         chunks = [growth.chunk for run, growth in growths.items() if run in stored]
+        self.counting.stored(chunks, seen)
+        for run in again:
+            if growths[run].chunk.push is not None:
+                self.counting.repeated(points_of(growths[run].chunk.series))
         abouts = {uid: it.about for uid, it in seen.items()}
         self._tell(notices_of(chunks, abouts, self._parts.clock.now()), abouts)
         tails = {run: growths[run].tail for run in stored}

@@ -11,17 +11,28 @@ from trialbus.ports.bus import Request
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.chains import Chains
+from trialbus_metrics_collector.app.counting import points_of
 from trialbus_metrics_collector.app.experiments import Experiments, Seen
-from trialbus_metrics_collector.app.reports import RunReport, parse, refused
-from trialbus_metrics_collector.core.chain import Accepted, Report, Tail, extend
+from trialbus_metrics_collector.app.reports import RunReport, Unfit, parse, refused
+from trialbus_metrics_collector.core.chain import (
+    Accepted,
+    AlreadyStored,
+    Gap,
+    Report,
+    Tail,
+    extend,
+    misfit_of,
+)
 from trialbus_metrics_collector.core.fencing import refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
-    """After the commit. tails: where each chain ends. unstorable: by run, why."""
+    """After the commit. tails: where each chain ends. taken: by run, the report that is stored.
+    unstorable: by run, why."""
 
     tails: Mapping[str, Tail]
+    taken: Mapping[str, Report]
     unstorable: Mapping[str, str]
 
 
@@ -34,6 +45,7 @@ class Collector:
         self._experiments = experiments
         self._chains = chains
         self._tails = chains.tails
+        self._counting = chains.counting
 
     async def respond(self, requests: Sequence[Request]) -> list[bytes]:
         """The answers, in order."""
@@ -42,6 +54,7 @@ class Collector:
         seen = await self._experiments.look({said.run.uid for said in parsed.values()})
         taken = self._fence(parsed, seen, answers)
         stored = await self._store(taken, seen)
+        self._count(taken, stored)
         for number, said in taken.items():
             answers[number] = _answer(stored, str(said.run))
         return [answers[number] for number in range(len(requests))]
@@ -58,6 +71,8 @@ class Collector:
                 self._parts.telemetry.log.warning(
                     "unreadable report", subject=request.subject, reason=str(poison)
                 )
+                unfit = poison.points if isinstance(poison, Unfit) else 0
+                self._counting.refused("invalid", unfit)
                 answers[number] = refused(str(poison))
         return parsed
 
@@ -75,6 +90,8 @@ class Collector:
                 taken[number] = said
             else:
                 self._parts.telemetry.add(metrics.STALE)
+                if said.report.extends:
+                    self._counting.refused("stale", points_of(said.report.series))
                 answers[number] = refused(why)
         return taken
 
@@ -83,21 +100,41 @@ class Collector:
         for said in taken.values():
             by_run.setdefault(said.run, []).append(said.report)
         tails = await self._ends(by_run)
+        stored: dict[str, Report] = {}
         unstorable: dict[str, str] = {}
         for _ in range(MAX_COMMIT_RETRIES):
-            growths = self._growths(by_run, tails)
-            if not growths:
+            fitting = self._growths(by_run, tails)
+            if not fitting:
                 break
+            growths = {run: growth for run, (_, growth) in fitting.items()}
             grown = await self._chains.grow(growths, seen)
+            stored |= {run: fitting[run][0] for run in grown.stored}
             tails |= grown.tails
             unstorable |= grown.unstorable
             # Where a push was faster, the report still fits behind it.
             by_run = {run: reports for run, reports in by_run.items() if str(run) in grown.lost}
-        return _Stored(tails=tails, unstorable=unstorable)
+        return _Stored(tails=tails, taken=stored, unstorable=unstorable)
+
+    def _count(self, said: Mapping[int, RunReport], stored: _Stored) -> None:
+        """What was not stored; one that would fit now is sent again, and is counted then."""
+        for each in said.values():
+            run, report = str(each.run), each.report
+            if stored.taken.get(run) is report or not report.extends:
+                continue
+            if run in stored.unstorable:
+                self._counting.refused("invalid", points_of(report.series))
+                continue
+            match misfit_of(stored.tails[run], report):
+                case AlreadyStored():
+                    self._counting.repeated(points_of(report.series))
+                case Gap():
+                    self._counting.gap()
+                case None:
+                    pass
 
     def _growths(
         self, by_run: Mapping[RunKey, Sequence[Report]], tails: Mapping[str, Tail]
-    ) -> dict[str, Accepted]:
+    ) -> dict[str, tuple[Report, Accepted]]:
         now = self._parts.clock.now()
         found = {
             str(run): _first_growth(tails[str(run)], run, reports, now)
@@ -131,13 +168,13 @@ def _shows_that_it_is_behind(known: Tail, reports: Sequence[Report]) -> bool:
 
 def _first_growth(
     tail: Tail, run: RunKey, reports: Sequence[Report], now: float
-) -> Accepted | None:
+) -> tuple[Report, Accepted] | None:
     """At most one chunk of a run is taken from a group: writes of a group succeed one by one, so
     a second could be stored where the first was not."""
     for report in reports:
         result = extend(tail, run, report, now)
         if isinstance(result, Accepted):
-            return result
+            return report, result
     return None
 
 

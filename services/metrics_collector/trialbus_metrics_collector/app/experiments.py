@@ -13,7 +13,7 @@ from trialbus.ports.store import Store
 from trialbus_metrics_collector.core.fencing import OpenAttempts
 
 _CHANGING = ("phase", "open")
-_FIXED = ("namespace", "name", "spec", "traceparent")
+_FIXED = ("namespace", "name", "spec", "traceparent", "created_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class About:
     namespace: str
     name: str
     watched: str | None
+    created_at: float
     imports: bool = False
     traceparent: str | None = None
 
@@ -73,6 +74,7 @@ def _about(document: Document) -> About:
         namespace=document["namespace"],
         name=document["name"],
         watched=None if spec["early_stopping"] is None else spec["objective"]["metric"],
+        created_at=float(document["created_at"]),
         imports=spec.get("trials_by") == TrialsBy.IMPORT.value,
         traceparent=document.get("traceparent"),
     )

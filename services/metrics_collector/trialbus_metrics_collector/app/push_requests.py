@@ -27,6 +27,7 @@ class PushRequests:
             await self._push(request)
         except Poison as poison:
             self._parts.telemetry.add(metrics.DEAD_LETTERS)
+            self._pushes.counting.refused("invalid", 0)
             self._parts.telemetry.log.warning(
                 "unreadable push", subject=request.subject, reason=str(poison)
             )

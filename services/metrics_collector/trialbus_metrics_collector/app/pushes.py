@@ -17,6 +17,7 @@ from trialbus.kernel.timestamps import epoch_seconds
 from trialbus.runtime.named_trials import NamedTrial, NamedTrials
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.appending import Appending, has_ended
+from trialbus_metrics_collector.app.counting import Counting, reason_of
 from trialbus_metrics_collector.core.chain import Push, ReportedPoints
 
 _RETRY_DELAY_S = 0.2
@@ -57,6 +58,13 @@ class Addressed:
         return RunKey(self.uid, index, self.attempt)
 
 
+@dataclass(slots=True)
+class _Taken:
+    """Points of one push that are stored, now or before."""
+
+    points: int = 0
+
+
 class Pushes:
     """Answered means stored. Raises NotThere: no such trial. NotNow: its run has ended, or another
     attempt runs. Refused: a point is wrong, then none is stored. TooLarge: more metrics than a run
@@ -66,11 +74,26 @@ class Pushes:
         self._parts = parts
         self._appending = appending
         self._trials = NamedTrials(parts.store)
+        self.counting = Counting(parts)
 
     async def push(
         self, addressed: Addressed, points: Sequence[Point], *, push_id: str | None = None
     ) -> None:
         """push_id: a repeat under it has no effect, if it is for the same attempt."""
+        taken = _Taken()
+        try:
+            await self._push(addressed, points, push_id, taken)
+        except (Refused, NotThere, TooLarge) as error:
+            self.counting.refused(reason_of(error), len(points) - taken.points)
+            raise
+
+    async def _push(
+        self,
+        addressed: Addressed,
+        points: Sequence[Point],
+        push_id: str | None,
+        taken: _Taken,
+    ) -> None:
         _check(points)
         trial = addressed.run or await self._find(addressed)
         run = trial if isinstance(trial, RunKey) else trial.run
@@ -88,10 +111,12 @@ class Pushes:
                 _fence(trial, addressed)
             for piece in pieces:
                 await self._patiently(addressed.trial, run, piece)
+                taken.points += piece.count
         except NotNow:
             # A repeat may come after the run has ended: what is stored is stored.
             if not pieces or not await self._appending.has(pieces[-1].key):
                 raise
+            self.counting.repeated(len(points) - taken.points)
 
     async def _find(self, addressed: Addressed) -> NamedTrial:
         trial = await self._trials.find(addressed.trial)

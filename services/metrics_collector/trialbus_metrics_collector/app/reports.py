@@ -9,6 +9,14 @@ from trialbus.kernel.ids import RunKey, parse_run_id
 from trialbus_metrics_collector.core.chain import Report, ReportedPoints, problem_of
 
 
+class Unfit(Poison):
+    """It can be read, but no chain can take it. points: how many it has."""
+
+    def __init__(self, problem: str, points: int) -> None:
+        self.points = points
+        super().__init__(problem)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """One report, and whose it is."""
@@ -38,7 +46,7 @@ def parse(data: bytes) -> RunReport:
     )
     problem = problem_of(report)
     if problem is not None:
-        raise Poison(f"{said.run}: {problem}")
+        raise Unfit(f"{said.run}: {problem}", sum(len(it.values) for it in report.series))
     return RunReport(run=run, report=report)
 
 

@@ -114,12 +114,20 @@ def problem_of(report: Report) -> str | None:
     return None
 
 
-def extend(tail: Tail, run: RunKey, report: Report, now: float) -> Accepted | AlreadyStored | Gap:
-    """What becomes of a report without a problem."""
+def misfit_of(tail: Tail, report: Report) -> AlreadyStored | Gap | None:
+    """Why the chain cannot grow by it; None: it can."""
     if tail.final or report.from_byte < tail.output_byte or not report.extends:
         return AlreadyStored(to_byte=tail.output_byte)
     if report.from_byte > tail.output_byte:
         return Gap(to_byte=tail.output_byte)
+    return None
+
+
+def extend(tail: Tail, run: RunKey, report: Report, now: float) -> Accepted | AlreadyStored | Gap:
+    """What becomes of a report without a problem."""
+    misfit = misfit_of(tail, report)
+    if misfit is not None:
+        return misfit
     length = report.to_byte - report.from_byte
     return _grow(tail, run, report.series, now, length=length, final=report.final)
 
