@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 # Characters of file names: a path begins after and ends before none of them.
 _NAME = r"\w.+~@%\-"
@@ -62,15 +63,20 @@ class LocalPaths:
     comes first, and what has been replaced is not read again."""
 
     def __init__(self, paths: Mapping[str, str]) -> None:
-        self._local = {path.rstrip("/"): to.rstrip("/") or "/" for path, to in paths.items()}
-        longest_first = sorted(filter(None, self._local), key=len, reverse=True)
-        choices = "|".join(map(re.escape, longest_first))
-        self._pattern = re.compile(f"{_BEFORE}(?:{choices}){_AFTER}") if choices else None
+        local = {path.rstrip("/"): to.rstrip("/") or "/" for path, to in paths.items()}
+        self._local = {path: to for path, to in local.items() if path}
 
     def __call__(self, text: str) -> str:
-        if self._pattern is None:
+        # Most texts hold no path, and a pattern of each run's own paths takes long to compile.
+        if not any(path in text for path in self._local):
             return text
         return self._pattern.sub(lambda match: self._local[match[0]], text)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self._local, key=len, reverse=True)
+        choices = "|".join(map(re.escape, longest_first))
+        return re.compile(f"{_BEFORE}(?:{choices}){_AFTER}")
 
 
 def without_tag(image: str) -> str:
