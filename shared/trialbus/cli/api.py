@@ -22,6 +22,7 @@ from trialbus.cli.failures import (
     StackGone,
     Unreachable,
 )
+from trialbus.client.traced import with_trace
 from trialbus.contracts.http_paths import complaints, experiment_path, path_of, query_of
 
 __all__ = ["Api", "experiment_path", "path_of"]
@@ -128,6 +129,8 @@ class Api:
     def _send(self, method: str, path: str, body: Json) -> http.client.HTTPResponse:
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers() | ({} if data is None else {"Content-Type": "application/json"})
+        if method != "GET":
+            headers = dict(with_trace(headers))
         reused = self._connection is not None
         if self._connection is None:
             self._connection = self._connect()

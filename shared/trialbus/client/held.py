@@ -159,6 +159,12 @@ class TrialFacts:
         return _place(self._held.given.parent)
 
     @property
+    def traceparent(self) -> str | None:
+        """Its place in the experiment's trace, as W3C's Trace Context has it; None: no trace is
+        kept. What a worker does for it may be traced beneath."""
+        return self._held.given.traceparent or None
+
+    @property
     def stop_reason(self) -> str:
         """Why it should stop; empty if it should not."""
         return self._held.lost or self._held.stop

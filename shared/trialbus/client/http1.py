@@ -8,6 +8,7 @@ import httptools
 
 from trialbus.client.calls import JSON_TYPE, Answer, Call
 from trialbus.client.failures import Unavailable
+from trialbus.client.traced import with_trace
 
 
 class Base:
@@ -32,7 +33,7 @@ class Base:
 
     def request(self, call: Call) -> bytes:
         body = b"" if call.body is None else call.body
-        headers: Mapping[str, str] = call.headers
+        headers: Mapping[str, str] = with_trace(call.headers)
         if call.body is not None:
             headers = {"content-type": JSON_TYPE, **headers, "content-length": str(len(body))}
         elif call.method != "GET":

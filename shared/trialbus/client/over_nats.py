@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -17,6 +18,7 @@ from nats.aio.client import Client as Connection
 from trialbus.client.addresses import Address
 from trialbus.client.calls import Answer, Call
 from trialbus.client.failures import TrialbusError, Unauthorised, Unavailable
+from trialbus.client.traced import with_trace
 from trialbus.contracts import subjects
 from trialbus.contracts.work import NAME_FIELD
 
@@ -49,7 +51,7 @@ class AsyncNats:
         subject = subjects.command(word.namespace, word.name, word.verb)
         try:
             connection = await self._connected()
-            headers = dict(word.headers) or None
+            headers = dict(with_trace(word.headers)) or None
             answer = await connection.request(
                 subject, word.body, timeout=timeout_s, headers=headers
             )
@@ -116,6 +118,9 @@ class SyncNats:
 
     def send(self, call: Call, timeout_s: float) -> Answer:
         """Raises Unavailable, NotOverNats."""
+        if call.bus is not None:
+            # Here: the loop's thread is in no trace.
+            call = replace(call, bus=replace(call.bus, headers=with_trace(call.bus.headers)))
         return self._do(self._running().send(call, timeout_s))
 
     @contextmanager
