@@ -13,20 +13,22 @@ _EVENTS_A_MINUTE = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burning:
-    """factor: how many times too fast the budget of misses goes: 1 would use it up in 30 days."""
+    """factor: how many times too fast the budget of misses goes: 1 would use it up in 30 days.
+    pace_min: minutes from one evaluation to the next in tests, a divisor of all times there."""
 
     factor: float
     long: str
     short: str
     minutes: int
     severity: Severity
+    pace_min: int
 
 
 BURNINGS = (
-    Burning(factor=14.4, long="1h", short="5m", minutes=2, severity="critical"),
-    Burning(factor=6, long="6h", short="30m", minutes=15, severity="critical"),
-    Burning(factor=3, long="1d", short="2h", minutes=60, severity="warning"),
-    Burning(factor=1, long="3d", short="6h", minutes=180, severity="warning"),
+    Burning(factor=14.4, long="1h", short="5m", minutes=2, severity="critical", pace_min=1),
+    Burning(factor=6, long="6h", short="30m", minutes=15, severity="critical", pace_min=5),
+    Burning(factor=3, long="1d", short="2h", minutes=60, severity="warning", pace_min=30),
+    Burning(factor=1, long="3d", short="6h", minutes=180, severity="warning", pace_min=30),
 )
 
 
@@ -79,15 +81,17 @@ def _cases(promise: Promise, burning: Burning) -> tuple[Case, ...]:
     """Half as many misses again as are borne; two thirds of these; many that are over; and a few
     events, each of them a miss."""
     limit = burning.factor * (1 - promise.share)
-    minutes = burning.minutes + MINUTES[burning.short] + 10
+    margin = max(10, 2 * burning.pace_min)
+    minutes = burning.minutes + MINUTES[burning.short] + margin
+    after = MINUTES[burning.short] + margin
     lasting = _traffic(promise, [(1.5 * limit, minutes)])
     slower = _traffic(promise, [(0.67 * limit, minutes)])
-    over = _traffic(promise, [(1.5 * limit, minutes), (0, MINUTES[burning.short] + 10)])
+    over = _traffic(promise, [(1.5 * limit, minutes), (0, after)])
     few = _traffic(promise, [(1.0, minutes)], events=promise.least / (2 * minutes))
     return (
         fires(lasting, minutes, {"promise": promise.name}),
         silent(slower, minutes),
-        silent(over, minutes + MINUTES[burning.short] + 10),
+        silent(over, minutes + after),
         silent(few, minutes),
     )
 

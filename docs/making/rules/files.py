@@ -10,7 +10,7 @@ from making.page_parts import between_marks, table
 from making.rules.burning import BURNINGS, promise_alerts, promise_records
 from making.rules.groups import GROUPS
 from making.rules.promises import PROMISES
-from making.rules.recording import HOPS
+from making.rules.recording import HOPS, SATURATION, WORK
 from making.rules.rule import Alert, Case, Group, Record
 from making.rules.series import selector
 
@@ -23,10 +23,13 @@ CHART = REPOSITORY / "deploy/helm/trialbus/files/rules"
 PROMISED = REPOSITORY / "docs/operations/promises.md"
 # In front of an alert's anchor; the chart has a value for an address that a browser can open.
 RUNBOOK = "docs/operations/runbook.md"
+# What alerts read, but for those of the promises.
+_RECORDED = "work.yaml"
 # Rule file -> its groups.
 FILES: dict[str, tuple[Group, ...]] = {
     "hops.yaml": (HOPS,),
-    "services.yaml": GROUPS,
+    _RECORDED: (WORK, SATURATION),
+    **{f"{group.name.removeprefix('trialbus-')}.yaml": (group,) for group in GROUPS},
     "promises.yaml": (promise_records(), promise_alerts()),
 }
 _NOTE = "# Made by docs/generate.py; `make generate` makes it again.\n"
@@ -66,24 +69,21 @@ def test_files() -> dict[Path, str]:
     """For `promtool test rules`. What fires is read from the series ALERTS: so the tests say which
     alerts there are, and not their sentences once more."""
     files = {}
-    for group in GROUPS:
-        found = [it for it in group.rules if isinstance(it, Alert)]
-        if found:
+    for name, groups in FILES.items():
+        found = [it for group in groups for it in group.rules if isinstance(it, Alert)]
+        if found and groups[0] in GROUPS:
             tests = [_test([(alert, case)]) for alert in found for case in alert.cases]
-            name = f"{group.name.removeprefix('trialbus-')}.yaml"
-            files[name] = _tests(tests, "services.yaml", every=_pace(found))
+            # Rarely, where they last for hours.
+            every = "10m" if min(it.minutes for it in found) >= 60 else "1m"
+            files[name] = _tests(tests, _RECORDED, name, every=every)
     for burning in BURNINGS:
         found = [it for it in alerts() if it.labels.get("long") == burning.long]
         # All promises at once: they look at different series.
         cases = zip(*(it.cases for it in found), strict=True)
         tests = [_test([*zip(found, each, strict=True)]) for each in cases]
-        files[f"promises-{burning.long}.yaml"] = _tests(tests, "promises.yaml", every=_pace(found))
+        every = f"{burning.pace_min}m"
+        files[f"promises-{burning.long}.yaml"] = _tests(tests, "promises.yaml", every=every)
     return {PROMETHEUS / "tests" / name: text for name, text in files.items()}
-
-
-def _pace(found: Sequence[Alert]) -> str:
-    """How often rules are evaluated in their tests: rarely where these last for hours."""
-    return "10m" if min(alert.minutes for alert in found) >= 60 else "1m"
 
 
 def _rules(groups: Sequence[Group]) -> str:
@@ -111,12 +111,12 @@ def _rule(rule: Record | Alert) -> dict[str, Any]:
     }
 
 
-def _tests(tests: list[dict[str, Any]], rules: str, *, every: str) -> str:
+def _tests(tests: list[dict[str, Any]], *rules: str, every: str) -> str:
     head = {
-        "rule_files": [f"../rules/{rules}"],
+        "rule_files": [f"../rules/{name}" for name in rules],
         "evaluation_interval": every,
         # Else promtool takes any order, and alerts may see what was recorded a round before.
-        "group_eval_order": [group.name for group in FILES[rules]],
+        "group_eval_order": [group.name for name in rules for group in FILES[name]],
     }
     return _NOTE + _yaml({**head, "tests": tests})
 

@@ -1,4 +1,4 @@
-"""The groups of rules on the services and their work."""
+"""The groups of alerts on the services and their work."""
 
 from making.rules.alerts_of_bus import BUS
 from making.rules.alerts_of_experiments import EXPERIMENTS
@@ -7,12 +7,9 @@ from making.rules.alerts_of_points import POINTS
 from making.rules.alerts_of_services import SERVICES, SLOW
 from making.rules.alerts_of_store import STORE
 from making.rules.alerts_of_trials import TRIALS
-from making.rules.recording import SATURATION, WORK
 from making.rules.rule import Group
 
 GROUPS: tuple[Group, ...] = (
-    WORK,
-    SATURATION,
     SERVICES,
     BUS,
     STORE,
