@@ -16,20 +16,26 @@ class FreedPlaces:
     def waits_s(self, change: Change) -> list[float]:
         """For how long the places of just opened trials were free, first left first taken. Shorter
         than the trials are many where places are new, or another process saw them left."""
-        state = change.after
-        freed = self._freed.pop(state.id, [])
+        before, state = change.before, change.after
+        if before is None:
+            return []
+        # Of more than were free until now, another process saw the older ones taken.
+        freed = _newest(self._freed.pop(state.id, []), _free(before))
         freed += [closing.closed_at for _, closing in change.closed]
         taken = freed[: len(change.opened)]
         opened_at = [state.open[str(index)].opened_at for index in change.opened if taken]
-        left = freed[len(taken) :]
-        # More than are free were taken by attempts that another process began.
-        left = left[len(left) - min(len(left), _free(state)) :]
+        # Reopened trials take places, too.
+        left = _newest(freed[len(taken) :], _free(state))
         if left and _wants_trials(state):
             self._freed[state.id] = left
         return [at - since for since, at in zip(taken, opened_at, strict=False)]
 
     def forget(self, uid: str) -> None:
         self._freed.pop(uid, None)
+
+
+def _newest(freed: list[float], count: int) -> list[float]:
+    return freed[len(freed) - min(len(freed), count) :]
 
 
 def _free(state: Experiment) -> int:
