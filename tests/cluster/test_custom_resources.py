@@ -173,6 +173,34 @@ async def test_trials_are_objects_of_their_experiment(kept: Kept) -> None:
     await until(lambda: last_of(kept, ended) == "Succeeded", "its end is shown")
 
 
+async def test_the_object_of_a_trial_that_cannot_be_read_stays(kept: Kept) -> None:
+    stop = await kept.start()
+    kept.double.create(katib())
+    state = await kept.until_made()
+    trials = [trial_of(state, index) for index in range(2)]
+    state = await kept.world.change(
+        state, open={str(it.index): open_trial() for it in trials}, next_index=2
+    )
+    readable, broken = [TRIAL.encode(it) for it in trials]
+    await kept.world.put(readable, broken, into=TRIALS.name)
+    await kept.world.tell(state)
+    await until(lambda: len(kept.double.list("trials.kubeflow.org", "lab")) == 2, "two trials")
+    spoilt = {**broken, "version": broken["version"] + 1, "phase": "Nonsense"}
+    tests = kept.world.store.client("tests")
+    await tests.commit(TRIALS.name, [Write(base=broken, document=spoilt)])
+    # A gateway that knows nothing yet compares all of them.
+    await stop()
+    extra = copy.deepcopy(kept.resource(trials[0].name, kind="trials.kubeflow.org"))
+    assert extra is not None
+    extra["metadata"] = {**extra["metadata"], "name": "of-nobody"}
+    kept.double.create(extra)
+    await kept.start()
+    await until(
+        lambda: kept.resource("of-nobody", kind="trials.kubeflow.org") is None, "the other goes"
+    )
+    assert kept.resource(trials[1].name, kind="trials.kubeflow.org") is not None
+
+
 async def end_trial(kept: Kept, state: Experiment, index: int) -> str:
     document = TRIAL.encode(trial_of(state, index))
     conditions = set_condition(

@@ -184,6 +184,21 @@ async def test_a_pod_that_is_not_there_is_told_by_the_cluster(
     assert (answer.status_code, answer.json()["reason"]) == (404, "NotFound")
 
 
+async def test_a_log_that_is_cut_off_does_not_look_complete() -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nloss=\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(half, "127.0.0.1", 0)
+    async with server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with client_of(address) as client:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get(f"{PODS}/node/log", headers=TOKEN)
+
+
 async def test_a_cluster_that_is_away_is_told_as_kubernetes_tells_it() -> None:
     async with client_of("http://127.0.0.1:1") as client:
         answer = await client.get(PODS, headers=TOKEN)

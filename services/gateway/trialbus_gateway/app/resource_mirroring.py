@@ -126,9 +126,18 @@ class ResourceMirroring:
             if len(trials) < _PAGE:
                 break
             after = trials[-1].index
-        # What is left is no trial of this experiment.
+        # What is left is no trial of this experiment, or one whose document cannot be read.
+        for name in await self._unreadable(state.id, list(there)):
+            del there[name]
         for name, left in there.items():
             await self._cluster.delete_trial(state.namespace, name, left.uid)
+
+    async def _unreadable(self, uid: str, names: Sequence[str]) -> list[str]:
+        """Those of `names` that the store has trials of."""
+        if not names:
+            return []
+        query = Query(equals={"uid": uid}, among={"name": names}, fields=("name",))
+        return [str(it["name"]) for it in await self._store.find(TRIALS.name, query)]
 
     async def _trials_after(self, uid: str, after: int) -> list[Trial]:
         async def find(behind: int, count: int) -> list[Object]:

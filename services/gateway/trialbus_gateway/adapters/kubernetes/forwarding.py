@@ -9,7 +9,7 @@ such container here; they get the output of the trial's own.
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -61,7 +61,11 @@ class ForwardingToCluster:
             return
         kind = _stream_kind(request)
         streaming = scope.get(STREAMING) if response.status_code < 300 else None
-        with nullcontext() if kind is None or streaming is None else streaming(kind):
+        with (
+            nullcontext() if kind is None or streaming is None else streaming(kind),
+            # Left without its end, which the server tells by closing the connection.
+            suppress(httpx.HTTPError),
+        ):
             await response(scope, receive, send)
 
     async def _forwarded(self, request: Request) -> Response:
@@ -149,12 +153,11 @@ async def _body(request: Request) -> bytes:
 
 
 async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
-    """Until either side has enough."""
+    """Until either side has enough. Raises httpx.HTTPError when it is cut off: so it comes cut off
+    to the caller, too, and does not look complete."""
     try:
         async for piece in answer.aiter_raw():
             yield piece
-    except httpx.HTTPError:
-        return  # cut off, as it was by the API server
     finally:
         await answer.aclose()
 
