@@ -192,7 +192,10 @@ async def test_the_object_of_a_trial_that_cannot_be_read_stays(kept: Kept) -> No
     await stop()
     extra = copy.deepcopy(kept.resource(trials[0].name, kind="trials.kubeflow.org"))
     assert extra is not None
-    extra["metadata"] = {**extra["metadata"], "name": "of-nobody"}
+    extra["metadata"] = {
+        **{key: extra["metadata"][key] for key in ("namespace", "labels", "ownerReferences")},
+        "name": "of-nobody",
+    }
     kept.double.create(extra)
     await kept.start()
     await until(
