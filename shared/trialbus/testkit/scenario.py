@@ -17,6 +17,7 @@ from trialbus.contracts.envelope import CommandReply
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.ports.launcher import Launcher, RunState
+from trialbus.ports.tracing import Tracing
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.testkit.asked_workers import Crew, work_all
 from trialbus.testkit.memory_launcher import MemoryWorld, most_at_once
@@ -51,7 +52,8 @@ class Story:
     start; twins: whether another may be drawn. machines: where trials run, each with a launcher.
     workers: processes that ask for the trials of each experiment; 0: launchers run them. quiet:
     they only tell results.
-    operated: whether somebody suspends, resumes and edits meanwhile. latency_s: of the store."""
+    operated: whether somebody suspends, resumes and edits meanwhile. latency_s: of the store.
+    tracing: see `World`."""
 
     names: tuple[str, ...] = NAMES
     trials: int = TRIALS
@@ -67,6 +69,7 @@ class Story:
     latency_s: float = STORE_LATENCY_S
     program: Program = script_of
     limit_s: float = _LIMIT_S
+    tracing: Callable[[str], Tracing] | None = None
 
 
 FAIR = Story(faults=0, weather=Weather(), twins=False, operated=False)
@@ -203,6 +206,7 @@ def build_world(
         rng=rng,
         weather=story.weather if story.weather is not None else _weather(rng),
         latency_s=story.latency_s,
+        tracing=story.tracing,
     )
     world.start_all()
     for key in (*story.replicas, *list(machines)[1:]):

@@ -9,13 +9,17 @@ A service may have replicas: `experiment` and `experiment/2` are two processes o
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from trialbus.contracts.messages import Message, Request
 from trialbus.kernel.errors import InvariantBroken, Transient
+from trialbus.ports.bus import Bus
+from trialbus.ports.store import Store
+from trialbus.ports.tracing import Tracing
+from trialbus.runtime.observed import ObservedBus, ObservedStore
 from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Parts, ServiceDefinition
 from trialbus.runtime.service import RunningService
@@ -153,7 +157,8 @@ def _settings() -> Settings:
 @dataclass(slots=True)
 class World:
     """The servers, and whichever services live now. faults: how many have happened. latency_s: of
-    a call to the store in the mean; single calls overtake each other."""
+    a call to the store in the mean; single calls overtake each other. tracing: of a process by its
+    name; None: nothing is traced."""
 
     definitions: Mapping[str, ServiceDefinition]
     rng: Random
@@ -161,6 +166,7 @@ class World:
     settings: Settings = field(default_factory=_settings)
     faults: int = 0
     latency_s: float = STORE_LATENCY_S
+    tracing: Callable[[str], Tracing] | None = None
     store: MemoryStore = field(init=False)
     bus: MemoryBus = field(init=False)
     clock: LoopClock = field(default_factory=LoopClock)
@@ -202,15 +208,21 @@ class World:
         self._lives[key] = life
 
     def _new_life(self, key: str) -> Life:
-        bus, store, telemetry = self.bus.client(key), self.store.client(key), Telemetry(key)
+        bus, store = self.bus.client(key), self.store.client(key)
+        telemetry = Telemetry(key, None if self.tracing is None else self.tracing(key))
         telemetry.log = SilentLog()
+        used_bus: Bus = bus
+        used_store: Store = store
+        if self.tracing is not None:
+            used_bus = ObservedBus(bus, telemetry, self.clock)
+            used_store = ObservedStore(store, telemetry, self.clock)
         parts = Parts(
-            bus=bus,
-            store=store,
+            bus=used_bus,
+            store=used_store,
             clock=self.clock,
             ids=CountingIds(key),
             settings=self.settings,
-            outbox=Outbox(bus, store, self.clock, telemetry),
+            outbox=Outbox(used_bus, used_store, self.clock, telemetry),
             telemetry=telemetry,
         )
         return Life(key=key, bus=bus, store=store, parts=parts)
