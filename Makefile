@@ -117,6 +117,10 @@ bench-events: setup ## Measure what following by server-sent events costs
 bench-fair: setup ## Measure who waits for whom: free places, and a slow algorithm beside others
 	$(BIN)/python -m loadtests --runs 1 $(ARGS) free-slot fair-light fair-heavy
 
+.PHONY: bench-watching
+bench-watching: setup ## Measure what metrics, scrapes and traces cost: processor time a trial, in pairs of runs
+	$(BIN)/python -m loadtests.watching $(ARGS)
+
 .PHONY: wrapper
 wrapper: ## Build the wrapper of trials' pods into build/wrapper (needs musl-gcc: Debian's musl-tools)
 	@mkdir -p build/wrapper

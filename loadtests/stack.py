@@ -34,12 +34,14 @@ class Stack:
     status: Mapping[str, Any]
     store: MongoStore
 
-    async def apply(self, experiment: Mapping[str, Any]) -> str:
+    async def apply(
+        self, experiment: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> str:
         """Post it; its uid."""
         name = experiment["metadata"]["name"]
         url = f"{self.status['http']}/v1/namespaces/{NAMESPACE}/experiments/{name}"
         body = {"id": str(uuid.uuid4()), "object": experiment, "workingDir": str(self.folder)}
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(timeout=30, headers=headers) as client:
             reply = await client.put(url, json=body)
         reply.raise_for_status()
         return str(reply.json()["uid"])
