@@ -38,6 +38,16 @@ class Group(_Part):
             raise ValueError(f"{self.name}: trials by process have a command, others have none")
         return self
 
+    def scaled(self, scale: float) -> "Group":
+        trials = _part(self.trials, scale) if self.count else self.trials
+        smaller = {
+            "count": _part(self.count, scale),
+            "trials": trials,
+            # More at a time than in all is refused.
+            "parallel": min(self.parallel, trials),
+        }
+        return self.model_copy(update=smaller)
+
     def names(self) -> list[str]:
         return [f"{self.name}-{number}" for number in range(self.count)]
 
@@ -114,15 +124,7 @@ class Scenario(_Part):
 
     def scaled(self, scale: float, seconds: float | None) -> "Scenario":
         """With fewer people, experiments and trials, at least one of each; for trying."""
-        groups = [
-            group.model_copy(
-                update={
-                    "count": _part(group.count, scale),
-                    "trials": _part(group.trials, scale) if group.count else group.trials,
-                }
-            )
-            for group in self.experiments
-        ]
+        groups = [group.scaled(scale) for group in self.experiments]
         people = [it.model_copy(update={"count": _part(it.count, scale)}) for it in self.people]
         return self.model_copy(
             update={
