@@ -1,0 +1,274 @@
+"""What the experiment service says there is, and waits: as the store has it, at a price that does
+not grow with what is over."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from trialbus.contracts.collections import EXPERIMENTS, RUNS
+from trialbus.contracts.documents import EXPERIMENT, RUN
+from trialbus.kernel.conditions import set_condition
+from trialbus.kernel.experiment import Counts, Experiment, ExperimentPhase, OpenState
+from trialbus.kernel.ids import run_id
+from trialbus.kernel.limits import LATE_WRITE_S
+from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.spec import TrialsBy
+from trialbus.ports.store import Document, Query, Write
+from trialbus.runtime import metric_labels, metrics
+from trialbus.runtime.metric import Metric
+from trialbus.testkit.experiment_states import NOW, experiment, opened, request, running, spec
+from trialbus.testkit.still_world import StillWorld
+from trialbus.testkit.told_metrics import series, told
+from trialbus_experiment.app import surveying
+from trialbus_experiment.app.surveying import RECOUNT_S, Surveying
+from trialbus_experiment.core.stalls import STALLS
+
+P = ExperimentPhase
+SOME = Counts(succeeded=3, failed=1, early_stopped=2)
+
+
+class Surveyor:
+    """One that looks at a world at rest."""
+
+    def __init__(self) -> None:
+        self.world = StillWorld()
+        self.world.clock.time = NOW
+        self.parts = self.world.parts()
+        self.surveying = Surveying(self.parts)
+
+    async def put(self, state: Experiment) -> None:
+        await self.world.put(state)
+
+    async def run(self, uid: str, index: int, **changes: Any) -> None:
+        """Of an open trial, running unless changed."""
+        run: Run = replace(running(index), id=run_id(uid, index, 1), uid=uid, version=1, **changes)
+        await self.world.insert(RUNS.name, RUN.encode(run))
+
+    async def look(self, *, later_s: float = 0.0) -> None:
+        self.world.clock.time += later_s
+        await self.surveying.look()
+
+    def series(self, metric: Metric) -> dict[tuple[str, ...], float]:
+        return series(self.parts.telemetry.registry, metric)
+
+    def told(self, metric: Metric, **labels: str) -> float | None:
+        return told(self.parts.telemetry.registry, metric, **labels)
+
+
+@pytest.fixture
+async def surveyor() -> Surveyor:
+    made = Surveyor()
+    await made.world.prepare()
+    return made
+
+
+def living(uid: str, **changes: Any) -> Experiment:
+    conditions = set_condition((), "Created", reason="ExperimentCreated", message="", now=0.0)
+    conditions = set_condition(
+        conditions, "Running", reason="ExperimentRunning", message="", now=1.0
+    )
+    fields = {"id": uid, "alive_name": f"ns/{uid}", "conditions": conditions, **changes}
+    return experiment(**fields)
+
+
+def over(uid: str, phase: ExperimentPhase = P.SUCCEEDED, **changes: Any) -> Experiment:
+    fields = {"alive_name": None, "active": False, "completed_at": NOW, "counts": SOME, **changes}
+    return living(uid, phase=phase, **fields)
+
+
+async def test_what_there_is_is_told_by_phase_and_state(surveyor: Surveyor) -> None:
+    await surveyor.put(living("a", open=opened(0, 1, 2), counts=SOME, next_index=9, drawn=9))
+    await surveyor.put(living("b", phase=P.SUSPENDED, open=opened(0, state=OpenState.PAUSED)))
+    await surveyor.put(over("c"))
+    await surveyor.put(over("d", P.FAILED, counts=Counts(failed=5)))
+    await surveyor.put(over("e", P.ARCHIVED))
+    await surveyor.put(over("f", P.DELETED))
+    await surveyor.run("a", 0)
+    await surveyor.run("a", 1, phase=RunPhase.FINISHED, exit_code=0, finished_at=NOW)
+    await surveyor.look()
+    assert surveyor.series(metrics.EXPERIMENTS) == {
+        ("Running",): 1,
+        ("Suspended",): 1,
+        ("Succeeded",): 1,
+        ("Failed",): 1,
+        ("Archived",): 1,
+    }
+    # Trial 1 runs until it is counted.
+    assert surveyor.series(metrics.TRIALS) == {
+        ("Running",): 2,
+        ("Pending",): 2,
+        ("Succeeded",): 6,
+        ("Failed",): 7,
+        ("EarlyStopped",): 4,
+    }
+
+
+async def test_katib_counts_by_namespace_and_newest_condition(surveyor: Surveyor) -> None:
+    created = set_condition((), "Created", reason="", message="", now=0.0)
+    await surveyor.put(living("a", open=opened(0, 1), counts=Counts(killed=1)))
+    await surveyor.put(living("b", namespace="other", phase=P.CREATED, conditions=created))
+    restarting = set_condition(living("c").conditions, "Restarting", reason="", message="", now=2.0)
+    await surveyor.put(living("c", namespace="other", conditions=restarting))
+    await surveyor.put(living("d", conditions=()))
+    await surveyor.put(living("e", phase=P.DELETING, alive_name=None, open=opened(0)))
+    await surveyor.put(over("f", namespace="other", counts=Counts(metrics_unavailable=2)))
+    await surveyor.put(over("g", P.ARCHIVED))
+    await surveyor.run("a", 0)
+    await surveyor.look()
+    assert surveyor.series(metrics.KATIB_EXPERIMENTS) == {
+        ("ns", "Running"): 1,
+        ("other", "Created"): 1,
+        ("other", "Restarting"): 1,
+        ("ns", "Unknown"): 1,
+        ("other", "Succeeded"): 1,
+    }
+    assert surveyor.series(metrics.KATIB_TRIALS) == {
+        ("ns", "Running"): 1,
+        ("ns", "Created"): 1,
+        ("ns", "Killed"): 1,
+        ("other", "MetricsUnavailable"): 2,
+    }
+
+
+async def test_points_ahead_are_those_of_experiments_that_may_open_trials(
+    surveyor: Surveyor,
+) -> None:
+    await surveyor.put(living("a", drawn=9, next_index=4))
+    await surveyor.put(living("b", drawn=3, next_index=1))
+    await surveyor.put(living("c", phase=P.ENDING, drawn=7, next_index=1))
+    await surveyor.look()
+    assert surveyor.told(metrics.POINTS_AHEAD) == 7
+
+
+async def test_a_stall_is_told_with_its_reason_while_it_lasts(surveyor: Surveyor) -> None:
+    for uid, reason, since in (
+        ("a", "LaunchStalled", NOW - 50),
+        ("b", "LaunchStalled", NOW - 10),
+        ("c", "BusUnavailable", NOW - 20),
+    ):
+        stalled = set_condition((), "Running", reason=reason, message="", now=since)
+        await surveyor.put(living(uid, conditions=stalled))
+    await surveyor.look()
+    assert surveyor.series(metrics.STALLED) == {("LaunchStalled",): 2, ("BusUnavailable",): 1}
+    assert surveyor.told(metrics.OLDEST_STALL) == 50
+    for uid in "abc":
+        await surveyor.put(living(uid))
+    await surveyor.look()
+    assert surveyor.series(metrics.STALLED) == {}
+    assert surveyor.told(metrics.OLDEST_STALL) == 0
+
+
+def test_every_reason_of_a_stall_is_a_value_of_the_label() -> None:
+    assert set(metric_labels.STALL.values) == STALLS
+
+
+async def test_the_oldest_waits_are_told_by_what_is_awaited(surveyor: Surveyor) -> None:
+    asks = (request(1, got=10), request(2, asked_at=NOW - 8))
+    await surveyor.put(living("a", requests=asks, open=opened(0, 1, at=NOW - 30)))
+    await surveyor.put(living("b", requests=(request(1, asked_at=NOW - 3),)))
+    workers = spec(trials_by=TrialsBy.WORKERS)
+    await surveyor.put(living("c", spec=workers, open=opened(0, at=NOW - 200)))
+    await surveyor.put(living("d", open=opened(0, at=NOW - 900, stop="GoalReached")))
+    await surveyor.run("a", 0)
+    await surveyor.look()
+    assert surveyor.series(metrics.OLDEST_WAIT) == {
+        ("points",): 8,
+        ("launch",): 30,
+        ("worker",): 200,
+    }
+    await surveyor.run("a", 1)
+    await surveyor.look(later_s=1)
+    assert surveyor.told(metrics.OLDEST_WAIT, awaited="launch") == 0
+
+
+async def test_what_ends_restarts_and_goes_is_followed(surveyor: Surveyor) -> None:
+    await surveyor.put(living("a", counts=Counts(succeeded=1)))
+    await surveyor.look()
+    await surveyor.put(over("a", completed_at=NOW + 12, counts=Counts(succeeded=2)))
+    await surveyor.look(later_s=12)
+    assert surveyor.series(metrics.EXPERIMENTS) == {("Succeeded",): 1}
+    assert surveyor.series(metrics.TRIALS) == {("Succeeded",): 2}
+    await surveyor.put(living("a", counts=Counts(succeeded=3)))
+    await surveyor.look(later_s=12)
+    assert surveyor.series(metrics.EXPERIMENTS) == {("Running",): 1}
+    assert surveyor.series(metrics.TRIALS) == {("Succeeded",): 3}
+    await surveyor.put(over("a", completed_at=NOW + 36, counts=Counts(succeeded=4)))
+    await surveyor.look(later_s=12)
+    assert surveyor.series(metrics.TRIALS) == {("Succeeded",): 4}
+    await surveyor.put(over("a", P.DELETED, completed_at=NOW + 48))
+    await surveyor.look(later_s=12)
+    assert surveyor.series(metrics.EXPERIMENTS) == {}
+    assert surveyor.series(metrics.TRIALS) == {}
+    assert surveyor.series(metrics.KATIB_TRIALS) == {}
+
+
+async def test_what_other_processes_tell_late_is_counted(surveyor: Surveyor) -> None:
+    """Its clock, and its commit, may be behind."""
+    await surveyor.look()
+    await surveyor.look(later_s=30)
+    await surveyor.put(over("late", completed_at=NOW + 30 - LATE_WRITE_S / 2))
+    await surveyor.look(later_s=12)
+    assert surveyor.series(metrics.EXPERIMENTS) == {("Succeeded",): 1}
+
+
+async def test_what_no_look_has_seen_go_is_put_right_in_ten_minutes(surveyor: Surveyor) -> None:
+    """Its tombstone may have gone, too, while this process stood still."""
+    await surveyor.put(over("a"))
+    await surveyor.look()
+    await surveyor.parts.store.delete(EXPERIMENTS.name, Query(prefix="a"))
+    await surveyor.look(later_s=RECOUNT_S - 1)
+    assert surveyor.series(metrics.EXPERIMENTS) == {("Succeeded",): 1}
+    await surveyor.look(later_s=1)
+    assert surveyor.series(metrics.EXPERIMENTS) == {}
+
+
+async def test_however_many_end_at_one_instant_all_are_counted(
+    surveyor: Surveyor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surveying, "_PAGE_EXPERIMENTS", 4)
+    for number in range(23):
+        at = NOW if number < 15 else NOW + number
+        await surveyor.put(over(f"x{number}", completed_at=at))
+    await surveyor.look()
+    assert surveyor.series(metrics.EXPERIMENTS) == {("Succeeded",): 23}
+
+
+async def test_a_look_reads_nothing_of_what_was_over_before(
+    surveyor: Surveyor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The price of a look, in documents that the store gives back."""
+    old = [over(f"old{n}", version=1, completed_at=NOW - 3600) for n in range(300)]
+    writes = [Write(base=None, document=EXPERIMENT.encode(it)) for it in old]
+    await surveyor.parts.store.commit(EXPERIMENTS.name, writes)
+    await surveyor.put(living("a", open=opened(0), version=1))
+    await surveyor.look()
+    await surveyor.put(over("new", completed_at=NOW + 120, version=1))
+    read: list[Document] = []
+    find, get_many = surveyor.parts.store.find, surveyor.parts.store.get_many
+
+    async def finding(collection: str, query: Query) -> list[Document]:
+        read.extend(found := await find(collection, query))
+        return found
+
+    async def getting(*args: Any, **more: Any) -> Mapping[str, Document]:
+        found = await get_many(*args, **more)
+        read.extend(found.values())
+        return found
+
+    monkeypatch.setattr(surveyor.parts.store, "find", finding)
+    monkeypatch.setattr(surveyor.parts.store, "get_many", getting)
+    await surveyor.look(later_s=2 * LATE_WRITE_S)
+    assert sorted(it["_id"] for it in read) == ["a", "new"]
+    assert surveyor.told(metrics.EXPERIMENTS, state="Succeeded") == 301
+
+
+async def test_an_unreadable_document_keeps_no_other_from_being_counted(
+    surveyor: Surveyor,
+) -> None:
+    await surveyor.put(living("a"))
+    broken = EXPERIMENT.encode(living("b", version=1)) | {"counts": "many"}
+    await surveyor.world.insert(EXPERIMENTS.name, broken)
+    await surveyor.look()
+    assert surveyor.series(metrics.EXPERIMENTS) == {("Running",): 1}
