@@ -239,7 +239,7 @@ async def test_a_look_reads_nothing_of_what_was_over_before(
     surveyor: Surveyor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The price of a look, in documents that the store gives back."""
-    old = [over(f"old{n}", version=1, completed_at=NOW - 3600) for n in range(300)]
+    old = [over(f"old{n}", version=1, completed_at=NOW - 500) for n in range(300)]
     writes = [Write(base=None, document=EXPERIMENT.encode(it)) for it in old]
     await surveyor.parts.store.commit(EXPERIMENTS.name, writes)
     await surveyor.put(living("a", open=opened(0), version=1))
