@@ -12,6 +12,7 @@ from tests.cluster.resource_worlds import Kept, at_rest, kept_world
 from trialbus.contracts.collections import TRIALS
 from trialbus.contracts.documents import TRIAL
 from trialbus.kernel.conditions import set_condition
+from trialbus.kernel.errors import Problem, Refused
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.trial import TrialPhase
 from trialbus.ports.store import Write
@@ -21,6 +22,7 @@ from trialbus.testkit.gateway_world import (
     trial_of,
 )
 from trialbus.testkit.waits import until
+from trialbus_gateway.app.commanding import Commanding
 
 Object = dict[str, Any]
 
@@ -269,6 +271,32 @@ async def test_what_the_gateway_refuses_says_why_until_it_is_corrected(kept: Kep
     kept.double.create(katib())
     await kept.until_made()
     assert kept.last() == "Created"
+
+
+async def test_what_lacked_something_is_taken_once_that_is_there(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = [Refused([Problem(field="spec.trialTemplate", message="no such ConfigMap")])]
+    asked: list[str] = []
+    apply = Commanding.apply
+
+    async def lacking(commanding: Commanding, *args: Any, **options: Any) -> Any:
+        asked.append("")
+        if refusing:
+            raise refusing[0]
+        return await apply(commanding, *args, **options)
+
+    monkeypatch.setattr(Commanding, "apply", lacking)
+    await kept.start()
+    kept.double.create(katib())
+    await until(lambda: kept.last() == "Failed", "it is refused")
+    told = kept.status()
+    await until(lambda: len(asked) >= 3, "it is judged again")
+    # The same judgement is no news.
+    assert kept.status() == told
+    assert len([it for it in kept.double.list("events") if it["type"] == "Warning"]) == 1
+    refusing.clear()
+    await kept.until_made()
 
 
 async def test_a_refused_edit_is_told_and_the_experiment_goes_on(kept: Kept) -> None:

@@ -65,6 +65,8 @@ class ResourceTaking:
         self._hold_s = hold_s
         # Until when, by experiment and revision.
         self._held: dict[tuple[str, int], float] = {}
+        # When refused objects were judged last, by their uids.
+        self._judged: dict[str, float] = {}
         self._commanding = commanding
         self._cluster = cluster
         self._documents = Documents(parts.store)
@@ -168,16 +170,23 @@ class ResourceTaking:
         return await self._apply(resource, state)
 
     async def _take_refused(self, resource: Object, link: ResourceLink) -> Pair | None:
-        if written_digest(resource) != link.seen:
+        if written_digest(resource) != link.seen or self._may_be_taken_now(link):
             metadata = resource["metadata"]
             state = await self._living(metadata["namespace"], metadata["name"])
-            return await self._apply(resource, state)
+            return await self._apply(resource, state, refused=link)
         await self._show_refusal(resource, link)
         return None
 
-    async def _apply(self, resource: Object, state: Experiment | None) -> Pair | None:
+    def _may_be_taken_now(self, link: ResourceLink) -> bool:
+        """A template, a right or a kind that it lacked may be there by now."""
+        judged_at = self._judged.get(link.id)
+        return judged_at is None or self._parts.clock.now() - judged_at >= self._hold_s
+
+    async def _apply(
+        self, resource: Object, state: Experiment | None, refused: ResourceLink | None = None
+    ) -> Pair | None:
         """state: an experiment that came otherwise and has the name; the object is an edit of it
-        then."""
+        then. refused: how it was judged before."""
         metadata = resource["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         if state is None:
@@ -191,20 +200,27 @@ class ResourceTaking:
                 namespace, name, written(resource), command_id=key, only=only
             )
         except (Refused, TooLarge, Unreadable) as error:
-            await self._refuse(resource, _problems(error))
+            await self._refuse(resource, _problems(error), refused)
             return None
         except AnotherByNow as error:
             if state is None:
                 # Made before, and deleted otherwise since.
                 await self._cluster.delete_experiment(namespace, name, metadata["uid"])
             raise Again from error
+        self._judged.pop(metadata["uid"], None)
         living = await self._living(namespace, name)
         if living is None or living.id != accepted.uid:
             raise Again
         return await self._link(resource, living, shown=living.revision)
 
-    async def _refuse(self, resource: Object, problems: tuple[Problem, ...]) -> None:
+    async def _refuse(
+        self, resource: Object, problems: tuple[Problem, ...], before: ResourceLink | None
+    ) -> None:
         metadata = resource["metadata"]
+        now = self._parts.clock.now()
+        self._judged[metadata["uid"]] = now
+        # For the same reasons as before it is no news.
+        known = before is not None and before.problems == problems
         link = ResourceLink(
             id=metadata["uid"],
             version=1,
@@ -213,7 +229,7 @@ class ResourceTaking:
             uid=None,
             seen=written_digest(resource),
             problems=problems,
-            refused_at=self._parts.clock.now(),
+            refused_at=before.refused_at if known and before else now,
         )
         await self._show_refusal(resource, await self._links.put(link))
 
