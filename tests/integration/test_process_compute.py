@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
+from time import monotonic
 
 import psutil
 import pytest
@@ -29,6 +30,7 @@ from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import TrialPhase
 from trialbus.testkit.waits import until
 from trialbus_suggestion.adapters.compute import InlineCompute, ProcessCompute
+from trialbus_suggestion.app.timing import Computed
 from trialbus_suggestion.core.catalogue import BUILT_IN
 from trialbus_suggestion.core.registry import Registry
 from trialbus_suggestion.core.seeds import request_seed
@@ -181,6 +183,31 @@ async def test_many_experiments_may_ask_at_once(compute: ProcessCompute) -> None
         *(compute.propose(f"uid-{i}", HEAVY, past.request(), past) for i, past in enumerate(pasts))
     )
     assert {proposal.points for proposal in proposals} == {tuple(await expected(1))}
+
+
+async def test_what_answers_take_is_told_and_only_who_needs_a_process_waits_for_one() -> None:
+    answers: list[Computed] = []
+    compute = ProcessCompute(REGISTRY, tell=answers.append)
+    past, began = Past(), monotonic()
+    await past.grow(compute)
+    await past.grow(compute)
+    heavy_s = monotonic() - began
+    await past.grow(compute, study_of("random"))
+    await compute.close()
+    first, second, light = answers
+    assert [(it.algorithm, it.points) for it in answers] == [
+        ("bayesianoptimization", 2),
+        ("bayesianoptimization", 2),
+        ("random", 2),
+    ]
+    assert light.waited_s is None
+    assert first.waited_s is not None
+    assert second.waited_s is not None
+    # The process is started, and its libraries are loaded, for the first answer.
+    assert first.waited_s > first.took_s
+    assert first.waited_s > second.waited_s
+    whole_s = first.took_s + first.waited_s + second.took_s + second.waited_s
+    assert 0 < whole_s <= heavy_s
 
 
 async def test_closing_leaves_no_process_and_ends_what_runs() -> None:
