@@ -283,7 +283,7 @@ def generated() -> dict[Path, str]:
     for interface in INTERFACES:
         files |= stubs(*interface)
     files |= client_page()
-    files |= chart_files(definitions())
+    files |= chart_files(definitions(), dashboard_files())
     files |= dashboard_files()
     files |= rule_files()
     return files | pages_of_descriptions() | definitions() | asyncapi_document() | pipeline_steps()

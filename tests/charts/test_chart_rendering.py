@@ -23,7 +23,7 @@ NEWEST_MINOR = int(kubernetes_validate.latest_version().split(".")[1])
 VERSIONS = [f"1.{minor}" for minor in range(OLDEST_MINOR, NEWEST_MINOR + 1)]
 NAMES = ["default", "external", "laptop-kind", "namespaced", "production"]
 # Kinds of others, which the validator has no schema of.
-FOREIGN = {"ServiceMonitor"}
+FOREIGN = {"ServiceMonitor", "PrometheusRule"}
 
 
 @pytest.mark.parametrize("chart", [*chart_values()])

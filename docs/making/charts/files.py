@@ -19,8 +19,8 @@ def chart_values() -> Mapping[str, Sequence[Part]]:
     return {**services, "nats": NATS, "mongodb": MONGODB, "trialbus": UMBRELLA}
 
 
-def chart_files(definitions: Mapping[Path, str]) -> dict[Path, str]:
-    """definitions: of custom resources, which the umbrella brings along."""
+def chart_files(definitions: Mapping[Path, str], dashboards: Mapping[Path, str]) -> dict[Path, str]:
+    """definitions, of custom resources, and dashboards: what the umbrella brings along."""
     files = {}
     for name, parts in chart_values().items():
         files[CHARTS / name / "values.yaml"] = f"# {_NOTE}\n{values_text(parts)}"
@@ -29,4 +29,6 @@ def chart_files(definitions: Mapping[Path, str]) -> dict[Path, str]:
     files[rules] = f"{{{{- /* {_NOTE} */ -}}}}\n{permissions_template()}"
     for path, text in definitions.items():
         files[CHARTS / "trialbus/crds" / path.name] = text
+    for path, text in dashboards.items():
+        files[CHARTS / "trialbus/files/dashboards" / path.name] = text
     return files

@@ -15,6 +15,7 @@ from making.charts.schemas import (
 )
 from making.charts.settings import settings_schema
 from making.charts.values import Group, Value
+from making.charts.watching_values import SERVICE_MONITOR, TRACING, TRACING_PEERS
 
 # As deploy/docker makes the images.
 _USER = 65532
@@ -215,6 +216,7 @@ _NETWORK_POLICY = Group(
             default=[],
             schema=PEERS,
         ),
+        TRACING_PEERS,
     ),
 )
 
@@ -300,6 +302,8 @@ GLOBAL = Group(
             default={},
             schema=settings_schema(),
         ),
+        SERVICE_MONITOR,
+        TRACING,
         _NETWORK_POLICY,
         _SECURITY,
     ),

@@ -12,6 +12,7 @@ from making.charts.shared_values import (
     resources_value,
 )
 from making.charts.values import Group, Part, Value
+from making.charts.watching_values import MONITORING
 
 _GRACE_ABOUT = "Seconds from SIGTERM to SIGKILL of a pod."
 
@@ -169,6 +170,7 @@ UMBRELLA: tuple[Part, ...] = (
             resources_value({"cpu": "50m", "memory": "64Mi"}, {"cpu": "500m", "memory": "256Mi"}),
         ),
     ),
+    MONITORING,
     *(
         Value(
             name=name,

@@ -27,6 +27,7 @@ from making.charts.shared_values import (
     resources_value,
 )
 from making.charts.values import Group, Part, Value
+from making.charts.watching_values import OWN_SERVICE_MONITOR
 from trialbus.contracts.cluster_permissions import TRIAL_KINDS
 
 
@@ -232,28 +233,13 @@ def service_values(chart: ServiceChart) -> tuple[Part, ...]:
         *(() if scaling is None else (scaling,)),
         DISRUPTIONS,
         SERVICE_ACCOUNT,
-        _MONITOR,
+        OWN_SERVICE_MONITOR,
         EXTRA_EGRESS,
         *SCHEDULING,
         ANNOTATIONS,
         *ADDITIONS,
     )
 
-
-_MONITOR = Group(
-    name="serviceMonitor",
-    about="For a Prometheus operator, which must be there.",
-    parts=(
-        Value(name="enabled", about="Whether there is one.", default=False, schema=FLAG),
-        Value(name="interval", about="How often it scrapes.", default="30s", schema=TEXT),
-        Value(
-            name="labels",
-            about="Labels that the operator chooses by.",
-            default={},
-            schema=TEXTS,
-        ),
-    ),
-)
 
 _CPU = Value(
     name="targetCpuPercent",
@@ -275,13 +261,14 @@ _LAG = Group(
         ),
         Value(
             name="metric",
-            about="Its name. This one is of NATS' exporter: messages of a consumer not given out.",
-            default="jetstream_consumer_num_pending",
+            about="Its name, as the adapter serves it: deploy/helm/README.md has the rule that "
+            "makes it of trialbus_consumer_pending_messages.",
+            default="trialbus_consumer_lag_messages",
             schema={"type": "string", "minLength": 1},
         ),
         Value(
             name="selector",
-            about="Which of them; empty: the 16 consumers of this service (`consumer_name`).",
+            about="Which of them; empty: that of this service (`service`).",
             default={},
             schema=SELECTOR,
         ),

@@ -39,6 +39,8 @@ BY_OTHER_VALUES = frozenset(
         "suggestion_grpc",
         "metrics_collector_grpc",
         "early_stopping_grpc",
+        "trace_endpoint",
+        "trace_ratio",
     }
 )
 # Of processes on one machine: what a container's files stand for there.

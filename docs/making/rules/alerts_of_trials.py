@@ -99,8 +99,8 @@ TRIALS = Group(
             description="{{ $value | humanize }} attempts of the last 30 minutes ended without all "
             "of their metrics.",
             cases=(
-                fires(series(_INCOMPLETE, "metrics_collector", "0+1x60"), 40),
-                silent(series(_INCOMPLETE, "metrics_collector", "0x20 1x40"), 40),
+                fires(series(_INCOMPLETE, "trial_launcher", "0+1x60"), 40),
+                silent(series(_INCOMPLETE, "trial_launcher", "0x20 1x40"), 40),
             ),
         ),
         Alert(

@@ -18,8 +18,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 PROMETHEUS = REPOSITORY / "deploy/prometheus"
 # For `trialbus up --observe`, out of the wheel; all rules in one file.
 PACKAGED = REPOSITORY / "shared/trialbus/local/observing/rules.yaml"
-# Charts take files from their own folder only.
-CHART = REPOSITORY / "deploy/helm/trialbus/files/rules"
+# A chart takes files from its own folder only.
+CHART = REPOSITORY / "deploy/helm/trialbus/files/rules.yaml"
 PROMISED = REPOSITORY / "docs/operations/promises.md"
 # In front of an alert's anchor; the chart has a value for an address that a browser can open.
 RUNBOOK = "docs/operations/runbook.md"
@@ -44,9 +44,9 @@ def alerts() -> Iterator[Alert]:
 def rule_files() -> dict[Path, str]:
     files: dict[Path, str] = {}
     for name, groups in FILES.items():
-        text = _rules(groups)
-        files |= dict.fromkeys((PROMETHEUS / "rules" / name, CHART / name), text)
-    files[PACKAGED] = _rules(tuple(group for groups in FILES.values() for group in groups))
+        files[PROMETHEUS / "rules" / name] = _rules(groups)
+    every = _rules(tuple(group for groups in FILES.values() for group in groups))
+    files |= dict.fromkeys((PACKAGED, CHART), every)
     return files | test_files() | {PROMISED: between_marks(PROMISED.read_text(), _promises())}
 
 

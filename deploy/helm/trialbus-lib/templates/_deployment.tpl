@@ -41,6 +41,14 @@ each mounted as /etc/trialbus/<name>/<key>. */ -}}
   value: {{ join "," $values.global.namespaces | quote }}
 {{ include "trialbus-lib.natsEnvironment" . | trim }}
 {{ include "trialbus-lib.mongodbEnvironment" . | trim }}
+{{- with $values.global.tracing }}
+{{- if .endpoint }}
+- name: TRIALBUS_TRACE_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: TRIALBUS_TRACE_RATIO
+  value: {{ .ratio | quote }}
+{{- end }}
+{{- end }}
 {{- with .environment }}
 {{ . | trim }}
 {{- end }}

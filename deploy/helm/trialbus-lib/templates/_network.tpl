@@ -52,6 +52,17 @@ services that it calls by gRPC; trials: whether it reaches into the pods of tria
 {{- end }}
 {{- end }}
 
+{{- /* To the collector of traces, on the port that its address names. */ -}}
+{{- define "trialbus-lib.tracingRule" -}}
+{{- with .Values.global.tracing.endpoint }}
+{{- $url := urlParse . }}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
+{{- $port = $port | default (eq $url.scheme "https" | ternary "443" "80") }}
+{{- $peers := $.Values.global.networkPolicy.tracing }}
+{{- include "trialbus-lib.outsideRule" (dict "peers" $peers "ports" (list $port)) }}
+{{- end }}
+{{- end }}
+
 {{- define "trialbus-lib.monitoringRule" -}}
 {{- with .root.Values.global.networkPolicy.monitoring }}
 - from:
@@ -96,6 +107,9 @@ podSelector:
 {{- include "trialbus-lib.dnsRule" .root }}
 {{ include "trialbus-lib.natsRule" .root }}
 {{ include "trialbus-lib.mongodbRule" .root }}
+{{- with include "trialbus-lib.tracingRule" .root }}
+{{ . | trim }}
+{{- end }}
 {{- range .calls }}
 {{ include "trialbus-lib.peerRule" (dict "root" $.root "name" . "port" 6789) }}
 {{- end }}

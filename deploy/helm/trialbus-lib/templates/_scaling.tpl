@@ -15,7 +15,7 @@ spec:
   maxReplicas: {{ max $scaling.minReplicas $scaling.maxReplicas }}
   metrics:
     {{- if $scaling.lag }}
-    {{- include "trialbus-lib.lag" (dict "name" .name "lag" $scaling.lag) | nindent 4 }}
+    {{- include "trialbus-lib.lag" (dict "seed" .seed "lag" $scaling.lag) | nindent 4 }}
     {{- else }}
     - type: Resource
       resource:
@@ -32,12 +32,7 @@ spec:
 {{- end }}
 
 {{- define "trialbus-lib.lag" -}}
-{{- $consumers := list }}
-{{- range until 16 }}
-{{- $consumers = append $consumers (printf "%s-%02d" $.name .) }}
-{{- end }}
-{{- $key := dict "key" "consumer_name" "operator" "In" "values" $consumers }}
-{{- $ours := dict "matchExpressions" (list $key) }}
+{{- $ours := dict "matchLabels" (dict "service" .seed) }}
 - type: {{ .lag.type }}
   {{ lower .lag.type }}:
     metric:

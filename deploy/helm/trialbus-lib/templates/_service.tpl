@@ -45,13 +45,16 @@ spec:
       targetPort: health
 {{- end }}
 
+{{- /* Rules and dashboards look for the labels job and service; what a metric says of itself stays
+(honorLabels). */ -}}
 {{- define "trialbus-lib.serviceMonitor" -}}
-{{- $values := .root.Values }}
-{{- if $values.serviceMonitor.enabled -}}
+{{- $own := .root.Values.serviceMonitor }}
+{{- $all := .root.Values.global.serviceMonitor }}
+{{- if or $own.enabled $all.enabled -}}
 apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
 {{ include "trialbus-lib.metadata" . }}
-{{- with $values.serviceMonitor.labels }}
+{{- with mergeOverwrite (deepCopy $all.labels) $own.labels }}
     {{- toYaml . | nindent 4 }}
 {{- end }}
 spec:
@@ -61,6 +64,10 @@ spec:
   endpoints:
     - port: health
       path: /metrics
-      interval: {{ $values.serviceMonitor.interval }}
+      interval: {{ $own.interval | default $all.interval }}
+      honorLabels: true
+      relabelings:
+        - {targetLabel: job, replacement: trialbus}
+        - {targetLabel: service, replacement: {{ .seed }}}
 {{- end }}
 {{- end }}
