@@ -14,9 +14,9 @@ from trialbus.runtime import metrics
 from trialbus.runtime.catalogue import installed_catalogue
 from trialbus.runtime.metric import Metric
 from trialbus.runtime.parts import Parts
+from trialbus.testkit.registry_readings import series
 from trialbus.testkit.scenario import FAIR, NAMESPACE, experiment_object
 from trialbus.testkit.still_world import StillWorld
-from trialbus.testkit.told_metrics import series
 from trialbus_experiment.app.commanding import Commanding
 
 PLAIN = experiment_object("plain", 1, FAIR)

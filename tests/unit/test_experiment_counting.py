@@ -31,8 +31,8 @@ from trialbus.testkit.experiment_states import (
     stopped,
     with_open,
 )
+from trialbus.testkit.registry_readings import observed, series, told
 from trialbus.testkit.still_world import StillWorld
-from trialbus.testkit.told_metrics import observed, series, told
 from trialbus_experiment.app.reacting import ExperimentReactor
 
 

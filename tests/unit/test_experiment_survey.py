@@ -19,8 +19,8 @@ from trialbus.ports.store import Document, Query, Write
 from trialbus.runtime import metric_labels, metrics
 from trialbus.runtime.metric import Metric
 from trialbus.testkit.experiment_states import NOW, experiment, opened, request, running, spec
+from trialbus.testkit.registry_readings import series, told
 from trialbus.testkit.still_world import StillWorld
-from trialbus.testkit.told_metrics import series, told
 from trialbus_experiment.app import surveying
 from trialbus_experiment.app.surveying import RECOUNT_S, Surveying
 from trialbus_experiment.core.stalls import STALLS

@@ -16,9 +16,9 @@ from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.store import Outcome, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.metric import Metric
+from trialbus.testkit.registry_readings import observed, series
 from trialbus.testkit.still_world import UID
 from trialbus.testkit.stopping_world import RULE, StoppingWorld, with_two_completed
-from trialbus.testkit.told_metrics import observed, series
 from trialbus_early_stopping.app.asked_stops import AskedStops
 from trialbus_early_stopping.app.reacting import StoppingReactor
 from trialbus_early_stopping.core.catalogue import BUILT_IN

@@ -18,9 +18,9 @@ from trialbus.runtime import metrics
 from trialbus.runtime.catalogue import installed_catalogue
 from trialbus.runtime.metric import Metric
 from trialbus.runtime.telemetry import Telemetry
+from trialbus.testkit.registry_readings import observed, series
 from trialbus.testkit.still_world import UID, StillWorld
 from trialbus.testkit.still_world import experiment as living
-from trialbus.testkit.told_metrics import observed, series
 from trialbus_suggestion.app.answering import Answering
 from trialbus_suggestion.app.remote import RemoteQuestion
 from trialbus_suggestion.app.timing import Computed, teller

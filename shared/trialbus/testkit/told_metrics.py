@@ -1,28 +1,35 @@
-"""What a service has told as metrics, as Prometheus would read it."""
+"""What a service's metrics say now, as tests ask for it."""
 
-from prometheus_client import CollectorRegistry
+from collections.abc import Iterator
 
-from trialbus.runtime.metric import Metric
+from prometheus_client.samples import Sample
 
-
-def told(registry: CollectorRegistry, metric: Metric, **labels: str) -> float | None:
-    """The value of a counter or gauge; None: there is no such series."""
-    return registry.get_sample_value(metric.name, labels)
+from trialbus.runtime.metric import Kind, Metric
+from trialbus.runtime.telemetry import Telemetry
 
 
-def observed(registry: CollectorRegistry, metric: Metric, **labels: str) -> tuple[int, float]:
-    """How many values a histogram was told, and their sum; 0 where there is no such series."""
-    count = registry.get_sample_value(f"{metric.name}_count", labels)
-    total = registry.get_sample_value(f"{metric.name}_sum", labels)
-    return int(count or 0), round(total or 0.0, 6)
+def told(telemetry: Telemetry, metric: Metric, **labels: str) -> float:
+    """The sum of all series with these labels, whatever their others are; of a histogram how often
+    it was observed. 0.0 where there is none."""
+    wanted = labels.items()
+    return sum(it.value for it in series(telemetry, metric) if wanted <= it.labels.items())
 
 
-def series(registry: CollectorRegistry, metric: Metric) -> dict[tuple[str, ...], float]:
-    """All series of a counter or gauge that are not 0, by the values of their labels."""
-    names = metric.label_names
-    return {
-        tuple(sample.labels[name] for name in names): sample.value
-        for family in registry.collect()
-        for sample in family.samples
-        if sample.name == metric.name and sample.value
-    }
+def told_seconds(telemetry: Telemetry, metric: Metric, **labels: str) -> float:
+    """The sum of what a histogram has observed."""
+    wanted = labels.items()
+    found = _samples(telemetry, metric, "_sum")
+    return sum(it.value for it in found if wanted <= it.labels.items())
+
+
+def series(telemetry: Telemetry, metric: Metric) -> list[Sample]:
+    """One for each set of labels."""
+    suffix = "_count" if metric.kind is Kind.HISTOGRAM else ""
+    return list(_samples(telemetry, metric, suffix))
+
+
+def _samples(telemetry: Telemetry, metric: Metric, suffix: str) -> Iterator[Sample]:
+    for family in telemetry.registry.collect():
+        for sample in family.samples:
+            if sample.name == metric.name + suffix:
+                yield sample
