@@ -58,9 +58,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measure(scenario: Scenario, options: argparse.Namespace) -> bool:
     """Whether all limits are kept."""
-    is_try = options.scale != 1.0 or options.seconds is not None or options.profile
+    is_smaller = options.scale != 1.0 or options.seconds is not None
+    # Looking into services costs time: its figures are none for the page.
+    is_try = is_smaller or options.profile
     count = options.runs or (1 if is_try else scenario.runs)
-    how = Options(scale=options.scale, seconds=options.seconds, profiled=options.profile)
+    how = Options(
+        scale=options.scale,
+        seconds=options.seconds,
+        profiles=_profiles(is_smaller) if options.profile else None,
+    )
     runs = []
     for number in range(count):
         print(f"{scenario.name}: run {number + 1} of {count}", file=sys.stderr, flush=True)
@@ -70,13 +76,18 @@ def _measure(scenario: Scenario, options: argparse.Namespace) -> bool:
             draw(results.FOLDER, scenario.name, report.PAGE.parent)
             write_page()
     if options.profile:
-        profiling.PAGE.write_text(profiling.page())
+        page = TRIES / "profiles.md" if is_smaller else profiling.PAGE
+        page.write_text(profiling.page(_profiles(is_smaller)))
     if is_try:
         draw(TRIES, scenario.name, TRIES)
         (TRIES / f"{scenario.name}.md").write_text(_said(scenario, runs))
     print(_said(scenario, runs), flush=True)
     verdicts = [it.kept for it in judged(scenario, runs)]
     return all(kept or (kept is None and is_try) for kept in verdicts)
+
+
+def _profiles(is_smaller: bool) -> Path:
+    return TRIES / "profiles" if is_smaller else profiling.FOLDER
 
 
 def _said(scenario: Scenario, runs: Sequence[Run]) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import subprocess
 import sys
@@ -26,13 +25,19 @@ MAX_LOOKED_S = 60.0
 # py-spy reads symbols before it begins and writes its file at the end.
 END_WITHIN_S = 60.0
 TOP, TOP_ON_PAGE = 40, 12
+# What starts a service and its loop is on every stack.
+_OUTERMOST = re.compile(
+    r"\((<frozen runpy>|trialbus/local/(fork_server|hosting)\.py"
+    r"|asyncio/runners\.py|threading\.py)\)$"
+)
 _PACKAGES = re.compile(r"^.*/site-packages/")
 _LIBRARY = re.compile(r"^.*/lib/python3\.\d+/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Of one service. samples: looks that met a thread at work. own, total: function and its
+    """Of one service. samples: looks that met a thread with the
+    interpreter's lock. own, total: function and its
     looks, as the innermost and anywhere on the stack, the most first."""
 
     samples: int
@@ -41,9 +46,11 @@ class Profile:
 
 
 @asynccontextmanager
-async def while_looked_into(scenario: Scenario, pids: Mapping[str, int]) -> AsyncIterator[None]:
-    """Profiles of these services, by name, are in FOLDER afterwards; nothing without any."""
-    if not pids:
+async def while_looked_into(
+    scenario: Scenario, pids: Mapping[str, int], target: Path | None
+) -> AsyncIterator[None]:
+    """Profiles of these services, by name, are in the folder afterwards; nothing without one."""
+    if target is None:
         yield
         return
     with TemporaryDirectory(prefix="trialbus-profiles-") as folder:
@@ -53,7 +60,7 @@ async def while_looked_into(scenario: Scenario, pids: Mapping[str, int]) -> Asyn
             profiles = await asyncio.wait_for(looking, END_WITHIN_S)
         finally:
             looking.cancel()
-    write(scenario.name, profiles)
+    write(scenario.name, profiles, target)
 
 
 async def _look(seconds: float, pids: Mapping[str, int], folder: Path) -> dict[str, Profile]:
@@ -61,8 +68,9 @@ async def _look(seconds: float, pids: Mapping[str, int], folder: Path) -> dict[s
     duration = max(1, round(min(MAX_LOOKED_S, seconds * LOOKED_SHARE)))
     recorders = [
         await asyncio.create_subprocess_exec(
-            str(PY_SPY), "record", "--pid", str(pid), "--format", "raw", "--rate",
-            str(LOOKS_A_SECOND), "--duration", str(duration), "--output", str(folder / name),
+            str(PY_SPY), "record", "--pid", str(pid), "--format", "raw", "--gil",
+            "--rate", str(LOOKS_A_SECOND), "--duration", str(duration),
+            "--output", str(folder / name),
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )
         for name, pid in pids.items()
@@ -97,7 +105,8 @@ def profile_of(lines: Iterable[str]) -> Profile:
         own[frames[-1]] += count
         # A function that calls itself is on the stack once.
         for frame in set(frames):
-            total[frame] += count
+            if not _OUTERMOST.search(frame):
+                total[frame] += count
     return Profile(samples=samples, own=own.most_common(TOP), total=total.most_common(TOP))
 
 
@@ -115,7 +124,7 @@ def _function(frame: str) -> str:
     return f"{name or frame} ({file})"
 
 
-def write(scenario: str, profiles: Mapping[str, Profile], folder: Path = FOLDER) -> None:
+def write(scenario: str, profiles: Mapping[str, Profile], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         name: {"samples": it.samples, "own": list(it.own), "total": list(it.total)}
@@ -133,9 +142,9 @@ def page(folder: Path = FOLDER) -> str:
         "Where the services' processor time goes: `make profile SCENARIO=echo` runs a scenario of",
         "the [load tests](load.md), looks into each service with py-spy meanwhile",
         f"({LOOKS_A_SECOND} times a second), and writes this page and",
-        "`loadtests/results/profiles/`. *Own*: looks that found the function itself at work",
-        "(waits in the kernel are not counted, work in C is its caller's); *total*: it, or what it",
-        "called.",
+        "`loadtests/results/profiles/`. Only looks that find a thread with the interpreter's lock",
+        "count. *Own*: the function itself at work, or C that it called; *total*: it, or whatever",
+        "it called. `Runner.run` on its own is uvloop: reading, writing and calling back.",
     ]
     for path in sorted(folder.glob("*.json")):
         for name, record in sorted(json.loads(path.read_text())["services"].items()):
@@ -152,7 +161,7 @@ def _table(record: Mapping[str, object]) -> list[str]:
         f"| {_cell(own, i, samples)} | {_cell(total, i, samples)} |"
         for i in range(min(TOP_ON_PAGE, max(len(own), len(total))))
     ]
-    head = f"{samples} looks that met it at work."
+    head = f"{samples} looks met it at work: {samples / LOOKS_A_SECOND:.1f} s."
     return [head, "", "| own | function | total | function |", "|---|---|---|---|", *rows]
 
 
@@ -161,7 +170,3 @@ def _cell(found: Sequence[tuple[str, int]], number: int, samples: int) -> str:
         return " | "
     name, count = found[number]
     return f"{count / samples:.1%} | `{name}`"
-
-
-def is_there() -> bool:
-    return os.access(PY_SPY, os.X_OK)

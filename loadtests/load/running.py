@@ -50,11 +50,12 @@ class LoadFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """scale, seconds: as of `Scenario.scaled`. profiled: services are looked into, meanwhile."""
+    """scale, seconds: as of `Scenario.scaled`. profiles: folder; with it services are looked into,
+    meanwhile."""
 
     scale: float = 1.0
     seconds: float | None = None
-    profiled: bool = False
+    profiles: Path | None = None
 
 
 async def run(whole: Scenario, options: Options) -> Run:
@@ -63,7 +64,7 @@ async def run(whole: Scenario, options: Options) -> Run:
     at, load = datetime.now(UTC), os.getloadavg()[0]
     with slow_store(scenario.store_delay_ms) as environment:
         async with running_stack(environment) as stack:
-            seen, windows = await _under_load(stack, scenario, profiled=options.profiled)
+            seen, windows = await _under_load(stack, scenario, options.profiles)
     problems = {
         f"{name}: {text}": count
         for name, cell in seen.cells.items()
@@ -90,7 +91,7 @@ async def run(whole: Scenario, options: Options) -> Run:
 
 
 async def _under_load(
-    stack: Stack, scenario: Scenario, *, profiled: bool
+    stack: Stack, scenario: Scenario, profiles: Path | None
 ) -> tuple[Seen, list[Window]]:
     sampler = Sampler(stack.status)
     await sampler.sample()
@@ -99,7 +100,7 @@ async def _under_load(
     spent_before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began_at, began = time.time(), time.monotonic()
     plan = await _plan(stack, scenario)
-    async with profiling.while_looked_into(scenario, sampler.pids if profiled else {}):
+    async with profiling.while_looked_into(scenario, sampler.pids, profiles):
         await _people(stack, scenario, plan)
     people_s = time.monotonic() - began
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -18,6 +18,7 @@ from loadtests.load.promises import (
     most_at_once,
     told_problems,
 )
+from loadtests.load.recent import Recent
 from loadtests.load.sampling import Sample, Scraped, Usage
 from loadtests.load.scenario import FOLDER, read
 from loadtests.load.windows import Cell, Window, merged
@@ -53,6 +54,18 @@ def test_windows_and_told_results_come_back_from_their_lines_and_a_cut_one_is_le
     assert (window.at, window.cells["progress"]) == (5.0, cell)
     assert window.cells["progress"].problems == {"HTTP 503": 1}
     assert read_told(path) == {"asked-0": 17}
+
+
+def test_an_event_that_comes_again_is_no_new_one_and_memory_stays_bounded() -> None:
+    recent = Recent(most=2)
+    assert [recent.is_new(it) for it in ("a", "a", "b", "c", "b", "a")] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 # Estimates ---------------------------------------------------------------------------------------
@@ -272,12 +285,13 @@ def test_a_profile_tells_functions_by_own_and_total_time() -> None:
     lines = [
         "main (/x/services/experiment/trialbus_experiment/main.py:3);decide (/a/b.py:7) 3",
         "main (/x/services/experiment/trialbus_experiment/main.py:9) 1",
+        "_run_code (<frozen runpy>:88);decide (/a/b.py:8) 1",
         'thread (0x1): "pool";walk (/v/lib/python3.11/ast.py:1);walk (/v/lib/python3.11/ast.py:2) '
         "2",
         "",
     ]
     found = profile_of(lines)
     main = "main (experiment/trialbus_experiment/main.py)"
-    assert found.samples == 6
-    assert dict(found.own) == {"decide (/a/b.py)": 3, main: 1, "walk (ast.py)": 2}
-    assert dict(found.total) == {main: 4, "decide (/a/b.py)": 3, "walk (ast.py)": 2}
+    assert found.samples == 7
+    assert dict(found.own) == {"decide (/a/b.py)": 4, main: 1, "walk (ast.py)": 2}
+    assert dict(found.total) == {main: 4, "decide (/a/b.py)": 4, "walk (ast.py)": 2}

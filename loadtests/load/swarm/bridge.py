@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,8 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+
+from loadtests.load.recent import Recent
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
@@ -31,7 +34,7 @@ async def main() -> None:
     async for line in reader:
         said = json.loads(line)
         if "follow" in said:
-            await bus.subscribe(said["follow"], cb=_heard)
+            await bus.subscribe(said["follow"], cb=_listener())
             continue
         task = asyncio.create_task(_ask(bus, said))
         asking.add(task)
@@ -56,10 +59,18 @@ async def _ask(bus: Client, said: dict[str, Any]) -> None:
     _write(reply)
 
 
-async def _heard(message: Msg) -> None:
-    at = (message.headers or {}).get("ce-time")
-    if at is not None:
-        _write({"event_ms": max(0.0, time.time() - datetime.fromisoformat(at).timestamp()) * 1000})
+def _listener() -> Callable[[Msg], Awaitable[None]]:
+    """Of one subscriber; an event that comes again is heard once."""
+    recent = Recent()
+
+    async def heard(message: Msg) -> None:
+        headers = message.headers or {}
+        if "ce-time" not in headers or not recent.is_new(headers["ce-id"]):
+            return
+        at = datetime.fromisoformat(headers["ce-time"]).timestamp()
+        _write({"event_ms": max(0.0, time.time() - at) * 1000})
+
+    return heard
 
 
 def _write(line: dict[str, Any]) -> None:

@@ -163,8 +163,7 @@ class EventSender(BusUser):
     abstract = True
 
     def send(self) -> None:
-        gevent.sleep(self.seat.until_turn_s())
-        if not self.seat.is_open:
+        if not self.seat.wait_for_turn():
             return
         event = self.seat.new_event()
         name = event["data"]["metadata"]["name"]

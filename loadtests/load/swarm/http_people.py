@@ -165,8 +165,7 @@ class Poster(Caller):
     abstract = True
 
     def send(self) -> None:
-        gevent.sleep(self.seat.until_turn_s())
-        if not self.seat.is_open:
+        if not self.seat.wait_for_turn():
             return
         path = f"/v1/events?wait={ANSWER_WAIT_S}"
         answer = self.post(path, self.seat.new_event(), "posted event to answer", _CLOUD_EVENT)

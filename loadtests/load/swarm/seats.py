@@ -9,9 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gevent
+
 from loadtests.load.plan import Plan
 from loadtests.load.scenario import People
 
+# People who wait look so often whether they are to go.
+LOOK_S = 1.0
 _NUMBERS = itertools.count()
 
 
@@ -58,10 +62,13 @@ class Seat:
     def path(self, name: str, *words: str) -> str:
         return "/".join([f"/v1/namespaces/{self.plan.namespace}/experiments", name, *words])
 
-    def until_turn_s(self) -> float:
-        """To the next moment at which all pipelines send."""
+    def wait_for_turn(self) -> bool:
+        """Until the next moment at which all pipelines send; False: people are to go."""
         every = self.people.every or 1.0
-        return every - (time.monotonic() - self._began) % every
+        turn = time.monotonic() + every - (time.monotonic() - self._began) % every
+        while self.is_open and (left := turn - time.monotonic()) > 0:
+            gevent.sleep(min(left, LOOK_S))
+        return self.is_open
 
     def working_s(self) -> float:
         return random.uniform(*self.people.work)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import gevent
 
+from loadtests.load.recent import Recent
 from loadtests.load.swarm.http_people import LOOK_S, Caller
 
 # The gateway says something at least so often, whatever happens.
@@ -60,13 +61,15 @@ class Follower(Caller):
     def _read(
         self, connection: socket.socket, answer: http.client.HTTPResponse, began: float
     ) -> None:
+        recent = Recent()
         _OPEN.add(connection)
         try:
             while line := answer.readline():
                 if not line.startswith(b"data: "):
                     continue
-                at = datetime.fromisoformat(json.loads(line[6:])["time"]).timestamp()
-                if at > began:
+                event = json.loads(line[6:])
+                at = datetime.fromisoformat(event["time"]).timestamp()
+                if recent.is_new(event["id"]) and at > began:
                     self._tell("event streamed", at, None)
         finally:
             _OPEN.discard(connection)
