@@ -44,7 +44,7 @@ async def test_every_route_under_v1_is_described_and_the_other_way_round(
     served = {
         (method, route.path)
         for route in world.app.routes
-        if route.path.startswith("/v1/")
+        if route.path.startswith(("/v1/", "/prometheus/"))
         for method in route.methods - {"HEAD"}
     }
     described = {(method, path) for method, path, _ in operations(document)}

@@ -32,6 +32,15 @@ COMMON = {
     "/openapi/v3/{path:path}",
     "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
     "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+    "/prometheus/api/v1/labels",
+    "/prometheus/api/v1/metadata",
+    "/prometheus/api/v1/status/buildinfo",
+}
+# What a question has to say, beside its path.
+QUESTIONS = {
+    "/prometheus/api/v1/query": "?query=experiment_info",
+    "/prometheus/api/v1/query_range": "?query=experiment_info&start=9e9&end=9e9&step=1",
+    "/prometheus/api/v1/series": "?match[]=experiment_info",
 }
 BY_BODY = ("/v1/events", "/api/v1/namespaces")
 WORK = ("/ask", "/report", "/heartbeat", "/tell", "/release")
@@ -51,7 +60,7 @@ class Call:
 
     @property
     def is_read(self) -> bool:
-        return self.method == "GET"
+        return self.method == "GET" or self.route.startswith("/prometheus/")
 
     @property
     def is_work(self) -> bool:
@@ -93,17 +102,19 @@ def calls(access: AccessWorld, namespace: str) -> list[Call]:
             "resource": "experiments",
             "group": "batch",
             "path:path": "api/v1",
+            "label": "namespace",
         }
         path = route.path
         for key, value in values.items():
             path = path.replace(f"{{{key}}}", value)
         body = body_of(method, route.path, namespace)
+        path += QUESTIONS.get(route.path, "")
         made.append(Call(method, route.path, path, {} if body is None else {"json": body}))
     return made
 
 
 def body_of(method: str, route: str, namespace: str) -> Any:
-    if method in ("GET", "DELETE"):
+    if method in ("GET", "DELETE") or route.startswith("/prometheus/"):
         return None
     if route == "/v1/events":
         return {

@@ -18,6 +18,7 @@ from trialbus_gateway.app.failures import (
     Over,
     TooLarge,
     TooMany,
+    TooMuch,
     TooSlow,
     Unauthenticated,
     Unreadable,
@@ -35,6 +36,7 @@ _STATUS_OF: Mapping[type[Exception], int] = {
     Over: 409,
     NotWanted: 410,
     TooLarge: 413,
+    TooMuch: 422,
     TooMany: 429,
 }
 

@@ -18,6 +18,10 @@ from trialbus_gateway.adapters.kubernetes import is_kubernetes
 from trialbus_gateway.adapters.kubernetes import told as told_kubernetes
 from trialbus_gateway.adapters.observing import HttpObserver, Observing
 from trialbus_gateway.adapters.origins import OriginGuard
+from trialbus_gateway.adapters.prometheus import is_prometheus
+from trialbus_gateway.adapters.prometheus.failures import by_path
+from trialbus_gateway.adapters.prometheus.failures import told as told_prometheus
+from trialbus_gateway.adapters.prometheus.routes import PrometheusReading
 from trialbus_gateway.adapters.rest.about import About
 from trialbus_gateway.adapters.rest.access import Access
 from trialbus_gateway.adapters.rest.commands import Commands
@@ -67,6 +71,7 @@ def http_app(
         *Commands(commanding).routes(),
         *EventIngress(ingress, tracing).routes(),
         *(() if webhooks is None else WebhookReading(webhooks).routes()),
+        *PrometheusReading(questions.series).routes(),
     ]
     routes = [*health, *described, *kubernetes]
     guard_routes(routes, questions.trial)
@@ -78,11 +83,13 @@ def http_app(
     guards += [Middleware(OriginGuard, listens_on=listens_on), *first]
     if door is not None:
         guards.append(Middleware(AccessGuard, door=door, tell=_told))
-    return Starlette(routes=routes, exception_handlers=dict(HANDLERS), middleware=guards)
+    return Starlette(routes=routes, exception_handlers=by_path(HANDLERS), middleware=guards)
 
 
 def _told(request: Request, error: Exception) -> Response:
     """What is found out before a route is looked for, in the words of the API that is meant."""
     if is_kubernetes(request.url.path):
         return told_kubernetes(error)
+    if is_prometheus(request.url.path):
+        return told_prometheus(error)
     return told(request, error)

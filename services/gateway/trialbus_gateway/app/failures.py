@@ -11,6 +11,7 @@ __all__ = [
     "Over",
     "TooLarge",
     "TooMany",
+    "TooMuch",
     "TooSlow",
     "Unauthenticated",
     "Unreadable",
@@ -51,6 +52,10 @@ class TooMany(Exception):
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class TooMuch(Exception):
+    """One answer would cost too much; the message says what to ask for instead."""
 
 
 class TooSlow(Exception):

@@ -25,6 +25,7 @@ from trialbus_gateway.app.listing import ExperimentSelection, Listing, PageReque
 from trialbus_gateway.app.logs import Logs
 from trialbus_gateway.app.metrics import EVERY_POINT, Metrics, MetricsWanted
 from trialbus_gateway.app.objects import Objects
+from trialbus_gateway.app.series_reading import SeriesReading
 from trialbus_gateway.app.telling import Telling
 from trialbus_gateway.app.trial_questions import TrialQuestions
 from trialbus_gateway.app.young_trials import YoungTrials
@@ -53,6 +54,7 @@ class Questions:
         self._telling = Telling(parts.store, parts.clock)
         self.trials = TrialQuestions(parts)
         self.points = DrawnPoints(parts.store)
+        self.series = SeriesReading(parts)
 
     async def experiment(self, namespace: str, name: str) -> Json:
         return await self._objects.experiment(await self._documents.living(namespace, name))

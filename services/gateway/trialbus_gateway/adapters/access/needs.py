@@ -48,6 +48,8 @@ _ANY = tuple(Action)
 _OPEN = _need(Scope.OPEN)
 _ANYONE = _need(Scope.ANYONE, GET=_ANY, POST=_ANY)
 _LISTED = _need(Scope.LISTED)
+# A question may also be posted.
+_ASKED = _need(Scope.LISTED, POST=Action.READ)
 _OWN = _need(Scope.NAMESPACE)
 _WORK = _need(Scope.NAMESPACE, POST=Action.WORK)
 _TRIAL = _need(Scope.TRIAL, POST=(Action.WORK, Action.REPORT))
@@ -59,6 +61,7 @@ _CORE = "/api/v1/namespaces/{namespace}"
 _JOBS = "/apis/batch/v1/namespaces/{namespace}/jobs"
 _KATIB = "/apis/kubeflow.org/v1beta1/namespaces/{namespace}/{resource}"
 _REVIEWS = "/apis/authorization.k8s.io/v1"
+_SERIES = "/prometheus/api/v1"
 
 NEEDS: Mapping[str, Need] = {
     "/healthz": _OPEN,
@@ -95,6 +98,14 @@ NEEDS: Mapping[str, Need] = {
     "/v1/trials/{trial}/attempts/{attempt}/output": _ATTEMPT,
     "/v1/webhooks": _OPERATE,
     "/v1/events": _need(Scope.EACH, POST=(Action.COMMAND, Action.WORK, Action.REPORT)),
+    # Prometheus' read API: series of the namespaces that the caller sees
+    f"{_SERIES}/query": _ASKED,
+    f"{_SERIES}/query_range": _ASKED,
+    f"{_SERIES}/series": _ASKED,
+    f"{_SERIES}/labels": _ANYONE,
+    f"{_SERIES}/label/{{label}}/values": _LISTED,
+    f"{_SERIES}/metadata": _ANYONE,
+    f"{_SERIES}/status/buildinfo": _ANYONE,
     # Kubernetes: what the API server tells everybody, too, and the rest of discovery
     "/version": _OPEN,
     "/livez": _OPEN,

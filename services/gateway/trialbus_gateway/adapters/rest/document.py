@@ -41,6 +41,7 @@ TAGS: Mapping[str, str] = {
     "experiments": "Experiments: read, apply, suspend, resume, stop, delete.",
     "trials": "Trials: pages, filters, logs, explanations.",
     "metrics": "What trials reported, raw or thinned out.",
+    "series": "Experiments over time, for Grafana: a part of Prometheus' read API.",
     "suggestions": "The points that algorithms drew.",
     "events": "Events in and out, as CloudEvents.",
     "workers": "Processes that ask for trials and tell results.",
@@ -94,6 +95,8 @@ def described_routes(routes: Iterable[BaseRoute]) -> Iterator[DescribedRoute]:
 
 def _shapes(operation: Operation) -> Iterator[Any]:
     yield from (it.shape for it in operation.answers.values() if it.shape is not None)
+    if operation.failure_shape is not None:
+        yield operation.failure_shape
     if operation.body is not None:
         yield from operation.body.shapes.values()
 
@@ -183,7 +186,7 @@ def _responses(operation: Operation, schemas: Mapping[int, Json]) -> Json:
         for status, answer in sorted(operation.answers.items())
     }
     for status in operation.all_failures:
-        failure = Answer(about=FAILURES[status], shape=Failure)
+        failure = Answer(about=FAILURES[status], shape=operation.failure_shape or Failure)
         told[str(status)] = _answer(failure, schemas)
         if status in _RETRIED:
             told[str(status)]["headers"] = {"Retry-After": _RETRY_AFTER}

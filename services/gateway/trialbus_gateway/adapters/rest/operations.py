@@ -63,7 +63,8 @@ class Operation:
     """What a caller must know of one method of one path.
 
     id: unique, in camelCase. answers: status -> answer, of calls that do not fail. failures: other
-    statuses, all of one shape, beside the usual ones. examples: at least one.
+    statuses, all of one shape, beside the usual ones. failure_shape: of its failures, where it is
+    another API's; None: the usual one. examples: at least one.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     body: Body | None = None
     failures: Sequence[int] = ()
+    failure_shape: Any = None
 
     @property
     def all_failures(self) -> list[int]:
