@@ -35,18 +35,12 @@ PLACES = Row(
             Unit.COUNT,
         ),
         figure(
-            "Attempts waiting for a slot",
-            "Good: 0, or few for a moment. Always more: there are more trials than slots; more "
-            "slots (TRIALBUS_LAUNCHER_SLOTS), or a smaller `parallelTrialCount`.",
+            "Attempts waiting to run",
+            "Good: 0, or few for a moment. Always more: processes cannot be spawned, or the "
+            "cluster has no room for so many pods; a smaller `parallelTrialCount` helps.",
             level(metrics.RUNS, state="waiting"),
             Unit.COUNT,
             worse=1,
-        ),
-        figure(
-            "Slots for processes",
-            "That all launchers have together; 0: they run any number.",
-            level(metrics.SLOTS),
-            Unit.COUNT,
         ),
         figure(
             "Trials that workers hold",

@@ -103,7 +103,7 @@ SUMMARY = Row(
         _panel(
             "What it is",
             "Algorithm, stopping rule, objective and phase.",
-            [Query(_series("experiment_info"), "experiments")],
+            [Query(_series("experiment_info"), "")],
             Unit.COUNT,
             look=Look.TABLE,
         ),
@@ -119,7 +119,7 @@ TRIALS = Row(
             "A valley or slope says that it matters, a cloud that it does not. Of a parameter with "
             "texts: the place in its list, from 0.",
             [
-                Query(_series("trial_parameter", parameter="$parameter"), "$parameter"),
+                Query(_series("trial_parameter", parameter="$parameter"), "parameter"),
                 Query(_series("trial_objective"), "objective"),
             ],
             look=Look.POINTS,

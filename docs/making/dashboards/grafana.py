@@ -16,8 +16,11 @@ from making.dashboards.panels import Board, Look, Panel, Query, Row, Source, Var
 COLUMNS = 24
 TAG = "trialbus"
 _TITLES = {Source.METRICS: "Prometheus", Source.EXPERIMENTS: "Experiments (Trialbus)"}
-# Offers only sources that are called so: the gateway's answers look like any Prometheus's.
-_NAMED = {Source.METRICS: "", Source.EXPERIMENTS: "/trialbus/i"}
+# What is offered, by its name: the gateway looks like any Prometheus.
+_NAMED = {
+    Source.METRICS: "/^(?!.*trialbus experiments)/i",
+    Source.EXPERIMENTS: "/trialbus experiments/i",
+}
 _AT_ONCE = (Look.STAT, Look.TABLE, Look.POINTS)
 _TABLES = (Look.TABLE, Look.POINTS)
 
@@ -147,14 +150,15 @@ def _stat(panel: Panel) -> stat.Panel:
 
 
 def _table(panel: Panel) -> table.Panel:
-    """Each series a line, its labels columns."""
+    """Each series a line, its labels columns; the value, too, if it has a legend."""
     made = table.Panel().show_header(True)
     if len(panel.queries) > 1:
         made.with_transformation(_transformation("merge", {}))
     hidden = {"Time": True, "__name__": True, "job": True, "namespace": True, "experiment": True}
     names = {f"Value #{chr(ord('A') + n)}": q.legend for n, q in enumerate(panel.queries)}
     if len(panel.queries) == 1:
-        names = {"Value": panel.queries[0].legend}
+        names = {"Value": panel.queries[0].legend} if panel.queries[0].legend else {}
+        hidden["Value"] = not names
     organised = {"excludeByName": hidden, "renameByName": names}
     return made.with_transformation(_transformation("organize", organised))
 

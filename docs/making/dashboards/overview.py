@@ -128,7 +128,7 @@ HEALTH = Row(
             title="Alerts that fire, or are about to",
             about="`pending` becomes `firing` if it lasts. Each alert has its section in the "
             "runbook (docs/operations/runbook.md). Good: none.",
-            queries=line(alerts("firing|pending"), "alerts"),
+            queries=line(alerts("firing|pending"), ""),
             unit=Unit.COUNT,
             look=Look.TABLE,
             width=8,

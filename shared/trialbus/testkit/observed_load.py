@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,10 @@ import grpc
 import nats
 
 from trialbus.cli.api import Api, experiment_path
+from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.katib.annotations import TRIALS_BY
+from trialbus.ports.store import Write
+from trialbus.runtime import metrics
 from trialbus.testkit.real_stack import NAMESPACE, RealStack, experiment_object
 from trialbus.testkit.waits import until
 
@@ -48,20 +52,45 @@ class Load:
 
     async def run(self) -> None:
         """All at once, to the end of every experiment but the broken one's."""
+        await self._garbage()
         await asyncio.gather(
             self._experiment("good", _says("echo loss={x}; sleep 0.3; echo loss={x}"), 6),
             self._experiment("modelled", _says("echo loss={x}"), 8, algorithm="tpe"),
             self._experiment("slow", _says("echo loss={x}"), 4, algorithm="slow"),
             self._experiment("failing", _says(f"sleep {FAILS_AFTER_S}; exit 3"), 3, ends="Failed"),
             self._experiment("silent", _says("echo nothing"), 2, ends="MetricsUnavailable"),
-            self._experiment("unjudged", _says("echo loss={x}"), 2, rule="broken-rule"),
+            self._unjudged(),
             self._stopped_early(),
             self._without_points(),
             self._asked(),
             self._killed_launcher(),
             asyncio.to_thread(self._callers),
-            self._garbage(),
         )
+        await self._outage()
+        # What has labels of its own is seen from its first value on, and grows from the second.
+        await asyncio.gather(
+            self._experiment("again", _says("echo loss={x}"), 2),
+            self._experiment("modelled-again", _says("echo loss={x}"), 2, algorithm="tpe"),
+            asyncio.to_thread(self._callers),
+        )
+
+    async def _outage(self) -> None:
+        """Both servers are killed beside a trial that reports."""
+        marks = self.stack.folder
+        command = _says(
+            'touch "$1"; while [ ! -e "$2" ]; do echo loss={x}; sleep 0.1; done',
+            str(marks / "reporting"),
+            str(marks / "over"),
+        )
+        await asyncio.to_thread(
+            self.stack.apply, experiment_object("outage", command, trials=2, parallel=2)
+        )
+        await until((marks / "reporting").exists, "a trial runs", within_s=_LONG_S)
+        killed = {name: self.stack.kill(name) for name in ("nats-server", "mongod")}
+        for name, pid in killed.items():
+            await self.stack.returned(name, pid)
+        (marks / "over").touch()
+        await self._ended("outage", ["Succeeded"] * 2)
 
     async def _experiment(
         self,
@@ -71,10 +100,8 @@ class Load:
         *,
         algorithm: str = "random",
         ends: str = "Succeeded",
-        rule: str = "",
     ) -> None:
-        stopping = {"algorithmName": rule} if rule else None
-        wanted = experiment_object(name, command, trials=trials, parallel=2, stopping=stopping)
+        wanted = experiment_object(name, command, trials=trials, parallel=2)
         wanted["spec"]["algorithm"]["algorithmName"] = algorithm
         await asyncio.to_thread(self.stack.apply, wanted)
         await self._ended(name, [ends] * trials)
@@ -91,6 +118,22 @@ class Load:
         wanted = experiment_object("stopped", command, trials=4, goal=0.0, stopping=_MEDIAN)
         await asyncio.to_thread(self.stack.apply, wanted)
         await self._ended("stopped", ["Succeeded"] * 3 + ["EarlyStopped"])
+
+    async def _unjudged(self) -> None:
+        """It reports until its rule has failed, and ends as if it had none."""
+        mark = self.stack.folder / "judged"
+        command = _says('while [ ! -e "$1" ]; do echo loss={x}; sleep 0.1; done', str(mark))
+        stopping = {"algorithmName": "broken-rule"}
+        wanted = experiment_object("unjudged", command, stopping=stopping)
+        await asyncio.to_thread(self.stack.apply, wanted)
+        counted = f"{metrics.RULE_FAILURES.name}{{"
+        await until(
+            lambda: counted in _metrics(self.stack, "early_stopping"),
+            "the rule has failed",
+            within_s=_LONG_S,
+        )
+        mark.touch()
+        await self._ended("unjudged", ["Succeeded"])
 
     async def _without_points(self) -> None:
         wanted = experiment_object("pointless", _says("echo loss={x}"))
@@ -139,17 +182,18 @@ class Load:
             assert _status(f"{status.http}/v1/experiments", token) == 401
         assert _status(f"{status.http}/v1/experiments", self.token) == 200
         assert _status(f"{status.http}/no/such/path", self.token) == 404
+        bearer = [("authorization", f"Bearer {self.token}")]
         with grpc.insecure_channel(status.grpc) as channel:
             for method in ("/grpc.health.v1.Health/Check", "/api.v1.beta1.DBManager/NoSuchCall"):
                 call = channel.unary_unary(method)
-                for _ in range(2):
-                    try:
-                        call(b"", timeout=_LONG_S)
-                    except grpc.RpcError:
-                        continue
+                with suppress(grpc.RpcError):  # one of the two is no method
+                    call(b"", timeout=_LONG_S, metadata=bearer)
 
     async def _garbage(self) -> None:
-        """Events that nobody can read."""
+        """An event and an experiment that nobody can read."""
+        unreadable = {"_id": "unreadable", "version": 1, "phase": "Running", "active": True}
+        async with self.stack.store() as store:
+            await store.commit(EXPERIMENTS.name, [Write(base=None, document=unreadable)])
         connection = await nats.connect(self.stack.status.nats)
         subject = f"trialbus.v1.evt.{NAMESPACE}.nobody.experiment.created"
         await connection.jetstream().publish(subject, b"no event at all")
@@ -159,6 +203,12 @@ class Load:
 def _says(program: str, *arguments: str) -> list[str]:
     """A command of sh; `{x}` in the program stands for the parameter's value."""
     return ["/bin/sh", "-c", program, "{x}", *arguments]
+
+
+def _metrics(stack: RealStack, service: str) -> str:
+    """What a service serves to Prometheus."""
+    with urllib.request.urlopen(f"{stack.process(service).health}/metrics") as response:
+        return str(response.read(), "utf-8")
 
 
 def _ask(api: Api, number: int) -> Mapping[str, Any]:
