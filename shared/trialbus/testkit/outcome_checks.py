@@ -16,6 +16,7 @@ from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.testkit.scenario import MOST_PARALLEL, Outcome
+from trialbus.testkit.told_checks import check_told
 
 T = TypeVar("T")
 
@@ -63,6 +64,7 @@ def check_outcome(outcome: Outcome) -> None:
     check_starts(outcome)
     check_events(outcome, stored["trials"])
     check_tidiness(outcome)
+    check_told(outcome)
 
 
 def _of(state: Experiment, documents: Iterable[Document], codec: DocumentCodec[T]) -> list[T]:

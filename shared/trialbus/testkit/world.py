@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from trialbus.contracts.messages import Message, Request
 from trialbus.kernel.errors import InvariantBroken, Transient
 from trialbus.ports.bus import Bus
@@ -173,6 +175,8 @@ class World:
     failures: list[BaseException] = field(default_factory=list)
     # Whatever was handed to the bus, even if the weather or a wipe took it.
     published: list[Message] = field(default_factory=list)
+    # What every process that ever lived has counted.
+    registries: list[CollectorRegistry] = field(default_factory=list)
     _lives: dict[str, Life] = field(default_factory=dict)
     # process -> calls into the world until it crashes, and how long it stays away
     _doomed: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -211,6 +215,7 @@ class World:
         bus, store = self.bus.client(key), self.store.client(key)
         telemetry = Telemetry(key, None if self.tracing is None else self.tracing(key))
         telemetry.log = SilentLog()
+        self.registries.append(telemetry.registry)
         used_bus: Bus = bus
         used_store: Store = store
         if self.tracing is not None:
