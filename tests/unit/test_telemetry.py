@@ -97,9 +97,9 @@ def test_a_service_has_its_own_metrics_and_those_of_every_service() -> None:
     with pytest.raises(KeyError):
         telemetry.observe(metrics.NEXT_START, 1.0, algorithm="random")
     with pytest.raises(KeyError):
-        telemetry.set(metrics.SLOTS, 1.0)
+        telemetry.set(metrics.LEASES, 1.0)
     with pytest.raises(KeyError):
-        telemetry.watch(metrics.SLOTS, lambda: 1.0)
+        telemetry.watch(metrics.LEASES, lambda: 1.0)
     with pytest.raises(KeyError):
         telemetry.replace(metrics.EXPERIMENTS, {})
     names = {sample.name for sample in samples(telemetry)}
@@ -108,9 +108,9 @@ def test_a_service_has_its_own_metrics_and_those_of_every_service() -> None:
 
 def test_what_is_no_service_has_all_metrics() -> None:
     telemetry = Telemetry("bench")
-    telemetry.set(metrics.SLOTS, 4.0)
+    telemetry.set(metrics.LEASES, 4.0)
     telemetry.set(metrics.WEBHOOK_WAITING, 5.0)
-    assert (told(telemetry, metrics.SLOTS), told(telemetry, metrics.WEBHOOK_WAITING)) == (4.0, 5.0)
+    assert (told(telemetry, metrics.LEASES), told(telemetry, metrics.WEBHOOK_WAITING)) == (4.0, 5.0)
 
 
 def test_a_metric_is_used_as_what_it_is() -> None:

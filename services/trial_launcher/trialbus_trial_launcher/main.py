@@ -34,6 +34,7 @@ from trialbus_trial_launcher.app.cluster.checking import Checking
 from trialbus_trial_launcher.app.cluster.place import ClusterPlace
 from trialbus_trial_launcher.app.cluster.ways import Standing, check_ways, ways_of
 from trialbus_trial_launcher.app.following import Following
+from trialbus_trial_launcher.app.hand import Hand
 from trialbus_trial_launcher.app.judging import Judging
 from trialbus_trial_launcher.app.launching import Launching
 from trialbus_trial_launcher.app.leasing.leasing import Leasing
@@ -56,7 +57,8 @@ async def build(parts: Parts) -> Behaviour:
         return await build_on_cluster(parts)
     settings, folder = parts.settings, _runs_folder(parts)
     folder.mkdir(parents=True, exist_ok=True)
-    launcher = LocalProcessLauncher(folder, images=local_images(parts.settings))
+    hand = Hand(parts, "process")
+    launcher = LocalProcessLauncher(folder, images=local_images(parts.settings), observer=hand)
     scraper = Scraper()
     means = Means(
         get=scraper.get,
@@ -65,7 +67,9 @@ async def build(parts: Parts) -> Behaviour:
         http_address=partial(gateway_http, settings.data_dir, settings.trial_gateway_url),
         token=_tokens(settings),
     )
-    composed = compose(parts, launcher, host=_host_of(folder), boot=boot_id(), means=means)
+    composed = compose(
+        parts, launcher, host=_host_of(folder), boot=boot_id(), means=means, hand=hand
+    )
 
     async def close() -> None:
         await composed.close()
@@ -91,7 +95,8 @@ async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behav
         "instance": settings.kubernetes_instance,
         "namespaces": kubernetes.namespaces_of(settings.kubernetes_namespaces),
     }
-    launcher: Launcher = kubernetes.ClusterLauncher(api, parts.clock, log, **ours)
+    hand = Hand(parts, "cluster")
+    launcher: Launcher = kubernetes.ClusterLauncher(api, parts.clock, log, observer=hand, **ours)
     place = ClusterPlace(ways=ways_of(settings), means=means, launcher=launcher, parts=parts)
     standing = Standing(parts.store)
     leftovers = kubernetes.Leftovers(
@@ -103,6 +108,7 @@ async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behav
         launcher,
         place,
         checkpoint_root=checkpoint_root(settings),
+        hand=hand,
         lives=True,
         logs=Logs(kubernetes.PodLogs(launcher, parts.clock)).respond,
         more=Behaviour(tasks=(leftovers.run,), served=(_checked(checking),)),
@@ -122,9 +128,15 @@ def _checked(checking: Checking) -> Served:
 
 
 def compose(
-    parts: Parts, launcher: Launcher, *, host: str, boot: str, means: Means | None = None
+    parts: Parts,
+    launcher: Launcher,
+    *,
+    host: str,
+    boot: str,
+    means: Means | None = None,
+    hand: Hand | None = None,
 ) -> Behaviour:
-    """The service over any place where runs execute."""
+    """The service over any place where runs execute. hand: that the launcher tells."""
     place = Place(
         host=host,
         boot_id=boot,
@@ -136,7 +148,13 @@ def compose(
         images=local_images(parts.settings),
     )
     here = OnMachine(place=place, means=means or Means(), launcher=launcher, parts=parts)
-    return compose_at(parts, launcher, here, checkpoint_root=place.checkpoint_root)
+    return compose_at(
+        parts,
+        launcher,
+        here,
+        checkpoint_root=place.checkpoint_root,
+        hand=hand or Hand(parts, "process"),
+    )
 
 
 def compose_at(
@@ -145,15 +163,23 @@ def compose_at(
     place: RunPlace,
     *,
     checkpoint_root: str,
+    hand: Hand,
     lives: bool = False,
     logs: Responder | None = None,
     more: Behaviour = Behaviour(),  # noqa: B008 - it is frozen
 ) -> Behaviour:
     """lives: runs are living objects of a cluster. logs: answers for outputs. checkpoint_root:
     that workers are told. more: what only this place serves and does."""
-    recording = Recording(parts)
+    recording = Recording(parts, hand)
     judging = Judging(parts.store, launcher, lives=lives)
-    following = Following(parts, launcher, recording.add, judging.judge, recording.note)
+    following = Following(
+        parts,
+        launcher,
+        recording.add,
+        judging.judge,
+        recording.note,
+        incomplete=hand.incomplete,
+    )
 
     def committed(run_id: str) -> None:
         following.forget(run_id)
@@ -163,7 +189,7 @@ def compose_at(
     recording.committed = committed
     pruning = Pruning(parts, launcher, place)
     leasing = Leasing(parts, checkpoint_root)
-    launching = Launching(parts, launcher, following, place, leasing, pruning)
+    launching = Launching(parts, launcher, following, place, leasing, pruning, hand)
 
     async def close() -> None:
         await following.close()

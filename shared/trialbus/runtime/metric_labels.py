@@ -16,6 +16,7 @@ _ENDED = tuple(phase.value for phase in TrialPhase if phase is not TrialPhase.CR
 
 ALGORITHM = Label("algorithm", "name of the algorithm")
 PLACE = Label("place", "`process`, `cluster` or `worker`", ("process", "cluster", "worker"))
+LAUNCH_PLACE = Label("place", "`process` or `cluster`", ("process", "cluster"))
 NAMESPACE = Label("namespace", "namespace of the experiment")
 STATUS = Label("status", "type of the last condition, as Katib has it")
 RULE = Label("rule", "name of the stopping rule")

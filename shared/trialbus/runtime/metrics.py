@@ -257,19 +257,15 @@ LAUNCHED = _LAUNCHER.seconds(
 )
 STARTED = _LAUNCHER.seconds(
     "trialbus_trial_start_seconds",
-    "From the launch of an attempt to its running.",
-    labels.PLACE,
+    "From the launch of an attempt to the word that its command runs.",
+    Label("place", "`cluster`: elsewhere it runs when it is launched", ("cluster",)),
     buckets=WAIT_S,
 )
 RUNS = _LAUNCHER.gauge(
     "trialbus_runs",
-    "Attempts in this launcher's hand.",
-    labels.PLACE,
+    "Attempts in this launcher's hand; those of workers are leases, in nobody's.",
+    labels.LAUNCH_PLACE,
     Label("state", "`waiting` or `running`", ("waiting", "running")),
-)
-SLOTS = _LAUNCHER.gauge(
-    "trialbus_launcher_slots",
-    "Processes that this launcher runs at once at the most; 0: any number.",
 )
 RUNS_ENDED = _LAUNCHER.counter(
     "trialbus_runs_ended_total",
@@ -282,12 +278,14 @@ RUNS_ENDED = _LAUNCHER.counter(
     ),
 )
 SPAWN_FAILURES = _LAUNCHER.counter(
-    "trialbus_spawn_failures_total", "Attempts that could not be launched.", labels.PLACE
+    "trialbus_spawn_failures_total",
+    "Launches that failed: the attempt ends so, or is tried again.",
+    labels.LAUNCH_PLACE,
 )
 ADOPTIONS = _LAUNCHER.counter(
     "trialbus_adoptions_total",
     "Attempts that this launcher found running and took over.",
-    labels.PLACE,
+    labels.LAUNCH_PLACE,
 )
 LEASES = _LAUNCHER.gauge("trialbus_leases", "Trials that workers hold.", shared=True)
 LEASE_LOSSES = _LAUNCHER.counter(

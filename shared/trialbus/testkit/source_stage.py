@@ -54,6 +54,8 @@ class SourceStage:
         self._store = MemoryStore()
         self._bus = MemoryBus()
         self._services: dict[str, asyncio.Task[None]] = {}
+        # Of each service's newest life.
+        self.telemetries: dict[str, Telemetry] = {}
         self._lives = 0
 
     # The experiment ----------------------------------------------------------------------------
@@ -104,6 +106,7 @@ class SourceStage:
         for definition in definitions:
             self._lives += 1
             parts = self._parts(f"{definition.name}-{self._lives}")
+            self.telemetries[definition.name] = parts.telemetry
             running = RunningService(definition, parts).run(asyncio.Event())
             self._services[definition.name] = asyncio.ensure_future(running)
 

@@ -51,9 +51,14 @@ class Followed:
     shipping: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+def _ignore(_run_id: str) -> None:
+    """Nobody wants to know."""
+
+
 class Following:
     """Ships metric chunks, sees ends, hands ended runs to `record`. judge: adds what the conditions
-    of its template say of an ended run. note: commits what runs wait for."""
+    of its template say of an ended run. note: commits what runs wait for. incomplete: hears of runs
+    whose metrics could not all be stored."""
 
     def __init__(
         self,
@@ -62,12 +67,15 @@ class Following:
         record: Callable[[Run, Run], None],
         judge: Callable[[Run], Awaitable[Run]],
         note: Callable[[Sequence[tuple[Run, str]]], Awaitable[Mapping[str, Run]]] | None = None,
+        *,
+        incomplete: Callable[[str], None] = _ignore,
     ) -> None:
         self._parts = parts
         self._launcher = launcher
         self._record = record
         self._judge = judge
         self._note = note
+        self._incomplete = incomplete
         self._runs: dict[str, Followed] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._shipping: dict[str, asyncio.Task[None]] = {}
@@ -262,6 +270,8 @@ class Following:
             unstored = looked = ""
             if status.state is RunState.FINISHED:
                 unstored = await self._ship_rest(followed, status)
+                if unstored:
+                    self._incomplete(run_id)
                 if followed.source.missing:
                     # Then it may be lost after all.
                     status = (await self._launcher.status([run_id]))[run_id]

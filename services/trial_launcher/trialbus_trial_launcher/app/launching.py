@@ -20,6 +20,7 @@ from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.sweeping import Purging, active_experiments
 from trialbus_trial_launcher.app.following import Following
+from trialbus_trial_launcher.app.hand import Hand
 from trialbus_trial_launcher.app.leasing.leasing import Leasing
 from trialbus_trial_launcher.app.places import RunPlace
 from trialbus_trial_launcher.app.pruning import Pruning
@@ -50,6 +51,7 @@ class Launching:
         place: RunPlace,
         leasing: Leasing,
         pruning: Pruning,
+        hand: Hand,
     ) -> None:
         self._parts = parts
         self._launcher = launcher
@@ -57,6 +59,7 @@ class Launching:
         self._place = place
         self._leasing = leasing
         self._pruning = pruning
+        self._hand = hand
         self._purging = Purging(parts.store, parts.clock, self._remove)
         # Runs of wanted attempts that this process found claimed: ended, or of other hosts.
         self._recorded: dict[str, dict[str, Run]] = {}
@@ -97,6 +100,7 @@ class Launching:
             wanted = wanted_runs(state)
             known = self._recorded.pop(state.id, {})
             self._recorded[state.id] = {key: run for key, run in known.items() if key in wanted}
+            self._look_at_hand(state.id, wanted)
             actions = decide(
                 state,
                 followed=self._following.ids(state.id),
@@ -117,6 +121,11 @@ class Launching:
             if not self._recorded[state.id]:
                 del self._recorded[state.id]
         return begins
+
+    def _look_at_hand(self, uid: str, wanted: Mapping[str, int]) -> None:
+        """What others have ended, and what nobody wants any more, was never followed here."""
+        over = {key for key, run in self._recorded[uid].items() if run.ended}
+        self._hand.keep(uid, (wanted.keys() - over) | self._following.ids(uid))
 
     async def _learn(self, taken: Sequence[str]) -> None:
         documents = await self._parts.store.get_many(RUNS.name, taken)
@@ -165,11 +174,20 @@ class Launching:
         )
         results = list(zip(claims, outcomes, strict=True))
         mine = [claim for claim, outcome in results if outcome is Outcome.DONE]
+        self._tell_hand(mine)
         await self._start(mine, plans)
         runs, tracing = [run for _, run in mine], self._parts.telemetry.tracing
         tell_runs(tracing, runs)
         await self._parts.outbox.publish_notices(in_traces(begun_notices(runs), tracing, runs))
         return [run.id for (_, run), outcome in results if outcome is not Outcome.DONE]
+
+    def _tell_hand(self, mine: Sequence[tuple[Experiment, Run]]) -> None:
+        for state, run in mine:
+            self._hand.claim(run.id, _opened_at(state, run))
+            if run.ended:
+                if not run.stop_reason:
+                    self._hand.failed(run.id)
+                self._hand.ended(run)
 
     async def _trials(self, begins: Sequence[Begin]) -> dict[str, Trial]:
         ids = [trial_id(state.id, action.index) for state, action in begins]
@@ -192,11 +210,14 @@ class Launching:
         """A run that another process of this host began: it may live, be over, or never have
         been spawned."""
         plans: Sequence[Plan] = ()
+        self._hand.take(run.id, _opened_at(state, run))
         if self._place.is_told:
             if not (plans := await self._plans_again(state, run)):
                 return
             await self._launcher.take_over(plans)
         status = (await self._launcher.status([run.id]))[run.id]
+        if status.state is RunState.RUNNING and not self._place.is_told:
+            self._hand.found(run.id)
         if self._place.starts_again(state, run, status, plans) and not (stop and plans):
             if not (plans := plans or await self._plans_again(state, run)):
                 return
@@ -260,6 +281,7 @@ class Launching:
             await self._launcher.forget_checkpoints(checkpoints_of(root, uid))
         await self._parts.store.delete(RUNS.name, query)
         self._leasing.forget(uid)
+        self._hand.keep(uid, ())
         return True
 
     async def _collectors(self, run_ids: Sequence[str]) -> list[str]:
@@ -274,6 +296,11 @@ class Launching:
     async def sweep(self) -> Sequence[str]:
         """Active experiments, and deleted ones of which something may be left."""
         return [*await active_experiments(self._parts.store), *await self._purging.due()]
+
+
+def _opened_at(state: Experiment, run: Run) -> float:
+    trial = state.open.get(str(run.index))
+    return run.created_at if trial is None else trial.opened_at
 
 
 def _unstartable(run: Run, why: str) -> Run:

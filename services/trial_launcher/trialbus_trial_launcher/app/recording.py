@@ -12,6 +12,7 @@ from trialbus.kernel.run import Run
 from trialbus.ports.store import Outcome, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
+from trialbus_trial_launcher.app.hand import Hand
 from trialbus_trial_launcher.app.run_notices import ended_notices
 from trialbus_trial_launcher.app.run_spans import in_traces, tell_runs, within_runs
 
@@ -21,8 +22,13 @@ _RETRY_DELAY_S = 0.2
 class Recording:
     """Ends that wait for their commit; those that come meanwhile form the next group."""
 
-    def __init__(self, parts: Parts) -> None:
+    """hand: is told of ends that this process has committed, once, and of the others."""
+
+    def __init__(self, parts: Parts, hand: Hand) -> None:
         self._parts = parts
+        self._hand = hand
+        # Ends whose commit had no answer: it may have been done.
+        self._doubtful: set[str] = set()
         self.committed: Callable[[str], None] = _ignore
         self._waiting: list[tuple[Run, Run]] = []
         self._wake = asyncio.Event()
@@ -52,6 +58,7 @@ class Recording:
                 outcomes = await self._parts.store.commit(RUNS.name, writes)
         except Transient as error:
             self._parts.telemetry.log.warning("ends wait for the store", error=str(error))
+            self._doubtful.update(before.id for before, _ in group)
             await self._parts.clock.sleep(_RETRY_DELAY_S)
             return group
         missed = [
@@ -60,8 +67,10 @@ class Recording:
             if outcome is not Outcome.DONE
         ]
         self._parts.telemetry.add(metrics.CONFLICTS, len(missed))
-        claimed = await self._claimed(missed)
+        found = await self._found(missed)
+        claimed = _claimed(missed, found)
         waiting = {before.id for before, _ in claimed}
+        self._tell_hand(group, found)
         for before, _ in group:
             if before.id not in waiting:
                 self.committed(before.id)
@@ -91,19 +100,29 @@ class Recording:
             told.update({key: RUN.decode(document) for key, document in documents.items()})
         return told
 
-    async def _claimed(self, missed: Sequence[tuple[Run, Run]]) -> list[tuple[Run, Run]]:
-        """Those whose pod claimed them meanwhile, over what they are now. Of the others the end is
-        recorded already (an unknown result, tried again)."""
+    def _tell_hand(
+        self, group: Sequence[tuple[Run, Run]], missed: Mapping[str, Run | None]
+    ) -> None:
+        """missed: what these are that were not committed now."""
+        for before, after in group:
+            run = missed.get(before.id)
+            if run is not None and not run.ended:
+                continue  # it comes again
+            if before.id not in missed or (before.id in self._doubtful and run == after):
+                self._hand.ended(after)
+            else:
+                self._hand.drop(before.id)
+            self._doubtful.discard(before.id)
+
+    async def _found(self, missed: Sequence[tuple[Run, Run]]) -> dict[str, Run | None]:
+        """As they are now; None: deleted."""
         if not missed:
-            return []
-        afters = {after.id: after for _, after in missed}
-        documents = await self._read(list(afters))
-        found = map(RUN.decode, documents.values())
-        return [
-            (run, replace(afters[run.id], version=run.version + 1, holder=run.holder))
-            for run in found
-            if not run.ended
-        ]
+            return {}
+        documents = await self._read([before.id for before, _ in missed])
+        return {
+            before.id: RUN.decode(documents[before.id]) if before.id in documents else None
+            for before, _ in missed
+        }
 
     async def _read(self, run_ids: Sequence[str]) -> Mapping[str, Document]:
         while True:
@@ -112,6 +131,18 @@ class Recording:
             except Transient as error:
                 self._parts.telemetry.log.warning("ends wait for the store", error=str(error))
                 await self._parts.clock.sleep(_RETRY_DELAY_S)
+
+
+def _claimed(
+    missed: Sequence[tuple[Run, Run]], found: Mapping[str, Run | None]
+) -> list[tuple[Run, Run]]:
+    """Those whose pod claimed them meanwhile, over what they are now. Of the others the end is
+    recorded already (an unknown result, tried again)."""
+    return [
+        (run, replace(after, version=run.version + 1, holder=run.holder))
+        for before, after in missed
+        if (run := found[before.id]) is not None and not run.ended
+    ]
 
 
 def _ignore(_run_id: str) -> None:

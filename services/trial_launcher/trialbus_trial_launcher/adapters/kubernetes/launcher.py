@@ -37,6 +37,7 @@ from trialbus_trial_launcher.app.cluster.object_ends import (
     stopped_end,
     waiting_of,
 )
+from trialbus_trial_launcher.app.hand import LaunchObserver, NobodyObserves
 
 # Creations in hand at once; the client paces them besides.
 _CREATIONS_AT_ONCE = 32
@@ -51,7 +52,8 @@ _PODS = Resource(group="", version="v1", kind="Pod", plural="pods", namespaced=T
 
 
 class ClusterLauncher(NoFolders):
-    """Implements the port Launcher. namespaces: that have our Roles; (None,): all."""
+    """Implements the port Launcher. namespaces: that have our Roles; (None,): all. observer: hears
+    of launches."""
 
     def __init__(
         self,
@@ -61,11 +63,15 @@ class ClusterLauncher(NoFolders):
         *,
         instance: str,
         namespaces: tuple[str | None, ...],
+        observer: LaunchObserver | None = None,
     ) -> None:
         self._api = api
         self._clock = clock
         self._log = log
-        ledger = Ledger(lambda record: self._spawn(self._look_again(record)))
+        self._observer = observer or NobodyObserves()
+        ledger = Ledger(
+            lambda record: self._spawn(self._look_again(record)), self._observer.running
+        )
         self._ledger, self._records = ledger, ledger.records
         self._creating = Creating(api, clock)
         self._turns = asyncio.Semaphore(_CREATIONS_AT_ONCE)
@@ -196,11 +202,13 @@ class ClusterLauncher(NoFolders):
             made = await self._creating.create(record)
         record.body = None
         if isinstance(made, RunEnd):
+            self._observer.failed(record.run_id)
             self._ledger.finish(record, made)
         elif made is None:
             if record.sight is None and record.end is None:
                 self._ledger.finish(record, RunEnd(stop_reason=record.stop))
         else:
+            self._observer.launched(record.run_id)
             self._there(record, made)
 
     def _there(self, record: Record, item: Object) -> None:
@@ -240,6 +248,7 @@ class ClusterLauncher(NoFolders):
             return
         await self._look_at_pods(record)
         record.absent = False
+        self._observer.found(record.run_id)
         self._there(record, found)
 
     async def _ask(self, record: Record) -> Object | None:
@@ -374,7 +383,7 @@ class ClusterLauncher(NoFolders):
                 pod.namespace,
                 pod.name,
                 record.kind.container,
-                lambda: _is_over(record),
+                lambda: record.is_silent,
             )
         return record.log
 
@@ -387,9 +396,3 @@ class ClusterLauncher(NoFolders):
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("work for a run failed", error=f"{type(error).__name__}: {error}")
-
-
-def _is_over(record: Record) -> bool:
-    """Whether its container writes no more."""
-    pod = record.primary
-    return record.end is not None or pod is None or pod.over or pod.exit_code is not None

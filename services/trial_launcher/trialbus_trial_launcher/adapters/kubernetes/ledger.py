@@ -23,9 +23,13 @@ from trialbus_trial_launcher.app.cluster.pod_ends import PodSight, pod_sight
 
 
 class Ledger:
-    """look_again: asks for the pods of a run whose end they do not explain yet."""
+    """look_again: asks for the pods of a run whose end they do not explain yet. running: hears of
+    runs whose command has begun, once."""
 
-    def __init__(self, look_again: Callable[[Record], None]) -> None:
+    def __init__(
+        self, look_again: Callable[[Record], None], running: Callable[[str], None]
+    ) -> None:
+        self._running = running
         self._look_again = look_again
         self.records: dict[str, Record] = {}
         self._names: dict[tuple[str, str, str], Record] = {}
@@ -106,6 +110,7 @@ class Ledger:
 
     def judge(self, record: Record) -> None:
         """After each change: is it over?"""
+        self._see_begun(record)
         sight = record.sight
         if record.end is not None or sight is None or record.body is not None:
             return
@@ -123,6 +128,13 @@ class Ledger:
             self.finish(record, end)
         elif record.gone:
             self.finish(record, RunEnd(lost=True, message=f"{record} was deleted by others"))
+
+    def _see_begun(self, record: Record) -> None:
+        if record.running:
+            return
+        if any(it.primary and it.started_at is not None for it in record.pods.values()):
+            record.running = True
+            self._running(record.run_id)
 
     def finish(self, record: Record, end: RunEnd) -> None:
         if record.end is None:

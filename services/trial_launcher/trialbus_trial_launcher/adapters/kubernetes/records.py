@@ -41,7 +41,8 @@ class Record:
     """body: while it is not created. sight: of the object, None before it is there; gone: there is
     none any more. seen: its view has shown it. pods: by name. looking: its pods are about to be
     asked for since it ended; looked: they have been. stop: why we stop it. kept_tail: read before
-    its pods went. checked_at: when it was last asked for, monotonic."""
+    its pods went. checked_at: when it was last asked for, monotonic. running: its command runs, or
+    has run."""
 
     run_id: str
     name: str
@@ -63,6 +64,7 @@ class Record:
     trouble: str = ""
     end: RunEnd | None = None
     finished_at: float | None = None
+    running: bool = False
     log: LogStream | None = None
     kept_tail: bytes | None = None
     checked_at: float = 0.0
@@ -87,6 +89,12 @@ class Record:
     @property
     def pods_are_over(self) -> bool:
         return all(pod.over for pod in self.pods.values())
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether its container writes no more."""
+        pod = self.primary
+        return self.end is not None or pod is None or pod.over or pod.exit_code is not None
 
     def pod_gone(self, name: str) -> None:
         """It is there no more; remembered if it had not ended."""

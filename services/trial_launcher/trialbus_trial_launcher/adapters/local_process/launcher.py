@@ -39,6 +39,7 @@ from trialbus_trial_launcher.adapters.local_process.reports import status_of
 from trialbus_trial_launcher.adapters.local_process.run_files import RunFiles
 from trialbus_trial_launcher.adapters.local_process.sweeper import Sweeper
 from trialbus_trial_launcher.adapters.local_process.watches import Watch, Watches
+from trialbus_trial_launcher.app.hand import LaunchObserver, NobodyObserves
 
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 OUTPUT_LIMIT = "OutputLimit"
@@ -60,7 +61,8 @@ class LocalProcessLauncher:
     """Implements the port Launcher below one folder. Several launchers may share the folder.
 
     shell: any POSIX sh. base_env: what trials inherit (default: this process's environment).
-    images: what stands for container images, to say what is missing."""
+    images: what stands for container images, to say what is missing.
+    observer: hears of launches."""
 
     def __init__(
         self,
@@ -70,15 +72,17 @@ class LocalProcessLauncher:
         shell: str = "/bin/sh",
         max_output_bytes: int = MAX_OUTPUT_BYTES,
         images: LocalImages = NO_IMAGES,
+        observer: LaunchObserver | None = None,
     ) -> None:
         self._images = images
+        self._observer = observer or NobodyObserves()
         self._folders = RunFolders(folder)
         self._files = RunFiles(self._folders)
         self._env = spawn.base_environment(os.environ if base_env is None else base_env)
         self._shell = shell
         self._max_output_bytes = max_output_bytes
         self._boot_id = boot_id()
-        self._null = _open_null()
+        self._null = spawn.open_null()
         self._watches = Watches(on_end=self._settle, on_kill=self._sweep_up)
         self._sweeper = Sweeper()
         # Runs whose wrapper is gone or not yet known, with the timer that looks at them again.
@@ -97,6 +101,7 @@ class LocalProcessLauncher:
             try:
                 self._start(plan)
             except OSError as error:
+                self._observer.failed(plan.run_id)
                 raise Transient(f"cannot start runs here now: {error}") from error
 
     async def take_over(self, plans: Sequence[Plan]) -> None:
@@ -214,6 +219,7 @@ class LocalProcessLauncher:
             if problem is None:
                 self._spawn(plan, env, claim)
             else:
+                self._observer.failed(plan.run_id)
                 self._report(plan.run_id)
         finally:
             claim.close()
@@ -234,8 +240,10 @@ class LocalProcessLauncher:
                 raise
             problem = missing.Problem(exit_code=missing.NOT_EXECUTABLE, message=str(error))
             self._folders.append(plan.run_id, b"".join(_problem_lines(problem)))
+            self._observer.failed(plan.run_id)
             self._report(plan.run_id)
             return
+        self._observer.launched(plan.run_id)
         self._watch(plan.run_id, pid, os.pidfd_open(pid), plan.deadline_s)
 
     def _give_back(self, run_id: str) -> None:
@@ -388,11 +396,3 @@ def _problem_lines(problem: missing.Problem | None) -> list[bytes]:
         return []
     message = problem.message[:MAX_MESSAGE_CHARS]
     return [note_line(message), ending_line(Ending(exit_code=problem.exit_code))]
-
-
-def _open_null() -> int:
-    """/dev/null under a number that is not one of a trial's 0, 1 and 2, so that no later file of
-    ours has one of them either."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    return descriptor

@@ -109,3 +109,11 @@ def _env_words(env: Mapping[str, str], carried: Mapping[str, str], program: str)
     if "=" in program:
         raise ValueError(f"{program!r} cannot run with environment names that are no identifiers")
     return ["env", *(f"{name}={value}" for name, value in env.items() if name not in carried)]
+
+
+def open_null() -> int:
+    """/dev/null under a number that is not one of a trial's 0, 1 and 2, so that no later file of
+    ours has one of them either."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    return descriptor

@@ -1,6 +1,7 @@
 """Leases end: told, given back, taken back or lost. The run's own document says which was first."""
 
-from collections import OrderedDict
+import math
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import ValidationError
@@ -20,9 +21,14 @@ from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.notices import Notices
 from trialbus_trial_launcher.app.run_spans import tell_runs
 from trialbus_trial_launcher.core.leases import Place, lost, never_leased, stopped
+from trialbus_trial_launcher.core.run_outcomes import outcome_of
 
 _EXPIRE_EVERY_S = 1.0
 _EXPIRED_AT_ONCE = 500
+# How many there are, of all replicas' together, is asked so often.
+_TELL_EVERY_S = 5.0
+# Where such runs are, in metrics.
+WORKER = "worker"
 # Of the metrics that come with a run's end: the same end twice is one push.
 _TOLD = "told"
 
@@ -34,6 +40,7 @@ class Ending:
         # Living runs as this process committed them last.
         self._remembered: OrderedDict[str, Run] = OrderedDict()
         self._unreadable: set[str] = set()
+        self._told_at = -math.inf
 
     async def runs(
         self, run_ids: Collection[str], *, remembered: Collection[str] = ()
@@ -73,10 +80,15 @@ class Ending:
             run for run, outcome in zip(wanted, outcomes, strict=True) if outcome is Outcome.DONE
         ]
         self._parts.telemetry.add(metrics.CONFLICTS, len(wanted) - len(done))
+        self._count(done)
         self._remember(done)
         tell_runs(self._parts.telemetry.tracing, done)
         self.notices.add(done)
         return frozenset(run.id for run in done)
+
+    def _count(self, done: Sequence[Run]) -> None:
+        for outcome, count in Counter(outcome_of(run) for run in done if run.ended).items():
+            self._parts.telemetry.add(metrics.RUNS_ENDED, count, place=WORKER, outcome=outcome)
 
     def _remember(self, runs: Sequence[Run]) -> None:
         self._remembered.update((run.id, run) for run in runs if not run.ended)
@@ -138,6 +150,7 @@ class Ending:
             await self._parts.clock.sleep(_EXPIRE_EVERY_S)
             try:
                 await self._expire_due()
+                await self._tell_held()
             except Transient as error:
                 self._parts.telemetry.log.warning("leases wait for the store", error=str(error))
 
@@ -146,7 +159,16 @@ class Ending:
         query = Query(below={"lease_until": now}, order="lease_until", limit=_EXPIRED_AT_ONCE)
         found = await self._parts.store.find(RUNS.name, query)
         due = [run for document in found if (run := self._readable(document)) is not None]
-        await self.commit([(run, lost(run, now)) for run in due])
+        done = await self.commit([(run, lost(run, now)) for run in due])
+        self._parts.telemetry.add(metrics.LEASE_LOSSES, len(done))
+
+    async def _tell_held(self) -> None:
+        now = self._parts.clock.monotonic()
+        if now < self._told_at + _TELL_EVERY_S:
+            return
+        self._told_at = now
+        held = await self._parts.store.count(RUNS.name, Query(above={"lease_until": 0.0}))
+        self._parts.telemetry.set(metrics.LEASES, held)
 
     def _readable(self, document: Document) -> Run | None:
         """None: it is said once, and the others are not to wait for it."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,8 +17,9 @@ from trialbus.kernel.space import typed
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.traces import kept, run_span
 from trialbus.ports.store import Query
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
-from trialbus_trial_launcher.app.leasing.ending import Ending
+from trialbus_trial_launcher.app.leasing.ending import WORKER, Ending
 from trialbus_trial_launcher.app.leasing.work import Work
 from trialbus_trial_launcher.core.leases import Place, leased, released
 
@@ -58,10 +59,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What is about to be given out. claimed: by experiment, what is marked as somebody's."""
+    """What is about to be given out. claimed: by experiment, what is marked as somebody's.
+    tell: hears of what is given."""
 
     claims: Sequence[Claim] = ()
     claimed: dict[str, set[str]] = field(default_factory=dict)
+    tell: Callable[[Claim], None] | None = None
 
     @property
     def runs(self) -> list[Run]:
@@ -72,6 +75,8 @@ class Claims:
         for claim in self.claims:
             if claim.run.id in done:
                 claim.asking.given.append(claim.given)
+                if self.tell is not None:
+                    self.tell(claim)
 
     def fail(self) -> None:
         """Nobody knows which are given out: look before the next."""
@@ -205,7 +210,13 @@ class Giving:
             if not asking.done
             for claim in self._claims_of(asking, answers)
         ]
-        return Claims(claims=claims, claimed=self._claimed)
+        return Claims(claims=claims, claimed=self._claimed, tell=self._tell)
+
+    def _tell(self, claim: Claim) -> None:
+        opened = claim.asking.work.open.get(claim.run.index)
+        if opened is not None:
+            waited_s = claim.run.created_at - opened.opened_at
+            self._parts.telemetry.observe(metrics.LAUNCHED, waited_s, place=WORKER)
 
     def _claims_of(self, asking: Asking, answers: Mapping[str, Answer]) -> Iterator[Claim]:
         claimed = self._claimed.setdefault(asking.work.uid, set())
