@@ -48,7 +48,13 @@ BUS = Group(
             description="At least {{ $value | humanize }} messages wait for {{ $labels.service }}, "
             "and in 5 minutes it has taken none.",
             cases=(
-                fires(_lag("0x5 40x30", "0+100x5 500x30"), 25, _EXPERIMENT),
+                # Sweeps go on.
+                fires(
+                    _lag("0x5 40x30", "0+100x5 500x30")
+                    | series(_HINTS, "experiment", "0+5x40", source="sweep"),
+                    25,
+                    _EXPERIMENT,
+                ),
                 silent(_lag("40x30", "0+1x30"), 25),
             ),
         ),

@@ -1,14 +1,15 @@
 """Multi-window, multi-burn-rate alerts on the promises (Google, The Site Reliability Workbook,
 chapter 5, table 5-8): the long window says that it matters, the short one that it still goes on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from making.rules.promises import PROMISES, Promise
 from making.rules.rule import Alert, Case, Group, Record, Severity, fires, silent
-from making.rules.series import latencies, series
+from making.rules.series import INFINITE, latencies, series
 
 MINUTES = {"5m": 5, "30m": 30, "1h": 60, "2h": 120, "6h": 360, "1d": 1440, "3d": 4320}
-_EVENTS_A_MINUTE = 100_000
+# Events a minute.
+_MANY, _SOME = 100_000, 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,36 +79,47 @@ def _alert(promise: Promise, burning: Burning) -> Alert:
 
 
 def _cases(promise: Promise, burning: Burning) -> tuple[Case, ...]:
-    """Half as many misses again as are borne; two thirds of these; many that are over; and a few
-    events, each of them a miss."""
+    """Fires: half as many misses again as are borne. Silent: two thirds of these; many that are
+    over, which only the long window sees still; a burst, which only the short one sees so large;
+    a few events, each of them a miss."""
     limit = burning.factor * (1 - promise.share)
-    margin = max(10, 2 * burning.pace_min)
-    minutes = burning.minutes + MINUTES[burning.short] + margin
-    after = MINUTES[burning.short] + margin
-    lasting = _traffic(promise, [(1.5 * limit, minutes)])
-    slower = _traffic(promise, [(0.67 * limit, minutes)])
-    over = _traffic(promise, [(1.5 * limit, minutes), (0, after)])
-    few = _traffic(promise, [(1.0, minutes)], events=promise.least / (2 * minutes))
+    short = MINUTES[burning.short] + max(10, 2 * burning.pace_min)
+    minutes = burning.minutes + short
+    much = _Phase(minutes=minutes, events=_MANY, missed=1.5 * limit)
+    lasting = _traffic(promise, much)
+    slower = _traffic(promise, replace(much, missed=0.67 * limit))
+    over = _traffic(promise, much, _Phase(minutes=short, events=_SOME, missed=0))
+    burst = _traffic(
+        promise, replace(much, missed=0), _Phase(minutes=minutes, events=_SOME, missed=1)
+    )
+    few = _traffic(promise, replace(much, missed=1, events=promise.least / (2 * minutes)))
     return (
         fires(lasting, minutes, {"promise": promise.name}),
         silent(slower, minutes),
-        silent(over, minutes + after),
+        silent(over, minutes + short),
+        silent(burst, 2 * minutes),
         silent(few, minutes),
     )
 
 
-def _traffic(
-    promise: Promise, phases: list[tuple[float, int]], events: float = _EVENTS_A_MINUTE
-) -> dict[str, str]:
-    """phases: the share of misses, for so many minutes."""
-    misses = _grown([(events * share, minutes) for share, minutes in phases])
-    hits = _grown([(events * (1 - share), minutes) for share, minutes in phases])
-    every = _grown([(events, minutes) for _, minutes in phases])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Phase:
+    """events: a minute. missed: the share of them that misses."""
+
+    minutes: int
+    events: float
+    missed: float
+
+
+def _traffic(promise: Promise, *phases: _Phase) -> dict[str, str]:
+    misses = _grown([(it.events * it.missed, it.minutes) for it in phases])
+    hits = _grown([(it.events * (1 - it.missed), it.minutes) for it in phases])
+    every = _grown([(it.events, it.minutes) for it in phases])
     name, labels = promise.metric, promise.example
     if promise.bound_s is None:
         good = series(f"{name}_count", promise.service, hits, code="200", **labels)
         return good | series(f"{name}_count", promise.service, misses, code="503", **labels)
-    return latencies(name, promise.service, {promise.bound_s: hits, float("inf"): every}, **labels)
+    return latencies(name, promise.service, {promise.bound_s: hits, INFINITE: every}, **labels)
 
 
 def _grown(phases: list[tuple[float, int]]) -> str:
