@@ -12,7 +12,9 @@ import pytest
 from trialbus.contracts.collections import COLLECTIONS, DELIVERIES, EXPERIMENTS
 from trialbus.contracts.documents import EXPERIMENT, Document
 from trialbus.ports.store import Write
+from trialbus.runtime import metrics
 from trialbus.runtime.clock import SystemClock
+from trialbus.testkit.told_metrics import told
 from trialbus.testkit.waits import until
 from trialbus.testkit.webhook_receiver import HANG, Receiver, receiving
 from trialbus.testkit.webhook_world import SECRET, WebhookWorld, ended, one
@@ -267,6 +269,7 @@ async def test_ends_arrive_although_the_stream_never_told_of_them_and_only_once(
         [got] = receiver.taken
         assert got["id"] == "u-tune@7.experiment.succeeded"
         assert got["data"]["reason"] == "ExperimentGoalReached"
+        assert told(world.telemetry, metrics.SWEEP_REPAIRS, what="webhook") == 1.0
         # The event itself, which was only late; the document has been written again since.
         await world.say("experiment.succeeded", "tune", id="u-tune@6.experiment.succeeded", at=now)
         await world.say("experiment.failed", "next")

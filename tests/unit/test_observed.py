@@ -86,7 +86,7 @@ async def test_a_store_that_is_away_is_a_failure_and_still_timed(
 ) -> None:
     client = world.store.client("seen")
     store = ObservedStore(client, telemetry, TickingClock())
-    client.cut()
+    client.reachable = False
     with pytest.raises(Transient):
         await store.count(EXPERIMENTS.name, Query())
     assert told(telemetry, metrics.STORE_FAILURES, operation="count") == 1.0

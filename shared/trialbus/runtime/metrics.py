@@ -78,8 +78,8 @@ SWEEP_REPAIRS = _EVERY.counter(
     Label(
         "what",
         "`event`: left unpublished by a process that is gone; `experiment`: changed by the "
-        "look that only the sweep led to",
-        ("event", "experiment"),
+        "look that only the sweep led to; `webhook`: an end that no event had told a webhook of",
+        ("event", "experiment", "webhook"),
     ),
 )
 CONSUMER_PENDING = _EVERY.gauge(

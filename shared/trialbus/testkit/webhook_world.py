@@ -16,6 +16,7 @@ from trialbus.kernel.conditions import Condition
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import Experiment, ExperimentPhase
 from trialbus.ports.store import Write
+from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.experiment_states import experiment
 from trialbus.testkit.gateway_world import parts_of
 from trialbus.testkit.memory_bus import MemoryBus
@@ -29,12 +30,13 @@ SECRET = bytes(range(32))
 
 @dataclass
 class WebhookWorld:
-    """folder: of the operator's file."""
+    """folder: of the operator's file. telemetry: of the gateway that was started last."""
 
     folder: Path
     bus: MemoryBus = field(default_factory=MemoryBus)
     store: MemoryStore = field(default_factory=MemoryStore)
     said: int = 0
+    telemetry: Telemetry = field(default_factory=lambda: Telemetry("gateway"))
 
     def write(self, *entries: dict[str, Any]) -> None:
         secret = "whsec_" + base64.b64encode(SECRET).decode()
@@ -46,6 +48,7 @@ class WebhookWorld:
     async def gateway(self, name: str = "gateway") -> AsyncIterator[Webhooks]:
         """Leaving it is a crash of the whole gateway when it is closed in a hurry."""
         parts = parts_of(self.bus.client(name), self.store.client(name), "gateway", self.folder)
+        self.telemetry = parts.telemetry
         file = self.folder / "webhooks.yaml"
         async with posting() as post:
             made = Webhooks(parts, lambda: load_targets(file), post)

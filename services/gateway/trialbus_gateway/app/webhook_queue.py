@@ -138,6 +138,7 @@ class WebhookQueue:
         known = await self._documents.known([it.id for it in made])
         new = await self._documents.queue([it for it in made if it.id not in known])
         if new:
+            self._parts.telemetry.add(metrics.SWEEP_REPAIRS, new, what="webhook")
             self._parts.telemetry.log.info("ends found for webhook", webhook=webhook.id, count=new)
             self._queued({webhook.id})
 
