@@ -90,14 +90,7 @@ async def build(parts: Parts) -> Behaviour:
                 tracing=parts.telemetry.tracing,
             ) as grpc_port,
         ):
-            announce(
-                settings.data_dir,
-                host=settings.host,
-                http_port=http_port,
-                grpc_port=grpc_port,
-                scheme="http" if tls is None else "https",
-            )
-            parts.telemetry.log.info("listening", http=http_port, grpc=grpc_port)
+            _tell_addresses(parts, http=http_port, grpc=grpc_port, encrypted=tls is not None)
             try:
                 await asyncio.Event().wait()
             finally:
@@ -105,6 +98,17 @@ async def build(parts: Parts) -> Behaviour:
                 await changes.close()
 
     return Behaviour(tasks=(listen, *tasks), close=leaving.aclose)
+
+
+def _tell_addresses(parts: Parts, *, http: int, grpc: int, encrypted: bool) -> None:
+    announce(
+        parts.settings.data_dir,
+        host=parts.settings.host,
+        http_port=http,
+        grpc_port=grpc,
+        scheme="https" if encrypted else "http",
+    )
+    parts.telemetry.log.info("listening", http=http, grpc=grpc)
 
 
 def questions_of(parts: Parts) -> Questions:
