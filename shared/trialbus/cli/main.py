@@ -22,6 +22,7 @@ from trialbus.cli.options import (
     MapImage,
     MapPath,
     Namespace,
+    Observe,
     Secure,
     Token,
     Url,
@@ -94,6 +95,7 @@ def up(
     map_image: MapImage = None,
     map_path: MapPath = None,
     secure: Secure = False,
+    observe: Observe = False,
     data_dir: DataDir = None,
     url: Url = None,
 ) -> None:
@@ -101,7 +103,7 @@ def up(
     from trialbus.cli import mappings, stack_commands
 
     mappings.take_mappings(map_image or (), map_path or (), url=url)
-    stack_commands.up(data_dir, url, secure=secure)
+    stack_commands.up(data_dir, url, secure=secure, observe=observe)
 
 
 @app.command()

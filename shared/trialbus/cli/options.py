@@ -52,5 +52,9 @@ Secure = Annotated[
     bool,
     typer.Option("--secure", help="Give each service its own key to the bus; the folder stays so."),
 ]
+Observe = Annotated[
+    bool,
+    typer.Option("--observe", help="With Prometheus beside it, where that is installed."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT")]

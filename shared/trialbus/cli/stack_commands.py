@@ -11,6 +11,7 @@ from trialbus.cli import starting
 from trialbus.cli.api import path_of
 from trialbus.cli.failures import CommandFailed
 from trialbus.cli.mappings import notes_on_mappings
+from trialbus.cli.observing import is_installed, notes_on_observing
 from trialbus.cli.stacks import (
     api_of,
     connect,
@@ -26,18 +27,26 @@ from trialbus.local import stack_file
 from trialbus.local.stack_file import ProcessStatus, StackStatus
 
 
-def up(data_dir: Path | None, url: str | None, *, secure: bool = False) -> None:
+def up(
+    data_dir: Path | None, url: str | None, *, secure: bool = False, observe: bool = False
+) -> None:
     local_only(url)
     folder = data_folder(data_dir)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = starting.keep_up(folder, secure=secure)
+    ran = stack_file.read_running(folder) is not None
+    found = starting.keep_up(folder, secure=secure, observe=observe)
     if secure and not found.nats_auth:
         lines = ["it runs already, and anybody on this machine may use its bus; to secure it:"]
         again = f"{going_down(folder)} && {going_up(folder)} --secure"
         raise CommandFailed([*lines, f"  {again}"])
     for line in notes_on_mappings(found, folder):
         typer.echo(line, err=True)
+    if observe and ran and not found.prometheus and is_installed():
+        lines = ["it runs already, and is not observed; to observe it:"]
+        raise CommandFailed([*lines, f"  {going_down(folder)} && {going_up(folder)} --observe"])
     typer.echo(f"the stack on {folder} is up: {found.http}")
+    for line in notes_on_observing(found) if observe else ():
+        typer.echo(line)
 
 
 def down(data_dir: Path | None, url: str | None) -> None:
@@ -84,6 +93,8 @@ def status(data_dir: Path | None, url: str | None, *, as_json: bool) -> None:
         return
     for name in ("http", "grpc", "nats", "mongo", "data_dir"):
         typer.echo(f"{name.replace('_dir', ' folder'):<12}{getattr(running, name)}")
+    if running.prometheus:
+        typer.echo(f"{'prometheus':<12}{running.prometheus}")
     if running.nats_auth:
         typer.echo(f"{'nats keys':<12}{running.nats_auth}")
     typer.echo("")

@@ -29,7 +29,9 @@ class InUse(CommandFailed):
     """Somebody else has just started a stack there."""
 
 
-def start_supervisor(folder: Path, *, owned: bool, secure: bool = False) -> subprocess.Popen[bytes]:
+def start_supervisor(
+    folder: Path, *, owned: bool, secure: bool = False, observe: bool = False
+) -> subprocess.Popen[bytes]:
     """Return when its servers take work. Raises InUse, or CommandFailed with the reasons."""
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -37,6 +39,8 @@ def start_supervisor(folder: Path, *, owned: bool, secure: bool = False) -> subp
     command = [sys.executable, "-P", "-m", "trialbus.local.supervisor", "--data-dir", str(folder)]
     if secure:
         command.append("--secure")
+    if observe:
+        command.append("--observe")
     with (logs / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
             [*command, "--owned"] if owned else command,
@@ -124,12 +128,12 @@ def using_stack(folder: Path, *, keep_up: bool) -> Iterator[StackStatus]:
             _stop_owned(owned, folder)
 
 
-def keep_up(folder: Path, *, secure: bool = False) -> StackStatus:
+def keep_up(folder: Path, *, secure: bool = False, observe: bool = False) -> StackStatus:
     """The folder's stack, started if need be; it stays until it is stopped, whoever began it.
     Raises CommandFailed."""
     with _joined(folder):
         if not stack_file.is_held(folder):
-            _start(folder, keep_up=True, secure=secure)
+            _start(folder, keep_up=True, secure=secure, observe=observe)
         status = wait_until(folder, gateway_ready, "the gateway answers")
         if status.owned:
             os.kill(status.pid, signal.SIGUSR1)
@@ -155,11 +159,11 @@ def _joined(folder: Path) -> Iterator[None]:
 
 
 def _start(
-    folder: Path, *, keep_up: bool, secure: bool = False
+    folder: Path, *, keep_up: bool, secure: bool = False, observe: bool = False
 ) -> "subprocess.Popen[bytes] | None":
     """A supervisor that is ours to end, or None."""
     with suppress(InUse):  # somebody was quicker: theirs will do
-        process = start_supervisor(folder, owned=not keep_up, secure=secure)
+        process = start_supervisor(folder, owned=not keep_up, secure=secure, observe=observe)
         return None if keep_up else process
     return None
 

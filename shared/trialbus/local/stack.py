@@ -13,6 +13,7 @@ from trialbus.local.keeping import Kept, State
 from trialbus.local.servers import (
     MongodSpec,
     NatsServerSpec,
+    Problem,
     ServerFailed,
     ServerMissing,
     ServerProcess,
@@ -22,6 +23,7 @@ from trialbus.local.servers import (
     require,
 )
 from trialbus.local.servers.ports import LOOPBACK
+from trialbus.local.servers.prometheus import PrometheusSpec, find_prometheus, write_targets
 from trialbus.local.service_process import GATEWAY, KeptService, last_ports_of_gateway
 from trialbus.local.stack_file import ProcessStatus, StackStatus
 from trialbus.local.supervisor_log import log
@@ -30,6 +32,7 @@ from trialbus.local.supervisor_log import log
 SERVICE_GRACE_S = 15.0
 SERVER_GRACE_S = 15.0
 NATS_FOLDER = "nats"
+PROMETHEUS_FOLDER = "prometheus"
 # New commands end first; what the gateway still streams need not hold the others up.
 GATEWAY_HEAD_START_S = 0.05
 # To a disk that was full.
@@ -39,7 +42,8 @@ WRITE_AGAIN_S = 1.0
 class Stack:
     """services: names, in the order in which they are told to stop. They drain side by side, the
     gateway ahead of the others, and the servers stop after all of them. secure: each has an
-    identity of its own on the bus; a folder where that was once asked for stays so."""
+    identity of its own on the bus; a folder where that was once asked for stays so. observe: with
+    Prometheus beside them, where it is installed."""
 
     def __init__(
         self,
@@ -49,8 +53,10 @@ class Stack:
         *,
         owned: bool,
         secure: bool = False,
+        observe: bool = False,
     ) -> None:
         self._folder = folder
+        self._observe = observe
         self._guard = BusGuard.of(folder, secure=secure)
         self._owned = owned
         self._image_map = stack_file.mapping_in(os.environ, stack_file.IMAGE_MAP)
@@ -92,6 +98,8 @@ class Stack:
             async with asyncio.TaskGroup() as starting:
                 for spec in specs:
                     starting.create_task(self._start_server(spec))
+                if self._observe:
+                    starting.create_task(self._start_observer())
         except ExceptionGroup as group:
             raise StackFailed("\n".join(str(each) for each in group.exceptions)) from group
         for name in self._names:
@@ -107,6 +115,18 @@ class Stack:
         self._urls[spec.name] = process.url
         await self._provide(spec, process)
         kept.show(State.READY)
+
+    async def _start_observer(self) -> None:
+        """Whoever looks on is never needed: the stack goes on without."""
+        binary = find_prometheus()
+        if isinstance(binary, Problem):
+            log("not observed", problem=str(binary))
+            return
+        spec = PrometheusSpec(binary=binary, folder=self._folder / PROMETHEUS_FOLDER)
+        try:
+            await self._start_server(spec)
+        except (ServerFailed, OSError) as error:
+            log("not observed", problem=str(error))
 
     async def _revive(self, spec: ServerSpec) -> ServerProcess:
         process = await spec.start()
@@ -181,6 +201,7 @@ class Stack:
             image_map=self._image_map,
             path_map=self._path_map,
             nats_auth=str(self._guard.folder) if self._guard else "",
+            prometheus=self._urls.get(PrometheusSpec.name, ""),
             services={name: service.status for name, service in self._services.items()},
             servers={
                 name: ProcessStatus(pid=kept.pid, state=kept.state.value, restarts=kept.restarts)
@@ -197,7 +218,14 @@ class Stack:
             return
         try:
             stack_file.write(self._folder, self.status)
+            self._write_targets()
         except OSError as error:
             log("not written", file=stack_file.FILE, error=str(error))
             loop = asyncio.get_running_loop()
             self._writing_again = loop.call_later(WRITE_AGAIN_S, self._write)
+
+    def _write_targets(self) -> None:
+        """Ports change when a service was restarted before it was ever ready. Raises OSError."""
+        if PrometheusSpec.name in self._urls:
+            healths = {name: it.status.health or "" for name, it in self._services.items()}
+            write_targets(self._folder / PROMETHEUS_FOLDER, healths)

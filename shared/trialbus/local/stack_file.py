@@ -38,7 +38,8 @@ class ProcessStatus:
 class StackStatus:
     """Addresses are URLs but `grpc`, which is host:port. owned: it ends with the last `run`.
     image_map, path_map: what stands for images and their paths. nats_auth: folder with the
-    identities of the bus; empty: anybody on this machine may connect."""
+    identities of the bus; empty: anybody on this machine may connect. prometheus: empty: the stack
+    is not observed."""
 
     http: str
     grpc: str
@@ -52,6 +53,7 @@ class StackStatus:
     image_map: dict[str, str] = field(default_factory=dict)
     path_map: dict[str, str] = field(default_factory=dict)
     nats_auth: str = ""
+    prometheus: str = ""
 
     @property
     def ready(self) -> bool:

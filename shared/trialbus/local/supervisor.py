@@ -1,6 +1,6 @@
 """One process for one stack: nats-server, mongod and the services, kept alive and in order.
 
-    python -P -m trialbus.local.supervisor --data-dir FOLDER [--owned] [--secure]
+    python -P -m trialbus.local.supervisor --data-dir FOLDER [--owned] [--secure] [--observe]
         [--service NAME]...
 
 It says on stdout, in one line of JSON, whether it has begun (`{"started": true}`) or why not
@@ -49,13 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--owned", action="store_true")
     parser.add_argument("--secure", action="store_true")
+    parser.add_argument("--observe", action="store_true")
     parser.add_argument("--service", action="append", dest="services")
     chosen = parser.parse_args(arguments)
     try:
         chosen.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = chosen.data_dir.resolve()
         services = chosen.services or SERVICES
-        asyncio.run(_supervise(folder, services, owned=chosen.owned, secure=chosen.secure))
+        asyncio.run(
+            _supervise(
+                folder,
+                services,
+                owned=chosen.owned,
+                secure=chosen.secure,
+                observe=chosen.observe,
+            )
+        )
     except (FolderInUse, StackFailed, OSError) as error:
         log("refused", error=str(error))
         _answer({"refused": str(error).splitlines(), "in_use": isinstance(error, FolderInUse)})
@@ -63,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _supervise(folder: Path, services: Sequence[str], *, owned: bool, secure: bool) -> None:
+async def _supervise(
+    folder: Path, services: Sequence[str], *, owned: bool, secure: bool, observe: bool
+) -> None:
     lock = await _take(folder)
     fork_server = ForkServer()
     # Only now: what this imports and what the fork server imports load side by side.
@@ -74,7 +85,7 @@ async def _supervise(folder: Path, services: Sequence[str], *, owned: bool, secu
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     gone = loop.create_task(_until_owner_goes(folder, stop)) if owned else None
-    stack = Stack(folder, services, fork_server, owned=owned, secure=secure)
+    stack = Stack(folder, services, fork_server, owned=owned, secure=secure, observe=observe)
     if stack.is_secure:
         # The libraries that it takes speak on stdout unless they are told where.
         import_module("trialbus.local.service_logs").log_as_json("warning")
