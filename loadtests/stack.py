@@ -98,8 +98,13 @@ async def command(*words: str, environment: Mapping[str, str] | None = None) -> 
 
 def _run(words: Sequence[str], environment: Mapping[str, str]) -> str:
     done = subprocess.run(
-        [*TRIALBUS, *words], capture_output=True, text=True, check=True, env=environment
+        [*TRIALBUS, *words], capture_output=True, text=True, check=False, env=environment
     )
+    try:
+        done.check_returncode()
+    except subprocess.CalledProcessError as error:
+        error.add_note(done.stderr)
+        raise
     return done.stdout
 
 
