@@ -325,3 +325,19 @@ async def test_waits_are_told_by_algorithm() -> None:
     await end(one.world, run(0))
     await one.look()
     assert one.observed(metrics.NEXT_START, algorithm="sobol") == (1, 0.0)
+
+
+async def test_latencies_carry_the_trace_of_their_experiment() -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    one = await service(running(0, 1, 2, traceparent=f"00-{trace}-b7ad6b7169203331-01"))
+    await end(one.world, run(0))
+    await one.look()
+    exemplars = [
+        (sample.name, sample.exemplar.labels)
+        for family in one.registry.collect()
+        for sample in family.samples
+        if sample.exemplar is not None
+    ]
+    named = {"trace_id": trace}
+    assert ("trialbus_trial_counting_seconds_bucket", named) in exemplars
+    assert ("trialbus_next_trial_seconds_bucket", named) in exemplars

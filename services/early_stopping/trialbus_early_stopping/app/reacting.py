@@ -13,6 +13,7 @@ from trialbus.kernel.experiment import ExperimentPhase
 from trialbus.kernel.ids import parse_run_id, trial_name
 from trialbus.kernel.limits import MAX_COMMIT_RETRIES
 from trialbus.kernel.spec import AlgorithmSpec
+from trialbus.kernel.traces import kept
 from trialbus.ports.store import Query
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
@@ -86,7 +87,7 @@ class StoppingReactor:
         lost = [run for run in changed if run.id not in stored]
         self._parts.telemetry.add(metrics.CONFLICTS, len(lost))
         self._remember(watched, stored, lost)
-        self._count(list(stored.values()), reported_at)
+        self._count(watched, list(stored.values()), reported_at)
         await self._tell(watched, list(stored.values()), now)
         return sorted({run.uid for run in lost})
 
@@ -193,16 +194,22 @@ class StoppingReactor:
                     evidence[run] = after
         return sorted(changed, key=lambda run: run.id), reported_at
 
-    def _count(self, stored: Sequence[RunEvidence], reported_at: Mapping[str, float]) -> None:
+    def _count(
+        self,
+        watched: Sequence[_Watched],
+        stored: Sequence[RunEvidence],
+        reported_at: Mapping[str, float],
+    ) -> None:
         """A verdict is stored once: who is judged has none."""
         telemetry = self._parts.telemetry
+        traces = {each.experiment.id: kept(each.experiment.traceparent) for each in watched}
         for run in stored:
             if run.verdict is None:
                 continue
             telemetry.add(metrics.STOP_VERDICTS, rule=run.verdict.rule)
             if run.id in reported_at:
                 delay_s = self._parts.clock.now() - reported_at[run.id]
-                telemetry.observe(metrics.STOP_VERDICT, delay_s)
+                telemetry.observe(metrics.STOP_VERDICT, delay_s, traces[run.uid])
 
     def _remember(
         self,

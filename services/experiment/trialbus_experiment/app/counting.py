@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.traces import TraceContext, kept
 from trialbus.kernel.trial import TrialPhase
 from trialbus.ports.clock import Clock
 from trialbus.runtime import metrics
@@ -37,11 +38,13 @@ class Counting:
         self._count_experiment(done)
         self._count_trials(done)
         self._count_attempts(done, runs)
+        # Whatever span is current is of a whole group.
+        trace = kept(after.traceparent)
         for index, _ in done.closed:
-            self._time_counting(runs.get(index))
+            self._time_counting(runs.get(index), trace)
         for waited_s in self._places.waits_s(done):
             algorithm = after.spec.algorithm.name
-            self._telemetry.observe(metrics.NEXT_START, waited_s, algorithm=algorithm)
+            self._telemetry.observe(metrics.NEXT_START, waited_s, trace, algorithm=algorithm)
 
     def forget(self, uid: str) -> None:
         self._places.forget(uid)
@@ -89,7 +92,7 @@ class Counting:
             paid_s = ran_s(run, self._clock.now())
             self._telemetry.add(metrics.TRIAL_SECONDS, paid_s, outcome=outcome)
 
-    def _time_counting(self, run: Run | None) -> None:
+    def _time_counting(self, run: Run | None, trace: TraceContext | None) -> None:
         if run is not None and run.phase is RunPhase.FINISHED and run.finished_at is not None:
             waited_s = self._clock.now() - run.finished_at
-            self._telemetry.observe(metrics.TRIAL_COUNTED, waited_s)
+            self._telemetry.observe(metrics.TRIAL_COUNTED, waited_s, trace)

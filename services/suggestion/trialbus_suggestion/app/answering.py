@@ -20,6 +20,7 @@ from trialbus.kernel.proposals import (
     Study,
 )
 from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
+from trialbus.kernel.traces import kept
 from trialbus.ports.compute import Compute
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime import metrics
@@ -254,7 +255,8 @@ class Answering:
         telemetry, algorithm = self._parts.telemetry, self._known(state.spec.algorithm.name)
         asked_at = next(it.asked_at for it in state.requests if it.number == answer.number)
         waited_s = self._parts.clock.now() - asked_at
-        telemetry.observe(metrics.SUGGESTED, waited_s, algorithm=algorithm)
+        trace = kept(state.traceparent)
+        telemetry.observe(metrics.SUGGESTED, waited_s, trace, algorithm=algorithm)
         telemetry.add(metrics.POINTS, len(answer.points), algorithm=algorithm)
         if answer.refused is not None:
             telemetry.add(metrics.ALGORITHM_FAILURES, algorithm=algorithm)
