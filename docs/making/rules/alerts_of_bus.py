@@ -118,7 +118,7 @@ BUS = Group(
             minutes=5,
             summary="Sweeps of {{ $labels.service }} repair what messages should have said.",
             description="{{ $value | humanize }} times in 15 minutes a sweep of "
-            "{{ $labels.service }} found an {{ $labels.what }} that no message had told of.",
+            "{{ $labels.service }} repaired what no message had told of: {{ $labels.what }}.",
             cases=(
                 fires(
                     series(
