@@ -14,6 +14,7 @@ CALL_TIMEOUT_S = 90.0
 ASK_WAIT_S = 5.0
 ANSWER_WAIT_S = 60
 LOOK_S = 2.0
+TUNER_LOOK_S = 5.0
 ENDED = ("Succeeded", "Failed")
 _CLOUD_EVENT = {"content-type": "application/cloudevents+json"}
 
@@ -114,7 +115,7 @@ class Tuner(Caller):
         if self.put(self.seat.path(name), {"object": body}, "apply") is None:
             return
         while True:
-            gevent.sleep(LOOK_S * random.uniform(0.5, 1.5))
+            gevent.sleep(TUNER_LOOK_S * random.uniform(0.5, 1.5))
             found = self.get(self.seat.path(name, "progress"), "progress")
             # Those who go leave it running: it has to end all the same.
             if not self.seat.is_open or (found is not None and found["phase"] in ENDED):

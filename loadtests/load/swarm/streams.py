@@ -48,9 +48,9 @@ class Follower(Caller):
             self._tell("stream opened", began, None if ok else f"HTTP {answer.status}")
             if ok and connection.sock is not None:
                 self._read(connection.sock, answer, began)
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             if self.seat.is_open:
-                self._tell("stream opened", began, str(error) or type(error).__name__)
+                self._tell("stream broken", time.time(), str(error) or type(error).__name__)
         finally:
             connection.close()
         # Experiments end; so do streams when a gateway goes.
