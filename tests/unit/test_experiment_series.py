@@ -137,8 +137,8 @@ def test_a_text_is_its_place_in_the_feasible_list() -> None:
             Parameter(name="batch", type="categorical", list=("32", "64")),
         ),
     )
-    given = [Assignment(name="lr", value="0.25"), Assignment(name="opt", value="adam"),
-             Assignment(name="batch", value="64"), Assignment(name="other", value="text")]  # fmt: skip
+    texts = {"lr": "0.25", "opt": "adam", "batch": "64", "other": "text"}
+    given = [Assignment(name=name, value=text) for name, text in texts.items()]
     found = {
         it.labels["parameter"]: (it.values[0], it.labels.get("text"))
         for it in parameter_timelines(state, 0, 50.0, given)
