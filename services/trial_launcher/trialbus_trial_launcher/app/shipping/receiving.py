@@ -5,6 +5,7 @@ Nothing is kept between two requests: what must be remembered is the note that c
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from trialbus.contracts import subjects
@@ -17,6 +18,7 @@ from trialbus.ports.bus import Request
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.app.leasing.work import Work
+from trialbus_trial_launcher.app.run_spans import within_run
 from trialbus_trial_launcher.app.shipping.attempts import Attempt, Attempts
 from trialbus_trial_launcher.app.shipping.frames import FrameReader
 from trialbus_trial_launcher.app.shipping.readers import reader_of
@@ -69,13 +71,23 @@ class Receiving:
         if note is None:
             return _refused(output, "the note is none of ours")
         try:
-            reply = await _Piece(self._parts, attempt.run, attempt.work, output, note).store()
+            piece = _Piece(self._parts, attempt.run, attempt.work, output, note)
+            with self._span(attempt.run, output):
+                reply = await piece.store()
         except Transient as error:
             self._parts.telemetry.log.debug("piece waits", run=output.run, error=str(error))
             return None
         early = StopReason.EARLY_STOPPED.value if stopped else ""
         look_s = _RARE_LOOK_S if attempt.work.spec.early_stopping is None else _LOOK_S
         return reply.model_copy(update={"stop": attempt.stop or early, "look_s": look_s})
+
+
+    def _span(self, run: Run, output: Output) -> AbstractContextManager[None]:
+        """Of a run that goes on and on only the first piece and the last are in its trace."""
+        tracing = self._parts.telemetry.tracing
+        if not tracing.on or (output.start > 0 and not output.final):
+            return nullcontext()
+        return within_run(tracing, run, "take output")
 
 
 class _Piece:
