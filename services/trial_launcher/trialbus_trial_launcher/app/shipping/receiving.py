@@ -81,7 +81,6 @@ class Receiving:
         look_s = _RARE_LOOK_S if attempt.work.spec.early_stopping is None else _LOOK_S
         return reply.model_copy(update={"stop": attempt.stop or early, "look_s": look_s})
 
-
     def _span(self, run: Run, output: Output) -> AbstractContextManager[None]:
         """Of a run that goes on and on only the first piece and the last are in its trace."""
         tracing = self._parts.telemetry.tracing
