@@ -272,3 +272,11 @@ async def test_an_unreadable_document_keeps_no_other_from_being_counted(
     await surveyor.world.insert(EXPERIMENTS.name, broken)
     await surveyor.look()
     assert surveyor.series(metrics.EXPERIMENTS) == {("Running",): 1}
+
+
+async def test_the_first_failure_in_a_namespace_is_an_increase(surveyor: Surveyor) -> None:
+    assert surveyor.told(metrics.KATIB_TRIAL_FAILED, namespace="ns") is None
+    await surveyor.put(living("a"))
+    await surveyor.look()
+    for metric in (metrics.KATIB_TRIAL_FAILED, metrics.KATIB_EXPERIMENT_DELETED):
+        assert surveyor.told(metric, namespace="ns") == 0

@@ -16,7 +16,7 @@ from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.store import Outcome, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.metric import Metric
-from trialbus.testkit.registry_readings import observed, series
+from trialbus.testkit.registry_readings import observed, series, told
 from trialbus.testkit.still_world import UID
 from trialbus.testkit.stopping_world import RULE, StoppingWorld, with_two_completed
 from trialbus_early_stopping.app.asked_stops import AskedStops
@@ -141,3 +141,8 @@ async def test_a_rule_that_fails_is_counted_once_for_its_experiment(one: Service
     await one.react()
     await Service(one.world, "other").react()
     assert one.series(metrics.RULE_FAILURES) == {("failing",): 1}
+
+
+async def test_the_first_failure_of_a_rule_is_an_increase(one: Service) -> None:
+    assert told(one.registry, metrics.RULE_FAILURES, rule="failing") == 0
+    assert told(one.registry, metrics.STOP_VERDICTS, rule="asha") == 0

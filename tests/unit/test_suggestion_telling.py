@@ -18,7 +18,7 @@ from trialbus.runtime import metrics
 from trialbus.runtime.catalogue import installed_catalogue
 from trialbus.runtime.metric import Metric
 from trialbus.runtime.telemetry import Telemetry
-from trialbus.testkit.registry_readings import observed, series
+from trialbus.testkit.registry_readings import observed, series, told
 from trialbus.testkit.still_world import UID, StillWorld
 from trialbus.testkit.still_world import experiment as living
 from trialbus_suggestion.app.answering import Answering
@@ -188,3 +188,9 @@ def test_computing_is_told_by_point_and_waiting_by_request() -> None:
         "trialbus_algorithm_point_seconds_bucket", {"algorithm": "tpe", "le": "0.3"}
     )
     assert half_a_second == 0
+
+
+async def test_the_first_failure_of_an_algorithm_is_an_increase() -> None:
+    one = await service()
+    for metric in (metrics.ALGORITHM_FAILURES, metrics.POINTS):
+        assert told(one.registry, metric, algorithm="tpe") == 0

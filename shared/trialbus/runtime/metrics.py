@@ -211,14 +211,14 @@ KATIB_TRIAL_METRICS_UNAVAILABLE = _katib(
 )
 KATIB_EXPERIMENTS = _EXPERIMENT.gauge(
     "katib_experiments_current",
-    "Experiments in the store, as Katib counts them.",
+    "Experiments by their newest condition.",
     labels.NAMESPACE,
     labels.STATUS,
     shared=True,
 )
 KATIB_TRIALS = _EXPERIMENT.gauge(
     "katib_trials_current",
-    "Trials in the store, as Katib counts them.",
+    "Trials by their newest condition.",
     labels.NAMESPACE,
     labels.STATUS,
     shared=True,
@@ -233,17 +233,19 @@ SUGGESTED = _SUGGESTION.seconds(
 )
 ALGORITHM = _SUGGESTION.seconds(
     "trialbus_algorithm_point_seconds",
-    "Time of the algorithm itself, by point; in its process, its queue not counted.",
+    "Time of the algorithm itself, by point: the sum is its whole time. Of one on another server "
+    "that of the call.",
     labels.ALGORITHM,
     buckets=SHORT_S,
 )
 ALGORITHM_QUEUE = _SUGGESTION.seconds(
-    "trialbus_algorithm_queue_seconds", "Wait for a process to compute in."
+    "trialbus_algorithm_queue_seconds",
+    "Wait for a process to compute in, its start included, of requests that need one.",
 )
-POINTS = _SUGGESTION.counter("trialbus_points_total", "Points proposed.", labels.ALGORITHM)
+POINTS = _SUGGESTION.counter("trialbus_points_total", "Points of stored answers.", labels.ALGORITHM)
 ALGORITHM_FAILURES = _SUGGESTION.counter(
     "trialbus_algorithm_failures_total",
-    "Requests that failed because of the algorithm.",
+    "Requests that failed because of the algorithm, and their experiments with them.",
     labels.ALGORITHM,
 )
 
@@ -333,14 +335,16 @@ METRIC_CHUNKS = _COLLECTOR.counter(
 # --- early_stopping
 STOP_VERDICT = _STOPPING.seconds(
     "trialbus_stop_verdict_seconds",
-    "From the time of a reported point to the verdict that it led to.",
+    "From the time of a reported point to the stored verdict that it led to.",
 )
 STOP_VERDICTS = _STOPPING.counter(
-    "trialbus_stop_verdicts_total", "Trials that a rule wanted stopped.", labels.RULE
+    "trialbus_stop_verdicts_total",
+    "Trials that a rule wanted stopped, one outside included (`SetTrialStatus`).",
+    labels.RULE,
 )
 RULE_FAILURES = _STOPPING.counter(
     "trialbus_stopping_rule_failures_total",
-    "Stopping rules that failed and were left alone.",
+    "Experiments whose stopping rule failed and was left alone.",
     labels.RULE,
 )
 

@@ -63,6 +63,10 @@ class StoppingReactor:
         self._purging = Purging(parts.store, parts.clock, self._remove)
         # Active experiments, and whether they have a stopping rule.
         self._has_rule: dict[str, bool] = {}
+        for rule in rules.names:
+            # So that the first one is an increase, too.
+            parts.telemetry.add(metrics.STOP_VERDICTS, 0, rule=rule)
+            parts.telemetry.add(metrics.RULE_FAILURES, 0, rule=rule)
 
     async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
         """Judge what is new of each experiment's open runs."""

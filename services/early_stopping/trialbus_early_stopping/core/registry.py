@@ -16,6 +16,10 @@ class Registry:
     def __init__(self, descriptions: Iterable[StoppingRuleDescription] = BUILT_IN) -> None:
         self._by_name = {description.name: description for description in descriptions}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._by_name)
+
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 

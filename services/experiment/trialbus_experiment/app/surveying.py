@@ -20,7 +20,7 @@ from trialbus.kernel.limits import LATE_WRITE_S
 from trialbus.kernel.run import RunPhase, is_told_running
 from trialbus.ports.store import Query
 from trialbus.runtime import metrics
-from trialbus.runtime.metric import Metric
+from trialbus.runtime.metric import Kind, Metric
 from trialbus.runtime.parts import Parts
 from trialbus_experiment.core.overview import EndedSums, Living, Overview
 
@@ -50,6 +50,11 @@ _LIVING_FIELDS = (
     "requests",
     "drawn",
     "next_index",
+)
+
+
+_KATIB_COUNTERS = tuple(
+    it for it in metrics.ALL if it.kind is Kind.COUNTER and it.name.startswith("katib_")
 )
 
 
@@ -172,6 +177,10 @@ class Surveying:
         self._set_all(metrics.OLDEST_WAIT, overview.waits_s)
         telemetry.set(metrics.OLDEST_STALL, overview.oldest_stall_s)
         telemetry.set(metrics.POINTS_AHEAD, overview.points_ahead)
+        for namespace in {key[0] for key in overview.katib_experiments}:
+            # So that the first one is an increase, too.
+            for metric in _KATIB_COUNTERS:
+                telemetry.add(metric, 0, namespace=namespace)
         # As in Katib there are none of what there is nothing of.
         for metric, counted in (
             (metrics.KATIB_EXPERIMENTS, overview.katib_experiments),

@@ -56,6 +56,10 @@ class Answering:
         self._remote = remote or NoRemoteAlgorithms()
         self._catalogue = catalogue
         self._computed = teller(parts.telemetry)
+        for algorithm in catalogue.algorithms:
+            # So that the first one is an increase, too.
+            parts.telemetry.add(metrics.POINTS, 0, algorithm=algorithm)
+            parts.telemetry.add(metrics.ALGORITHM_FAILURES, 0, algorithm=algorithm)
         self._purging = Purging(parts.store, parts.clock, self._remove)
         # Of which something may be remembered where algorithms compute.
         self._drawn: set[str] = set()
