@@ -1,13 +1,17 @@
 """What Prometheus and Grafana are given: rules, dashboards, targets, a data source, traces."""
 
 import json
+import re
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from making.charts.files import CHARTS
+from making.charts.files import CHARTS, REPOSITORY
 from making.dashboards.files import dashboard_files
 from making.rules.files import PACKAGED
 from making.rules.recording import HOPS
@@ -15,6 +19,7 @@ from making.rules.recording import HOPS
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]
 
+PROMTOOL = shutil.which("promtool")
 # What etcd takes of one object is 1.5 MiB, of a ConfigMap's data 1 MiB.
 MOST_BYTES = 1024 * 1024
 SERVICES = {
@@ -193,6 +198,47 @@ def test_traces_get_out_to_their_collector_alone(render: Render, endpoint: str, 
         assert environment["TRIALBUS_TRACE_RATIO"] == "0.01"
         egress = _of(objects, "NetworkPolicy", f"trialbus-{name}")["spec"]["egress"]
         assert {"ports": [{"protocol": "TCP", "port": port}], "to": peers} in egress
+
+
+PAGES = (
+    "docs/operations/README.md",
+    "docs/how-to/install-on-kubernetes.md",
+    "docs/how-to/use-the-dashboards.md",
+)
+
+
+def _blocks(page: str) -> list[Object]:
+    """The YAML that a page shows."""
+    text = (REPOSITORY / page).read_text()
+    return [yaml.safe_load(it) for it in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_values_that_pages_show_are_taken(render: Render, page: str) -> None:
+    shown = [it for it in _blocks(page) if "monitoring" in it]
+    assert shown
+    for values in shown:
+        assert any("grafana_datasource" in it["metadata"]["labels"] for it in render(values))
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+def test_prometheus_takes_the_scrape_that_the_page_shows(tmp_path: Path) -> None:
+    assert PROMTOOL is not None
+    [shown] = [it for it in _blocks(PAGES[0]) if "scrape_configs" in it]
+    # Debian's promtool is built without Kubernetes.
+    assert shown["scrape_configs"][0].pop("kubernetes_sd_configs")
+    file = tmp_path / "prometheus.yml"
+    file.write_text(yaml.safe_dump({**shown, "rule_files": [str(PACKAGED)]}))
+    done = subprocess.run(
+        [PROMTOOL, "check", "config", file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    relabelled = {
+        it["replacement"]
+        for it in shown["scrape_configs"][0]["relabel_configs"]
+        if "regex" in it and it.get("target_label") == "service"
+    }
+    assert relabelled == {it for it in SERVICES.values() if "_" in it}
 
 
 def test_what_scales_by_lag_asks_for_the_lag_of_its_own_service(render: Render) -> None:

@@ -148,6 +148,7 @@ SERVICES = Group(
 # What shows in hours.
 SLOW = Group(
     name="trialbus-slow",
+    interval="1m",
     rules=(
         Alert(
             name="TrialbusMemoryGrowing",

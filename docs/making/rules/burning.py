@@ -50,12 +50,12 @@ def promise_records() -> Group:
             if window in long:
                 name = f"trialbus:promise_events:rate{window}"
                 rules.append(Record(name=name, expr=promise.events(window), labels=labels))
-    return Group(name="trialbus-promises", rules=tuple(rules))
+    return Group(name="trialbus-promises", rules=tuple(rules), interval="1m")
 
 
 def promise_alerts() -> Group:
     rules = tuple(_alert(promise, burning) for promise in PROMISES for burning in BURNINGS)
-    return Group(name="trialbus-promise-alerts", rules=rules)
+    return Group(name="trialbus-promise-alerts", rules=rules, interval="1m")
 
 
 def _alert(promise: Promise, burning: Burning) -> Alert:

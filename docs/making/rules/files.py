@@ -91,7 +91,8 @@ def _rules(groups: Sequence[Group]) -> str:
 
 
 def _group(group: Group) -> dict[str, Any]:
-    return {"name": group.name, "rules": [_rule(rule) for rule in group.rules]}
+    pace = {"interval": group.interval} if group.interval else {}
+    return {"name": group.name, **pace, "rules": [_rule(rule) for rule in group.rules]}
 
 
 def _rule(rule: Record | Alert) -> dict[str, Any]:

@@ -45,10 +45,12 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Rules of one group are evaluated in their order: later ones see what earlier ones made."""
+    """Rules of one group are evaluated in their order: later ones see what earlier ones made.
+    interval: how often; empty: as Prometheus evaluates all others. Long windows need it rarely."""
 
     name: str
     rules: tuple[Record | Alert, ...]
+    interval: str = ""
 
 
 def fires(series: Labels, minute: int, *firing: Labels) -> Case:
