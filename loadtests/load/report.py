@@ -60,8 +60,8 @@ class Judged:
         if self.limit.at_least is not None:
             return found.mean >= self.limit.at_least
         assert self.limit.at_most is not None
-        judged = found.most if self.limit.at_most == 0 else found.mean
-        return judged <= self.limit.at_most
+        # None is below 0: a limit of 0 holds for each run.
+        return found.mean <= self.limit.at_most
 
     @property
     def head_room(self) -> float | None:
@@ -180,4 +180,17 @@ def page(scenarios: Sequence[Scenario], runs: Mapping[str, Sequence[Run]]) -> st
         section(it, runs.get(it.name, ()), f"load-{it.name}.svg" if runs.get(it.name) else None)
         for it in scenarios
     ]
-    return "\n".join([HEAD, *parts]).rstrip() + "\n"
+    return "\n".join([HEAD, overview(scenarios, runs), *parts]).rstrip() + "\n"
+
+
+def overview(scenarios: Sequence[Scenario], runs: Mapping[str, Sequence[Run]]) -> str:
+    lines = ["| scenario | runs | limits kept | least head-room |", "|---|---|---|---|"]
+    for it in scenarios:
+        own = runs.get(it.name, ())
+        found = judged(it, own)
+        kept = sum(each.kept is True for each in found)
+        rooms = [(each.head_room, each.limit.figure) for each in found if each.head_room]
+        least = f"{min(rooms)[0]:.1f}, {min(rooms)[1]}" if rooms else ""
+        told = f"{kept} of {len(found)}" if own else "not measured"
+        lines.append(f"| {it.title} (`{it.name}`) | {len(own)} | {told} | {least} |")
+    return "\n".join([*lines, ""])

@@ -93,13 +93,15 @@ class Limit(_Part):
 
 
 class Scenario(_Part):
-    """seconds: how long people call; with `until: experiments` at most so long, until all that were
-    created before have ended. drain: seconds within which everything has to come to its end
-    afterwards. store_delay_ms: of every message to mongod, and of every answer."""
+    """order: of scenarios, when all are run. seconds: how long people call; with `until:
+    experiments` at most so long, until all that were created before have ended. drain: seconds
+    within which everything has to come to its end afterwards. store_delay_ms: of every message to
+    mongod, and of every answer."""
 
     name: str
     title: str
     about: str
+    order: int
     seconds: float = Field(gt=0)
     until: Literal["time", "experiments"] = "time"
     runs: int = Field(3, ge=1)
@@ -137,7 +139,7 @@ class Scenario(_Part):
     @property
     def digest(self) -> str:
         """Of the work, not of its limits: figures of other work are not compared."""
-        work = self.model_dump_json(exclude={"title", "about", "limits", "runs", "drain"})
+        work = self.model_dump_json(exclude={"title", "about", "order", "limits", "runs", "drain"})
         return hashlib.sha256(work.encode()).hexdigest()[:12]
 
 
@@ -151,9 +153,9 @@ def read(path: Path) -> Scenario:
 
 
 def known(folder: Path = FOLDER) -> list[str]:
-    """Names, the shortest first."""
+    """Names, in their order."""
     found = [read(path) for path in folder.glob("*.yaml")]
-    return [it.name for it in sorted(found, key=lambda it: (it.seconds, it.name))]
+    return [it.name for it in sorted(found, key=lambda it: it.order)]
 
 
 def chosen(names: Sequence[str], folder: Path = FOLDER) -> list[Scenario]:

@@ -19,6 +19,7 @@ _SCENARIO = {
     "name": "small",
     "title": "Small",
     "about": "Some of everybody.",
+    "order": 1,
     "seconds": 3,
     "drain": 60,
     "experiments": [

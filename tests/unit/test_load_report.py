@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from loadtests.load.__main__ import main
-from loadtests.load.report import PAGE, Judged, page, section
+from loadtests.load.report import PAGE, Judged, overview, page, section
 from loadtests.load.results import LATENCY, Run, add, newest
 from loadtests.load.scenario import FOLDER, Limit, Scenario, chosen, read
 
@@ -66,9 +66,9 @@ def test_a_run_comes_back_from_its_line_with_what_is_no_number_as_null(tmp_path:
 
 
 def test_the_page_takes_the_newest_whole_runs(tmp_path: Path) -> None:
-    add(a_run(LAPTOP.scaled(0.1, 20)), tmp_path)
     for number in range(LAPTOP.runs + 2):
         add(a_run(**{"trials a second": 200.0 + number}), tmp_path)
+    add(a_run(LAPTOP.scaled(0.1, 20)), tmp_path)
     found = [run.figures["trials a second"] for run in newest(LAPTOP, tmp_path)]
     assert found == [202.0, 203.0, 204.0, 205.0, 206.0]
     assert newest(read(FOLDER / "storm.yaml"), tmp_path) == []
@@ -83,6 +83,16 @@ def test_a_section_shows_mean_spread_limit_head_room_and_what_is_missed() -> Non
     assert "| trials a second | 1/s | 112 | 2.83 | 110 | 114 | at least 120 | 0.9 | NO |" in text
     assert "| broken promises | count | 0 | 0 | 0 | 0 | at most 0 |  | yes |" in text
     assert "2 runs of 5" in text and "![One tuner's laptop](load-laptop.svg)" in text
+
+
+def test_the_overview_shows_what_is_kept_and_where_it_is_tightest() -> None:
+    scenarios = [LAPTOP, read(FOLDER / "storm.yaml")]
+    runs = [a_run(**{"trials a second": 132.0}), a_run(**{"trials a second": 132.0})]
+    text = overview(scenarios, {"laptop": runs})
+    count = len(LAPTOP.limits)
+    row = f"| One tuner's laptop (`laptop`) | 2 | {count} of {count} | 1.1, trials a second |"
+    assert row in text
+    assert "| A metric storm (`storm`) | 0 | not measured |  |" in text
 
 
 def test_a_scenario_without_runs_says_how_to_measure_it_and_what_its_limits_are() -> None:

@@ -15,6 +15,7 @@ def a_scenario(**changes: object) -> dict[str, object]:
         "name": "some",
         "title": "Some",
         "about": "Something.",
+        "order": 1,
         "seconds": 10,
         "experiments": [{"name": "echo", "trials": 100, "parallel": 4, "command": ["/bin/true"]}],
         "people": [{"kind": "reader", "count": 30, "of": ["echo"]}],
@@ -98,6 +99,7 @@ def test_figures_of_other_work_are_told_apart_and_of_other_limits_are_not() -> N
 
 
 def test_all_are_chosen_without_names_the_longest_last() -> None:
+    assert len({it.order for it in SCENARIOS}) == len(SCENARIOS)
     assert [it.name for it in chosen([])] == known()
     assert known()[-1] == "sustained"
     with pytest.raises(KeyError, match="there are"):
