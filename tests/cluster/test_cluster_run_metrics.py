@@ -58,8 +58,8 @@ async def test_a_killed_launchers_trials_are_adopted_and_counted_by_the_next(
         await until(lambda: hand(cluster) == (0, 2), "both run")
         cluster.world.crash("trial_launcher", away_s=0.05)
         await until(lambda: "trial_launcher" in cluster.world.processes, "the next one")
-        await until(lambda: hand(cluster) == (0, 2), "it has both in hand")
-        assert tells(cluster, metrics.ADOPTIONS) == 2
+        await until(lambda: tells(cluster, metrics.ADOPTIONS) == 2, "it has both in hand")
+        await until(lambda: hand(cluster) == (0, 2), "and sees them run")
         assert tells(cluster, metrics.LAUNCHED) == 0
         await cluster.stop("on")
         await cluster.ended("on")
