@@ -7,13 +7,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from trialbus.adapters.opentelemetry.tracing import SdkTracing
 from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.envelope import encode_event
 from trialbus.contracts.messages import Message
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.events import Event
+from trialbus.kernel.traces import TraceContext
 from trialbus.ports.store import Write
+from trialbus.ports.tracing import Tracing
 from trialbus.runtime import metrics
 from trialbus.runtime.hints import HintLoop
 from trialbus.runtime.observed import ObservedStore
@@ -24,8 +29,12 @@ from trialbus.testkit.still_world import UID, StillWorld, WokenClock, experiment
 from trialbus.testkit.told_metrics import told, told_seconds
 from trialbus.testkit.waits import until
 
+TRACE = TraceContext(trace_id="a" * 32, span_id="b" * 16)
 
-def hint(uid: str, *, at: float = 999.0, number: int = 0) -> Message:
+
+def hint(
+    uid: str, *, at: float = 999.0, number: int = 0, trace: TraceContext | None = None
+) -> Message:
     return encode_event(
         Event(
             id=f"{uid}/{number}",
@@ -34,6 +43,7 @@ def hint(uid: str, *, at: float = 999.0, number: int = 0) -> Message:
             namespace="team",
             experiment="tune",
             at=at,
+            traceparent=None if trace is None else str(trace),
         )
     )
 
@@ -96,12 +106,14 @@ class Service:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Service]:
+async def running(tracing: Tracing | None = None) -> AsyncIterator[Service]:
     """A hint loop over one experiment in the store; its gate is open."""
     world = StillWorld(clock=WokenClock())
     world.bus.ack_wait_s = 0.05
     await world.prepare(experiment(1))
     parts = world.parts()
+    if tracing is not None:
+        parts.telemetry.tracing = tracing
     seen = ObservedStore(parts.store, parts.telemetry, parts.clock)
     service = Service(world, replace(parts, store=seen))
     service.gate.set()
@@ -127,6 +139,28 @@ async def test_a_hint_is_counted_with_its_age() -> None:
         assert told(service.telemetry, metrics.HINT_DELAY) == 1.0
         assert told_seconds(service.telemetry, metrics.HINT_DELAY) == 2.5
         assert told(service.telemetry, metrics.HINTS, source="sweep") == 0.0
+
+
+async def test_a_traced_hint_leads_from_its_delay_and_its_handling_to_its_trace() -> None:
+    tracing = SdkTracing("experiment", SimpleSpanProcessor(InMemorySpanExporter()), ratio=0.0)
+    async with running(tracing) as service:
+        service.send(hint(UID, trace=TRACE))
+        service.send(hint("another"))
+        await until(lambda: told(service.telemetry, metrics.HINT_DELAY) == 2.0, "both came")
+        await handled(service, len(service.groups))
+    tracing.close()
+    found = {
+        sample.name: sample.exemplar.labels["trace_id"]
+        for family in service.telemetry.registry.collect()
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+    assert found.keys() >= {
+        f"{metrics.HINT_DELAY.name}_bucket",
+        f"{metrics.GROUPS.name}_bucket",
+        f"{metrics.STORE.name}_bucket",
+    }
+    assert set(found.values()) == {TRACE.trace_id}
 
 
 async def test_experiments_wait_until_they_are_looked_at() -> None:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from trialbus.contracts.envelope import decode_event
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.limits import FETCH_MESSAGES, MAX_DELIVERIES, PARTITIONS
-from trialbus.kernel.traces import TraceContext
+from trialbus.kernel.traces import TraceContext, kept
 from trialbus.ports.bus import Delivery
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Beside, Parts, Reactor
@@ -86,7 +86,8 @@ class HintLoop:
             return
         telemetry.add(metrics.HINTS, source="bus")
         if attempt == 1:
-            telemetry.observe(metrics.HINT_DELAY, self._parts.clock.now() - event.at)
+            trace = kept(event.traceparent) if telemetry.tracing.on else None
+            telemetry.observe(metrics.HINT_DELAY, self._parts.clock.now() - event.at, trace)
         self._repairs.hear(event.uid, event.at)
         self._pending.setdefault(event.uid, []).append(delivery)
         self._wake.set()
@@ -164,7 +165,8 @@ class HintLoop:
         started = self._parts.clock.monotonic()
         with self._span(group):
             outcomes = await self._react(list(group))
-        self._parts.telemetry.observe(metrics.GROUPS, self._parts.clock.monotonic() - started)
+            taken_s = self._parts.clock.monotonic() - started
+            self._parts.telemetry.observe(metrics.GROUPS, taken_s)
         beside: set[str] = set()
         failed: dict[str, Exception] = {}
         for uid, outcome in outcomes.items():
