@@ -6,10 +6,11 @@ from pathlib import Path
 from random import Random
 
 from trialbus.kernel.catalogue import AlgorithmDescription, StoppingRuleDescription
+from trialbus.kernel.objective import ObjectiveType
 from trialbus.kernel.proposals import FinishedTrial, PointTexts, Proposal, ProposalRequest, Study
 from trialbus.kernel.suggestion import Mark
 from trialbus_early_stopping.core.evidence import Verdict
-from trialbus_early_stopping.core.rule import Curve, StoppingRule
+from trialbus_early_stopping.core.rule import Curve, Settings, StoppingRule
 
 BURNS_S = 0.3
 
@@ -42,6 +43,9 @@ class Broken(Slow):
 
 
 class BrokenRule(StoppingRule):
+    def __init__(self, settings: Settings, objective: ObjectiveType) -> None:  # noqa: ARG002
+        super().__init__(objective)
+
     def judge(self, curve: Curve, step: int) -> Verdict | None:  # noqa: ARG002 - its port
         raise ArithmeticError("no rule for this")
 

@@ -191,7 +191,14 @@ class Load:
 
     async def _garbage(self) -> None:
         """An event and an experiment that nobody can read."""
-        unreadable = {"_id": "unreadable", "version": 1, "phase": "Running", "active": True}
+        unreadable = {
+            "_id": "unreadable",
+            "version": 1,
+            "phase": "Running",
+            "active": True,
+            # What others than its owner look at.
+            "spec": {"early_stopping": None},
+        }
         async with self.stack.store() as store:
             await store.commit(EXPERIMENTS.name, [Write(base=None, document=unreadable)])
         connection = await nats.connect(self.stack.status.nats)
