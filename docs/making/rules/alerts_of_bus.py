@@ -12,10 +12,10 @@ def _lag(lag: str, hints: str) -> dict[str, str]:
     return series(_LAG, "experiment", lag) | series(_HINTS, "experiment", hints, source="bus")
 
 
-def _requests(failed: str) -> dict[str, str]:
-    asked = series("trialbus_bus_request_seconds_count", "gateway", "0+100x20", kind="apply")
+def _requests(*, failed: str, asked: str = "0+100x20") -> dict[str, str]:
+    every = series("trialbus_bus_request_seconds_count", "gateway", asked, kind="apply")
     name = "trialbus_bus_request_failures_total"
-    return asked | series(name, "gateway", failed, kind="apply")
+    return every | series(name, "gateway", failed, kind="apply")
 
 
 def _repairs(what: str, repairs: str, *, hints: str) -> dict[str, str]:
@@ -163,7 +163,9 @@ BUS = Group(
         ),
         Alert(
             name="TrialbusRequestsFailing",
-            expr="trialbus:service_request_failures:ratio_rate5m > 0.05",
+            expr="trialbus:service_request_failures:ratio_rate5m > 0.05"
+            " and sum by (namespace, service)"
+            " (rate(trialbus_bus_request_failures_total[5m])) * 60 > 1",
             severity="warning",
             minutes=5,
             summary="{{ $labels.service }} gets no answers from other services.",
@@ -172,6 +174,8 @@ BUS = Group(
             cases=(
                 fires(_requests(failed="0+20x20"), 15, {"service": "gateway"}),
                 silent(_requests(failed="0+1x20"), 15),
+                # One of few, though it lasts for as long as the window.
+                silent(_requests(failed="0+0.5x20", asked="0+1x20"), 15),
             ),
         ),
     ),

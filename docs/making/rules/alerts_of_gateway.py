@@ -15,9 +15,9 @@ _BROKEN = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"
 
 
 def _failing(counter: str, codes: str, *, by: str) -> str:
-    """That more than 5 % have such a code."""
+    """That more than 5 % have such a code, and more than one a minute."""
     bad = f'sum by ({by}) (rate({counter}{{code=~"{codes}"}}[5m]))'
-    return f"{bad} / sum by ({by}) (rate({counter}[5m])) > 0.05"
+    return f"{bad} / sum by ({by}) (rate({counter}[5m])) > 0.05 and {bad} * 60 > 1"
 
 
 def _coded(counter: str, service: str, values: dict[str, str], **labels: str) -> dict[str, str]:
@@ -40,8 +40,7 @@ GATEWAY = Group(
     rules=(
         Alert(
             name="TrialbusGatewayErrors",
-            expr=_failing(_HTTP, "5..", by="namespace, route")
-            + f' and sum by (namespace, route) (rate({_HTTP}{{code=~"5.."}}[5m])) * 60 > 1',
+            expr=_failing(_HTTP, "5..", by="namespace, route"),
             severity="critical",
             minutes=5,
             summary="The gateway answers {{ $labels.route }} with errors.",
@@ -64,9 +63,7 @@ GATEWAY = Group(
         ),
         Alert(
             name="TrialbusGrpcErrors",
-            expr=_failing(_GRPC, _BROKEN, by="namespace, service, method")
-            + " and sum by (namespace, service, method)"
-            f' (rate({_GRPC}{{code=~"{_BROKEN}"}}[5m])) * 60 > 1',
+            expr=_failing(_GRPC, _BROKEN, by="namespace, service, method"),
             severity="warning",
             minutes=5,
             summary="gRPC calls of {{ $labels.method }} fail.",
@@ -152,6 +149,13 @@ GATEWAY = Group(
                     ),
                     15,
                     {"service": "trial_launcher"},
+                ),
+                # One of few.
+                silent(
+                    _coded(
+                        _CLUSTER, "trial_launcher", {"200": "0x30", "0": "0x5 1x25"}, verb="get"
+                    ),
+                    12,
                 ),
                 # An object that is there already, or gone already.
                 silent(
