@@ -111,9 +111,15 @@ async def test_what_fails_is_sent_again_in_order_and_does_not_keep_up_other_expe
         tried = [it.event["type"] for it in receiver.received if it.event["experiment"] == "bad"]
         assert set(tried) == {"io.trialbus.experiment.started.v1"}
         assert (await one(gateway))["waiting"] == 2
+        await until(lambda: told(world.telemetry, metrics.WEBHOOK_WAITING) == 2, "both are told")
+        assert told(world.telemetry, metrics.WEBHOOK_ATTEMPTS, outcome="failed") >= 1
         receiver.refusing.clear()
         await until(lambda: len(receiver.types("bad")) == 2, "both arrive")
         assert receiver.types("bad") == ["experiment.started", "experiment.succeeded"]
+        await until(lambda: told(world.telemetry, metrics.WEBHOOK_WAITING) == 0, "none waits")
+        delivered = told(world.telemetry, metrics.WEBHOOK_ATTEMPTS, outcome="delivered")
+        assert delivered == 3
+        assert told(world.telemetry, metrics.WEBHOOK_ATTEMPTS, outcome="given_up") == 0
     assert {it.path for it in receiver.received} == {"/hook"}
 
 
@@ -129,6 +135,8 @@ async def test_what_the_receiver_refuses_is_given_up_and_counted(
         await until(lambda: _delivered(gateway, 1), "it is counted")
         shown = await one(gateway)
         assert (shown["givenUp"], shown["waiting"]) == (1, 0)
+        for outcome, count in {"delivered": 1, "failed": 1, "given_up": 1}.items():
+            assert told(world.telemetry, metrics.WEBHOOK_ATTEMPTS, outcome=outcome) == count
         assert shown["lastError"] == "answered 422"
 
 

@@ -65,3 +65,15 @@ COMMAND_OUTCOME = Label(
     "revision, than is there) or `refused`",
     ("done", "repeated", "stale", "refused"),
 )
+CHUNK_OUTCOME = Label(
+    "outcome",
+    "`stored`, `repeated`, `gap` (something before it is missing) or `refused`",
+    ("stored", "repeated", "gap", "refused"),
+)
+HTTP_ROUTE = Label(
+    "route",
+    "the path's pattern; `unmatched`: there is none; `refused`: not let in; `cluster`: passed on "
+    "to the API server",
+)
+HTTP_METHOD = Label("method", "of the request; `other`: none of the usual ones")
+HTTP_CODE = Label("code", "status of the answer; `0`: its client left before")

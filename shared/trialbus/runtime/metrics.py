@@ -325,11 +325,7 @@ METRIC_REFUSED = _COLLECTOR.counter(
 METRIC_CHUNKS = _COLLECTOR.counter(
     "trialbus_metric_chunks_total",
     "Chunks of metrics, and pushes.",
-    Label(
-        "outcome",
-        "`stored`, `repeated`, `gap` (something before it is missing) or `refused`",
-        ("stored", "repeated", "gap", "refused"),
-    ),
+    labels.CHUNK_OUTCOME,
 )
 
 # --- early_stopping
@@ -352,11 +348,13 @@ RULE_FAILURES = _STOPPING.counter(
 HTTP = _GATEWAY.seconds(
     "trialbus_http_request_seconds",
     "Requests of the HTTP port, to the first byte of the answer.",
-    Label("route", "the path's pattern, without names"),
-    Label("method", "of the request"),
-    Label("code", "status of the answer"),
+    labels.HTTP_ROUTE,
+    labels.HTTP_METHOD,
+    labels.HTTP_CODE,
 )
-HTTP_IN_FLIGHT = _GATEWAY.gauge("trialbus_http_requests_in_flight", "Requests being answered.")
+HTTP_IN_FLIGHT = _GATEWAY.gauge(
+    "trialbus_http_requests_in_flight", "Requests whose answer has not begun."
+)
 STREAMS = _GATEWAY.gauge(
     "trialbus_streams",
     "Open streams.",
@@ -365,7 +363,7 @@ STREAMS = _GATEWAY.gauge(
 GRPC = _SERVES_GRPC.seconds(
     "trialbus_grpc_request_seconds",
     "Calls of a gRPC port.",
-    Label("method", "service and method"),
+    Label("method", "service and method; `unmatched`: there is none"),
     Label("code", "name of the gRPC status"),
 )
 DOOR_REFUSALS = _GATEWAY.counter(
@@ -387,7 +385,7 @@ WEBHOOK_WAITING = _GATEWAY.gauge(
 )
 RESOURCE_SYNC = _GATEWAY.seconds(
     "trialbus_resource_sync_seconds",
-    "From a change in the store to the status of its custom resource.",
+    "From the word of a change in the store to the status of its custom resource.",
 )
 RESOURCE_FAILURES = _GATEWAY.counter(
     "trialbus_resource_sync_failures_total",

@@ -15,6 +15,7 @@ from trialbus.contracts.katib.views import EXPERIMENT_LABEL
 from trialbus.kernel.errors import Transient
 from trialbus.ports.cluster import ClusterApi, Conflict
 from trialbus.ports.store import Query
+from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app import reach
 from trialbus_gateway.app.changes import Changes
@@ -90,6 +91,8 @@ class CustomResources:
         self._trials: dict[Key, set[str]] = {}
         # How often each has failed since it was last brought together.
         self._failures: dict[Key, int] = {}
+        # When it was heard that an experiment changed, until its objects show it.
+        self._changed_at: dict[Key, float] = {}
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -103,6 +106,7 @@ class CustomResources:
             self._shown.clear()
             self._trials.clear()
             self._failures.clear()
+            self._changed_at.clear()
             self._parts.telemetry.log.info("keeps custom resources")
             try:
                 async with asyncio.TaskGroup() as group:
@@ -147,6 +151,7 @@ class CustomResources:
             return
         if change.kind is Kind.TRIALS:
             self._trials.setdefault(key, set()).add(str(metadata["uid"]))
+        self._changed_at.setdefault(key, self._parts.clock.monotonic())
         self._queue.add([key])
 
     async def _sweep(self, feed: ResourceFeed) -> None:
@@ -205,13 +210,24 @@ class CustomResources:
                 await self._look(key)
 
     async def _look(self, key: Key) -> None:
+        # What changes from now on may be shown with the next look only.
+        changed_at = self._changed_at.pop(key, None)
         try:
-            await self._bring_together(key)
+            is_shown = await self._bring_together(key)
             self._failures.pop(key, None)
+            if is_shown and changed_at is not None:
+                taken_s = self._parts.clock.monotonic() - changed_at
+                self._parts.telemetry.observe(metrics.RESOURCE_SYNC, taken_s)
         except (Again, NotThere, Conflict):
+            self._still_changed(key, changed_at)
             self._queue.add([key])
         except Exception as error:  # noqa: BLE001 - one experiment must not stop the others
+            self._still_changed(key, changed_at)
             self._fail(key, error)
+
+    def _still_changed(self, key: Key, at: float | None) -> None:
+        if at is not None:
+            self._changed_at[key] = at
 
     def _fail(self, key: Key, error: Exception) -> None:
         """Whatever was to be shown is compared as a whole the next time."""
@@ -224,14 +240,16 @@ class CustomResources:
         )
         failures = self._failures.get(key, 0)
         self._failures[key] = min(failures + 1, 16)
+        self._parts.telemetry.add(metrics.RESOURCE_FAILURES)
         self._queue.add([key], min(self._retry_s * 2**failures, MAX_RETRY_S))
 
-    async def _bring_together(self, key: Key) -> None:
+    async def _bring_together(self, key: Key) -> bool:
+        """Whether there is something to show, which is shown now."""
         pair = await self._taking.pair(key.namespace, key.name)
         trials = self._trials.pop(key, set())
         if pair is None:
             self._shown.pop(key, None)
-            return
+            return False
         owner = str(pair.resource["metadata"]["uid"])
         shown = self._shown.get(key)
         if shown is None or shown.owner != owner:
@@ -241,3 +259,4 @@ class CustomResources:
         except Exception:
             self._trials.setdefault(key, set()).update(trials)
             raise
+        return True

@@ -74,6 +74,8 @@ class WebhookSender:
         self._held_until = 0.0
         # What is told of it and not yet stored.
         self._state: Webhook | None = None
+        # As the metric has it of this webhook.
+        self._told_waiting = 0
         self.target = target
 
     def wake(self) -> None:
@@ -87,6 +89,7 @@ class WebhookSender:
 
     async def leave(self) -> None:
         """Let another gateway go on at once."""
+        self._tell_waiting(0)
         with suppress(Transient):
             await self._store_state(held_until=0.0)
 
@@ -102,6 +105,10 @@ class WebhookSender:
             try:
                 await self._store_state(held_until=self._clock.now() + HELD_S)
                 now = self._clock.monotonic()
+                waiting = 0
+                if self._is_held:
+                    waiting = await self._documents.count_waiting(self.target.settings.name)
+                self._tell_waiting(waiting)
                 if self._is_held and (swept_at is None or now - swept_at >= SWEEP_S):
                     await self._drop_old()
                     await self._sweep(self.target.settings.name)
@@ -114,6 +121,11 @@ class WebhookSender:
                 )
             self.wake()
             await self._clock.sleep(HELD_S / 3)
+
+    def _tell_waiting(self, count: int) -> None:
+        """Only who delivers knows; all gateways together tell each event once."""
+        self._parts.telemetry.add(metrics.WEBHOOK_WAITING, count - self._told_waiting)
+        self._told_waiting = count
 
     async def _drop_old(self) -> None:
         """A webhook that takes nothing is tried too seldom to be rid of what is too old for it."""
