@@ -111,7 +111,7 @@ class ExperimentSeries:
             return []
         most = min(MAX_TRIALS, max(1, MAX_SERIES // len(names)) - len(self._open_since))
         places = self._chosen(self._history.places(until=asked.span.end), max(1, most))
-        ended = (self._history.trial(place).index for place in places)
+        ended = (self._history.index(place) for place in places)
         open_ = (it for it in self._open_since if fits_trial(asked.selector, state, it))
         made: list[Timeline] = []
         for document in await self._documents(chain(ended, open_), _ASSIGNED_FIELDS):
@@ -168,7 +168,7 @@ class ExperimentSeries:
             known = frozenset(history.places_of(named))
             places = [place for place in places if place in known]
         elif selector.of("trial"):
-            places = [it for it in places if fits_trial(selector, state, history.trial(it).index)]
+            places = [it for it in places if fits_trial(selector, state, history.index(it))]
         chosen, every = thinned(places, most)
         if every == 1:
             return chosen

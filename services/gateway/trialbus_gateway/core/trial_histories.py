@@ -87,6 +87,9 @@ class TrialHistory:
             ended_at=self._ended[place],
         )
 
+    def index(self, place: int) -> int:
+        return self._indices[place]
+
     def places(
         self, phases: Iterable[TrialPhase] | None = None, until: float | None = None
     ) -> Sequence[int]:
