@@ -48,7 +48,8 @@ def service_of(span: ReadableSpan) -> str:
 
 def id_of(span: ReadableSpan) -> int:
     assert span.context is not None
-    return span.context.span_id
+    found: int = span.context.span_id
+    return found
 
 
 def by_trace(spans: Iterable[ReadableSpan]) -> Mapping[int, list[ReadableSpan]]:
@@ -92,6 +93,21 @@ def test_each_experiment_is_one_trace_that_holds_together(play: Play) -> None:
         assert named(spans, "suggestion")
         seen = {service_of(span) for span in spans}
         assert SERVICES - {"trialbus-early-stopping"} <= seen, state.name
+
+
+def test_what_the_collector_does_is_beneath_the_run_that_it_is_of(play: Play) -> None:
+    _, traced = play_traced(play, FAIR)
+    above = {id_of(span): span for span in traced.spans}
+    answers = named(traced.spans, "answer metric")
+    assert answers
+    for span in answers:
+        names = [span.name]
+        while span.parent is not None and span.parent.span_id in above:
+            span = above[span.parent.span_id]  # noqa: PLW2901 - the way up
+            names.append(span.name)
+        assert names[1] == "request metric"
+        assert names[2] in ("ship metrics", "end run") and "run" in names
+        assert names[-4:] == ["run", "trial", "experiment", "command apply"]
 
 
 def test_a_stopping_verdict_is_beneath_the_run_that_it_stops(play: Play) -> None:
