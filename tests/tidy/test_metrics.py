@@ -112,6 +112,21 @@ def test_instruments_are_made_in_one_module(python_sources: Mapping[str, str]) -
     assert not problems, "\n".join(problems)
 
 
+def test_every_metric_is_fed_by_a_service_that_has_it(python_sources: Mapping[str, str]) -> None:
+    by_place: dict[str, set[str]] = {}
+    for path, text in product(python_sources).items():
+        service = SERVICE.match(path)
+        by_place.setdefault(service[1] if service else "", set()).update(uses(text))
+    every = by_place.pop("", set())
+    fed = {
+        name
+        for name, metric in CONSTANTS.items()
+        if name in every
+        or any(name in used for service, used in by_place.items() if metric.is_of(service))
+    }
+    assert sorted(CONSTANTS.keys() - fed) == []
+
+
 def test_no_service_feeds_what_it_does_not_have(python_sources: Mapping[str, str]) -> None:
     problems = [
         f"{path}: {name} is of {', '.join(CONSTANTS[name].services)}"
