@@ -23,14 +23,16 @@ class ObservedHttp:
         self._telemetry = telemetry
         self._monotonic: Callable[[], float] = clock.monotonic
         self._passed_on = passed_on
+        self._in_flight = 0
+        telemetry.watch(metrics.HTTP_IN_FLIGHT, lambda: self._in_flight)
 
     def began(self) -> float:
-        self._telemetry.add(metrics.HTTP_IN_FLIGHT)
+        self._in_flight += 1
         return self._monotonic()
 
     def answered(self, began: float, route: str, method: str, code: str) -> None:
         telemetry = self._telemetry
-        telemetry.add(metrics.HTTP_IN_FLIGHT, -1)
+        self._in_flight -= 1
         taken_s = self._monotonic() - began
         telemetry.observe(metrics.HTTP, taken_s, route=route, method=method, code=code)
         if code in _REFUSALS and route != self._passed_on:
