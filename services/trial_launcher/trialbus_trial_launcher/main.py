@@ -200,11 +200,7 @@ def compose_at(
             listens=heard_by("trial_launcher"), react=launching.react, sweep=launching.sweep
         ),
         served=(
-            Served(
-                subject=subjects.log(place.host),
-                queue="trial_launcher",
-                respond=logs or Logs(launcher).respond,
-            ),
+            _served_logs(place, logs or Logs(launcher).respond),
             *_served_to_workers(leasing),
             *more.served,
             *_served_to_pods(parts),
@@ -221,6 +217,10 @@ def compose_at(
         ),
         close=close,
     )
+
+
+def _served_logs(place: RunPlace, respond: Responder) -> Served:
+    return Served(subject=subjects.log(place.host), queue="trial_launcher", respond=respond)
 
 
 def _served_to_workers(leasing: Leasing) -> list[Served]:
