@@ -35,6 +35,7 @@ from making.nats_pages import permissions_table
 from making.page_parts import Row, between_marks, sentence, table
 from making.pipeline_steps import pipeline_steps
 from making.rules.files import rule_files
+from making.series_page import series_page
 from trialbus.contracts.collections import COLLECTIONS, CollectionSpec
 from trialbus.contracts.katib.schemas import KINDS
 from trialbus.contracts.katib.schemas_crd import custom_resource_definition
@@ -267,11 +268,13 @@ def generated() -> dict[Path, str]:
         "algorithms": algorithms_page(),
         "events": events_page(texts, contracts),
         "http-calls": http_calls_page(),
+        "experiment-series": series_page(),
         "cluster-permissions": cluster_permissions_page(),
     }
     titles = {
         "algorithms": "Algorithms and stopping rules",
         "http-calls": "HTTP calls",
+        "experiment-series": "Series of experiments",
         "cluster-permissions": "Permissions on a cluster",
     }
     for name, body in pages.items():

@@ -92,7 +92,7 @@ def _answers(responses: Json) -> str:
     for status, answer in responses.items():
         media_type, content = next(iter(answer["content"].items()))
         kind = _kind(content["schema"])
-        if content["schema"].get("$ref") == f"{_REFERENCE}Failure":
+        if content["schema"].get("$ref", "").endswith("Failure"):
             failures.append(status)
         else:
             shown = kind if media_type == "application/json" else f"`{media_type}`"
