@@ -1,6 +1,6 @@
 """What a commit did to an experiment, seen from its states before and after."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from trialbus.kernel.experiment import (
@@ -9,12 +9,15 @@ from trialbus.kernel.experiment import (
     Experiment,
     ExperimentPhase,
     OpenState,
+    OpenTrial,
 )
 from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.trial import TrialPhase
 from trialbus_experiment.core.closing import COUNTED_AS
 from trialbus_experiment.core.outcomes import TRIAL_LOST
 
+# Its key, as it was, and as it is; None: closed.
+_Moved = tuple[str, OpenTrial, OpenTrial | None]
 # After the deletion: nobody sees it any more, but in an archive.
 _AWAY = frozenset({ExperimentPhase.DELETED, ExperimentPhase.ARCHIVED})
 
@@ -57,17 +60,39 @@ class Change:
 def change(before: Experiment | None, after: Experiment) -> Change:
     made_before = 0 if before is None else before.next_index
     imported = after.spec.trials_by is TrialsBy.IMPORT
-    moved = before is not None and before.open is not after.open
+    moved = [] if before is None else list(_moved(before, after))
+    closed = tuple((int(key), after.closing[key]) for key, _, now in moved if now is None)
+    went_on = sum(now.lost - trial.lost for _, trial, now in moved if now is not None)
     return Change(
         before=before,
         after=after,
         made=after.next_index - made_before,
         counted=tuple(_counted(before, after)),
         opened=range(made_before, made_before if imported else after.next_index),
-        closed=tuple(_closed(before, after)) if before is not None and moved else (),
-        attempts=tuple(_attempts(before, after)) if before is not None and moved else (),
-        lost=_lost(before, after) if before is not None and moved else 0,
+        closed=closed,
+        attempts=tuple(_attempts(moved, after)),
+        lost=went_on + sum(closing.reason == TRIAL_LOST for _, closing in closed),
     )
+
+
+def _moved(before: Experiment, after: Experiment) -> Iterator[_Moved]:
+    """Trials that were open and are not as they were: a decision leaves the others untouched."""
+    if before.open is not after.open:
+        for key, trial in before.open.items():
+            now = after.open.get(key)
+            if now is not trial:
+                yield key, trial, now
+
+
+def _attempts(moved: Iterable[_Moved], after: Experiment) -> Iterator[AttemptEnd]:
+    """A paused trial has no attempt that could end."""
+    for key, trial, now in moved:
+        if trial.state is OpenState.PAUSED:
+            continue
+        if now is None:
+            yield AttemptEnd(index=int(key), phase=after.closing[key].phase)
+        elif now.attempt != trial.attempt or now.state is OpenState.PAUSED:
+            yield AttemptEnd(index=int(key), phase=None)
 
 
 def _counted(before: Experiment | None, after: Experiment) -> Iterator[tuple[TrialPhase, int]]:
@@ -77,30 +102,3 @@ def _counted(before: Experiment | None, after: Experiment) -> Iterator[tuple[Tri
         earlier = 0 if before is None else getattr(before.counts, name)
         if (more := getattr(after.counts, name) - earlier) > 0:
             yield phase, more
-
-
-def _closed(before: Experiment, after: Experiment) -> Iterator[tuple[int, ClosingTrial]]:
-    for key, closing in after.closing.items():
-        if key in before.open:
-            yield int(key), closing
-
-
-def _attempts(before: Experiment, after: Experiment) -> Iterator[AttemptEnd]:
-    """A paused trial has no attempt that could end."""
-    for key, trial in before.open.items():
-        if trial.state is OpenState.PAUSED:
-            continue
-        now = after.open.get(key)
-        if now is None:
-            yield AttemptEnd(index=int(key), phase=after.closing[key].phase)
-        elif now.attempt != trial.attempt or now.state is OpenState.PAUSED:
-            yield AttemptEnd(index=int(key), phase=None)
-
-
-def _lost(before: Experiment, after: Experiment) -> int:
-    went_on = sum(
-        now.lost - trial.lost
-        for key, trial in before.open.items()
-        if (now := after.open.get(key)) is not None
-    )
-    return went_on + sum(it.reason == TRIAL_LOST for _, it in _closed(before, after))

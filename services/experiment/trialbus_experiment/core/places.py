@@ -20,12 +20,12 @@ class FreedPlaces:
         if before is None:
             return []
         # Of more than were free until now, another process saw the older ones taken.
-        freed = _newest(self._freed.pop(state.id, []), _free(before))
+        freed = _newest(self._freed.pop(state.id, []), before)
         freed += [closing.closed_at for _, closing in change.closed]
         taken = freed[: len(change.opened)]
         opened_at = [state.open[str(index)].opened_at for index in change.opened if taken]
         # Reopened trials take places, too.
-        left = _newest(freed[len(taken) :], _free(state))
+        left = _newest(freed[len(taken) :], state)
         if left and _wants_trials(state):
             self._freed[state.id] = left
         return [at - since for since, at in zip(taken, opened_at, strict=False)]
@@ -34,8 +34,9 @@ class FreedPlaces:
         self._freed.pop(uid, None)
 
 
-def _newest(freed: list[float], count: int) -> list[float]:
-    return freed[len(freed) - min(len(freed), count) :]
+def _newest(freed: list[float], state: Experiment) -> list[float]:
+    """As many as there are free places."""
+    return freed[len(freed) - min(len(freed), _free(state)) :] if freed else freed
 
 
 def _free(state: Experiment) -> int:
