@@ -15,7 +15,8 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from trialbus.local.servers.prometheus import TARGETS, write_targets
+from trialbus.local.servers.ports import free_ports
+from trialbus.local.servers.prometheus import TARGETS, PrometheusSpec, write_targets
 from trialbus.testkit.real_stack import NAMESPACE, RealStack, experiment_object
 from trialbus.testkit.run_probes import is_alive
 from trialbus.testkit.waits import until_sync
@@ -34,6 +35,17 @@ needs_promtool = pytest.mark.skipif(
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[RealStack]:
     stack = RealStack(tmp_path / "one")
+    try:
+        yield stack
+    finally:
+        stack.down()
+
+
+@pytest.fixture(scope="module")
+def unobserved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
+    """One of a machine that has no Prometheus."""
+    folder = tmp_path_factory.mktemp("unobserved")
+    stack = RealStack(folder, prometheus_bin=str(folder / "none"))
     try:
         yield stack
     finally:
@@ -65,6 +77,11 @@ def test_prometheus_watches_every_service_and_lives_and_ends_with_the_stack(
     until_sync(lambda: watched() == services, "all services are watched", within_s=DEADLINE_S)
     rules = httpx.get(f"{status.prometheus}/api/v1/rules", timeout=10).json()["data"]["groups"]
     assert rules
+    told = json.loads((stack.data / "prometheus" / TARGETS).read_text())
+    assert {it["labels"]["service"]: it["targets"] for it in told} == {
+        name: [(it.health or "").removeprefix("http://")]
+        for name, it in stack.status.services.items()
+    }
     # It is kept, at its place.
     pid = status.servers["prometheus"].pid
     assert pid is not None
@@ -75,14 +92,6 @@ def test_prometheus_watches_every_service_and_lives_and_ends_with_the_stack(
     assert pid is not None
     assert stack.call("down").code == 0
     assert not is_alive(pid)
-    # And at the next start.
-    assert stack.call("up", "--observe").code == 0
-    assert stack.status.prometheus == status.prometheus
-    told = json.loads((stack.data / "prometheus" / TARGETS).read_text())
-    assert {it["labels"]["service"]: it["targets"] for it in told} == {
-        name: [(it.health or "").removeprefix("http://")]
-        for name, it in stack.status.services.items()
-    }
 
 
 def is_another(stack: RealStack, pid: int | None) -> bool:
@@ -90,26 +99,24 @@ def is_another(stack: RealStack, pid: int | None) -> bool:
     return server.state == "ready" and server.pid not in (None, pid)
 
 
-def test_without_prometheus_the_stack_says_so_and_goes_on(tmp_path: Path) -> None:
-    stack = RealStack(tmp_path / "two", prometheus_bin=str(tmp_path / "none"))
-    try:
-        done = stack.call("up", "--observe")
-        assert done.code == 0, done.err
-        assert "not observed: TRIALBUS_PROMETHEUS_BIN is " in done.out
-        assert "apt-get install prometheus" in done.out
-        assert f"{stack.status.http}/prometheus" in done.out
-        assert stack.status.prometheus == ""
-        assert "\nprometheus" not in stack.call("status").out
-        answer = httpx.get(f"{stack.status.http}/prometheus/api/v1/status/buildinfo", timeout=10)
-        assert answer.json()["status"] == "success"
-        # Said again, not refused.
-        assert stack.call("up", "--observe").code == 0
-    finally:
-        stack.down()
+def test_without_prometheus_the_stack_says_so_and_goes_on(unobserved: RealStack) -> None:
+    stack = unobserved
+    done = stack.call("up", "--observe")
+    assert done.code == 0, done.err
+    assert "not observed: TRIALBUS_PROMETHEUS_BIN is " in done.out
+    assert "apt-get install prometheus" in done.out
+    assert f"{stack.status.http}/prometheus" in done.out
+    assert stack.status.prometheus == ""
+    assert "\nprometheus" not in stack.call("status").out
+    answer = httpx.get(f"{stack.status.http}/prometheus/api/v1/status/buildinfo", timeout=10)
+    assert answer.json()["status"] == "success"
+    # Said again, not refused.
+    assert "not observed" in stack.call("up", "--observe").out
 
 
 @needs_promtool
-def test_promtool_reads_an_experiment_from_the_gateway(stack: RealStack) -> None:
+def test_promtool_reads_an_experiment_from_the_gateway(unobserved: RealStack) -> None:
+    stack = unobserved
     stack.up()
     trial = ["sh", "-c", "echo loss=0.5; echo loss={x}"]
     path = stack.write(experiment_object("seen", trial, trials=3, parallel=2))
@@ -152,3 +159,12 @@ def test_targets_are_written_only_when_they_change(tmp_path: Path) -> None:
     assert json.loads((tmp_path / TARGETS).read_text()) == [
         {"targets": ["127.0.0.1:2"], "labels": {"service": "gateway"}}
     ]
+
+
+def test_it_takes_the_port_of_its_last_run_again(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    first = PrometheusSpec(binary=tmp_path / "prometheus", folder=tmp_path)
+    first.config_path.write_text(first._config(port))
+    again = PrometheusSpec(binary=tmp_path / "prometheus", folder=tmp_path)
+    assert next(again._first_ports()) == port
+    assert f"127.0.0.1:{port}" in " ".join(first.command())
