@@ -54,6 +54,40 @@ def test_spans_nest_and_carry_what_is_said_of_them() -> None:
     assert renamed.resource.attributes["service.name"] == "trialbus-trial-launcher"
 
 
+async def test_the_trace_that_is_kept_is_known_wherever_the_span_is_current() -> None:
+    tracing, exporter = traced(ratio=1.0)
+    other = asyncio.Event()
+
+    async def elsewhere() -> str | None:
+        await other.wait()
+        return tracing.kept_trace()
+
+    beside = asyncio.create_task(elsewhere())
+    assert tracing.kept_trace() is None
+    with pytest.raises(KeyError), tracing.span("outer", parent=CALLER):
+        assert tracing.kept_trace() == CALLER.trace_id
+        assert await asyncio.create_task(elsewhere_now(tracing)) == CALLER.trace_id
+        with tracing.span("not drawn", parent=UNSAMPLED), tracing.span("in it"):
+            assert tracing.kept_trace() is None
+        with tracing.outside(), tracing.span("no root"):
+            assert tracing.kept_trace() is None
+        with tracing.span("inner"):
+            assert tracing.kept_trace() == CALLER.trace_id
+        raise KeyError("gone")
+    assert tracing.kept_trace() is None
+    other.set()
+    assert await beside is None
+    with tracing.span("root", root=True):
+        here = tracing.current()
+        assert here is not None
+        assert tracing.kept_trace() == here.trace_id
+    assert names(exporter) == ["inner", "outer", "root"]
+
+
+async def elsewhere_now(tracing: SdkTracing) -> str | None:
+    return tracing.kept_trace()
+
+
 def test_an_exception_that_leaves_a_span_is_its_failure() -> None:
     tracing, exporter = traced()
     with pytest.raises(KeyError), tracing.span("work", root=True):

@@ -26,8 +26,8 @@ class Tracing(NoTracing):
     def on(self) -> bool:
         return True
 
-    def current(self) -> TraceContext | None:
-        return self._current
+    def kept_trace(self) -> str | None:
+        return None if self._current is None else self._current.trace_id
 
     def span(self, *_args: object, **_options: object) -> AbstractContextManager[Span]:
         return nullcontext()  # type: ignore[return-value]

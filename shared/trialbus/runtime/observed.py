@@ -74,7 +74,7 @@ class ObservedStore:
     async def _seen(self, operation: str, collection: str, call: Awaitable[_T]) -> _T:
         started = self._clock.monotonic()
         try:
-            if self._telemetry.tracing.on:
+            if self._telemetry.tracing.kept_trace() is not None:
                 return await self._traced(operation, collection, call)
             return await call
         except Transient:
@@ -107,7 +107,7 @@ class ObservedBus:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         tracing = self._telemetry.tracing
-        if not tracing.on:
+        if tracing.kept_trace() is None:
             await self._bus.publish(messages)
             return
         attributes: dict[str, Attribute] = {

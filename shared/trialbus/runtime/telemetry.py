@@ -93,9 +93,12 @@ class Telemetry:
         instrument = self._of(metric, labels)
         if not isinstance(instrument, Histogram):
             raise TypeError(f"{metric.name} is no histogram")
-        seen = trace or (self.tracing.current() if self.tracing.on else None)
-        exemplar = {"trace_id": seen.trace_id} if seen is not None and seen.sampled else None
-        instrument.observe(max(seconds, 0.0), exemplar)
+        if trace is not None:
+            kept = trace.trace_id if trace.sampled else None
+        else:
+            kept = self.tracing.kept_trace()
+        exemplar = None if kept is None else {"trace_id": kept}
+        instrument.observe(seconds if seconds > 0.0 else 0.0, exemplar)
 
     def watch(self, metric: Metric, read: Callable[[], float]) -> None:
         """What a gauge without labels shows is read when somebody looks, in the event loop."""

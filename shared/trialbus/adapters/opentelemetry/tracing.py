@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from importlib.metadata import version
 from random import Random
 
@@ -21,6 +22,10 @@ _NANOSECONDS = 1_000_000_000
 _KINDS = {kind: trace.SpanKind[kind.name] for kind in SpanKind}
 # A collector that does not answer may keep a service from its end so long.
 _CLOSE_DEADLINE_S = 1.5
+
+# Trace id of the current span, where it is kept. The SDK would say so as well, in microseconds, and
+# the question is asked with every observation.
+_KEPT: ContextVar[str | None] = ContextVar("kept_trace", default=None)
 
 
 class SdkTracing:
@@ -61,6 +66,9 @@ class SdkTracing:
             sampled=context.trace_flags.sampled,
         )
 
+    def kept_trace(self) -> str | None:
+        return _KEPT.get()
+
     def outside(self) -> AbstractContextManager[object]:
         return _within_span(trace.INVALID_SPAN)
 
@@ -78,6 +86,8 @@ class SdkTracing:
             if parent.sampled:
                 return self._kept(name, kind, parent, links, attributes)
             return self._unkept(_context(parent))
+        if not root and _KEPT.get() is None:
+            return self._nothing.span(name)
         current = trace.get_current_span().get_span_context()
         if current.is_valid:
             if current.trace_flags.sampled:
@@ -97,13 +107,16 @@ class SdkTracing:
         links: Sequence[TraceContext],
         attributes: Mapping[str, Attribute] | None,
     ) -> Iterator[Span]:
-        with self._tracer.start_as_current_span(
-            name,
-            context=None if parent is None else _within(parent),
-            kind=_KINDS[kind],
-            attributes=attributes,
-            links=[Link(_context(link)) for link in links],
-        ) as span:
+        with (
+            self._tracer.start_as_current_span(
+                name,
+                context=None if parent is None else _within(parent),
+                kind=_KINDS[kind],
+                attributes=attributes,
+                links=[Link(_context(link)) for link in links],
+            ) as span,
+            _keeping(f"{span.get_span_context().trace_id:032x}"),
+        ):
             yield _SdkSpan(span)
 
     @contextmanager
@@ -187,11 +200,24 @@ class _KnownIds(RandomIdGenerator):
 
 @contextmanager
 def _within_span(span: trace.Span) -> Iterator[None]:
+    """One that nobody keeps."""
     token = attach(trace.set_span_in_context(span))
+    try:
+        with _keeping(None):
+            yield
+    finally:
+        detach(token)
+
+
+@contextmanager
+def _keeping(trace_id: str | None) -> Iterator[None]:
+    before = _KEPT.get()
+    _KEPT.set(trace_id)
     try:
         yield
     finally:
-        detach(token)
+        # Not by its token, which is of no use where a generator is closed by another task.
+        _KEPT.set(before)
 
 
 def _within(parent: TraceContext) -> Context:
