@@ -135,6 +135,22 @@ def test_work_for_several_experiments_is_one_span_that_links_to_all_of_them(play
     assert all(links <= traces for links in linked)
 
 
+def test_trials_that_workers_ask_for_are_in_their_experiments_trace(play: Play) -> None:
+    """Their runs are leases, and what they push is committed together with what others push."""
+    story = replace(FAIR, names=("plain",), workers=3, trials=8)
+    outcome, traced = play_traced(play, story)
+    [state] = outcome.experiments
+    spans = by_trace(traced.spans)[trace_of(state)]
+    ids = {id_of(span) for span in spans}
+    assert not [span.name for span in spans if span.parent and span.parent.span_id not in ids]
+    assert len(named(spans, "trial")) == state.next_index == 8
+    runs = named(spans, "run")
+    assert len({id_of(span) for span in runs}) >= 8
+    assert all("trialbus.worker" in (span.attributes or {}) for span in runs)
+    begun = outcome.world.store.documents("runs")
+    assert {document["traceparent"] for document in begun} == {state.traceparent}
+
+
 def test_tracing_changes_nothing_of_what_happens(play: Play) -> None:
     outcome, _ = play_traced(play, Story())
     untraced = play(1, Story())

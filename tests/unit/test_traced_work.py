@@ -273,7 +273,8 @@ def test_a_command_that_its_sender_does_not_keep_makes_an_experiment_without_a_t
 
 
 def traced_experiment(**changes: object) -> Experiment:
-    return replace(experiment(1), traceparent=str(A), created_at=1000.0, **changes)  # type: ignore[arg-type]
+    state = replace(experiment(1), traceparent=str(A), created_at=1000.0)
+    return replace(state, **changes)  # type: ignore[arg-type]
 
 
 def closed_trial(index: int) -> Trial:
