@@ -131,7 +131,10 @@ def _lines(panel: Panel) -> timeseries.Panel:
         made.thresholds_style(
             common.GraphThresholdsStyleConfig().mode(common_models.GraphTresholdsStyleMode.DASHED)
         )
-    return made if panel.source is Source.EXPERIMENTS else made.min(0)
+    if panel.source is Source.EXPERIMENTS:
+        # A value stays until the next one.
+        return made.line_interpolation(common_models.LineInterpolation.STEP_AFTER)
+    return made.min(0)
 
 
 def _stat(panel: Panel) -> stat.Panel:
