@@ -1,7 +1,7 @@
 """The bus and the store as a service sees them: every call timed, and part of its trace."""
 
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
@@ -129,19 +129,24 @@ class ObservedBus:
     async def request(self, request: Request, *, timeout_s: float) -> bytes:
         kind = kind_of(request.subject)
         started = self._clock.monotonic()
-        tracing = self._telemetry.tracing
         try:
-            with tracing.span(f"request {kind}", kind=SpanKind.CLIENT):
-                current = tracing.current()
-                if current is not None and (current.sampled or kind in _BEGINNING):
-                    headers = {**request.headers, TRACEPARENT: str(current)}
-                    request = replace(request, headers=headers)
-                return await self._bus.request(request, timeout_s=timeout_s)
+            if self._telemetry.tracing.kept_trace() is not None or kind in _BEGINNING:
+                return await self._traced(kind, request, timeout_s)
+            return await self._bus.request(request, timeout_s=timeout_s)
         except Transient:
             self._telemetry.add(metrics.REQUEST_FAILURES, kind=kind)
             raise
         finally:
             self._telemetry.observe(metrics.REQUESTS, self._clock.monotonic() - started, kind=kind)
+
+    async def _traced(self, kind: str, request: Request, timeout_s: float) -> bytes:
+        tracing = self._telemetry.tracing
+        with tracing.span(f"request {kind}", kind=SpanKind.CLIENT):
+            current = tracing.current()
+            if current is not None and (current.sampled or kind in _BEGINNING):
+                headers = {**request.headers, TRACEPARENT: str(current)}
+                request = replace(request, headers=headers)
+            return await self._bus.request(request, timeout_s=timeout_s)
 
     def serve(
         self,
@@ -157,14 +162,7 @@ class ObservedBus:
 
         async def respond(requests: Sequence[Request]) -> Sequence[Answer]:
             started = self._clock.monotonic()
-            contexts = self._contexts(requests)
-            with self._telemetry.tracing.span(
-                f"answer {kind}",
-                kind=SpanKind.SERVER,
-                parent=contexts[0] if contexts else None,
-                links=contexts[1:MAX_SPAN_LINKS],
-                attributes={"messaging.batch.message_count": len(requests)},
-            ):
+            with self._answering(kind, requests):
                 try:
                     return await responder(requests)
                 finally:
@@ -178,6 +176,19 @@ class ObservedBus:
             max_group=max_group,
             max_groups=max_groups,
             gather_s=gather_s,
+        )
+
+    def _answering(self, kind: str, requests: Sequence[Request]) -> AbstractContextManager[object]:
+        """Within the first sender's trace, with links to the other senders'."""
+        contexts = self._contexts(requests)
+        if not contexts:
+            return nullcontext()
+        return self._telemetry.tracing.span(
+            f"answer {kind}",
+            kind=SpanKind.SERVER,
+            parent=contexts[0],
+            links=contexts[1:MAX_SPAN_LINKS],
+            attributes={"messaging.batch.message_count": len(requests)},
         )
 
     def _contexts(self, requests: Sequence[Request]) -> list[TraceContext]:
