@@ -147,10 +147,8 @@ class ExperimentSeries:
             *(index for index, since in self._open_since.items() if since <= span.end),
             *self._history.living(span.start, span.end),
         ]
-        wanted = sorted(
-            (it for it in lived if named is None or it in named),
-            reverse=True,
-        )
+        known = None if named is None else frozenset(named)
+        wanted = sorted((it for it in lived if known is None or it in known), reverse=True)
         fitting = (it for it in wanted if fits_trial(selector, self._state, it))
         chosen = [index for index, _ in zip(fitting, range(MAX_CURVES + 1), strict=False)]
         if len(chosen) > MAX_CURVES:
