@@ -133,6 +133,37 @@ async def test_a_young_run_that_is_not_there_is_only_lost_where_a_claim_guards_i
         assert (await launcher.status([young.run_id]))[young.run_id].state is state
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_pods_whose_object_was_deleted_meanwhile_are_waited_for(
+    double: Double, stopped: bool
+) -> None:
+    """A launcher that begins again must not give their attempt up for lost, nor begin it anew."""
+    held = plan("held", shipped=True)
+    async with direct(double) as first:
+        await first.start([held])
+        await until(lambda: len(double.list("pods", NAMESPACE)) == 1, "its pod")
+        double.delete("jobs", NAMESPACE, "held", policy="Orphan")
+        await until(lambda: not double.list("jobs", NAMESPACE), "no Job")
+    async with direct(double) as second:
+        await second.take_over([held])
+
+        async def state() -> RunState:
+            return (await second.status([held.run_id]))[held.run_id].state
+
+        assert await state() is RunState.RUNNING
+        if stopped:
+            await second.stop(held.run_id, reason="Deleted", grace_s=1.0)
+        [pod] = double.list("pods", NAMESPACE)
+        assert await state() is RunState.RUNNING
+        double.delete("pods", NAMESPACE, pod["metadata"]["name"])
+        wanted = RunState.FINISHED if stopped else RunState.LOST
+
+        async def is_over() -> bool:
+            return await state() is wanted
+
+        await until(is_over, "its end")
+
+
 async def test_what_the_view_has_shown_before_it_was_taken_over_is_not_asked_for_again(
     double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def in_turn(*outcomes: Outcome) -> Callable[[Object], Outcome]:
 
 
 GOOD = Outcome(log=b"loss=0.5\n")
+STUBBORN = Outcome(after_s=None, stubborn=True)
 
 
 async def only_trial(cluster: ClusterWorld, name: str) -> Trial:
@@ -151,6 +152,26 @@ async def test_what_the_cluster_takes_is_tried_again(double: Double, how: str) -
         first, second = sorted(cluster.runs(), key=lambda it: it.attempt)
         assert (first.phase, second.phase) == ("Lost", "Finished"), first
         assert first.message
+
+
+async def test_the_next_attempt_waits_for_the_pods_of_a_deleted_job(double: Double) -> None:
+    """They may run on for all of their grace period."""
+    async with cluster_world(double, run=in_turn(STUBBORN, GOOD)) as cluster:
+        patient = job()
+        patient["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 2
+        await cluster.apply(wanted("slow", patient))
+        pod = await running_pod(cluster)
+        double.delete("jobs", "default", cluster.objects()[0]["metadata"]["name"])
+
+        def is_there() -> bool:
+            return any(it["metadata"]["name"] == pod for it in cluster.objects("pods"))
+
+        await until(lambda: len(cluster.runs()) == 2 or not is_there(), "one or the other")
+        assert not is_there()
+        trial = await only_trial(cluster, "slow")
+        assert trial.phase is TrialPhase.SUCCEEDED
+        first, _ = sorted(cluster.runs(), key=lambda it: it.attempt)
+        assert (first.phase, first.message.endswith("was deleted by others")) == ("Lost", True)
 
 
 async def test_a_pod_that_fails_takes_the_others_along_and_nothing_is_tried_again(

@@ -218,7 +218,7 @@ class Life:
                 self.ended(container, told.exit_code, told.message, told.reason)
 
         def term(now: bool) -> None:
-            if container.running:
+            if container.running and (now or not outcome.stubborn):
                 code = 0 if container.sidecar else 137 if now else 143
                 self.ended(container, code)
 

@@ -20,7 +20,7 @@ class Outcome:
 
     after_s: seconds from its start, None: when `pods.finish` says so. message: what it leaves in
     the termination log. reason: "" means Completed or Error; OOMKilled goes with exit code 137.
-    stuck: it never starts, for this reason.
+    stuck: it never starts, for this reason. stubborn: only SIGKILL ends it.
     """
 
     exit_code: int = 0
@@ -30,6 +30,7 @@ class Outcome:
     reason: str = ""
     stuck: Stuck = ""
     stuck_message: str = ""
+    stubborn: bool = False
 
 
 OOM = Outcome(exit_code=137, reason="OOMKilled")

@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
-from trialbus.contracts.cluster_names import RUN_LABEL
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.run import StopReason
@@ -20,11 +19,11 @@ from trialbus.ports.cluster import (
     NoSuchKind,
     NotFound,
     Object,
-    Resource,
 )
 from trialbus.ports.launcher import Plan, RunState, RunStatus
 from trialbus_trial_launcher.adapters.kubernetes.creating import Creating, owner_of
 from trialbus_trial_launcher.adapters.kubernetes.folders import NoFolders
+from trialbus_trial_launcher.adapters.kubernetes.leaving import PODS, Leaving
 from trialbus_trial_launcher.adapters.kubernetes.ledger import Ledger, object_plan
 from trialbus_trial_launcher.adapters.kubernetes.log_stream import LogStream
 from trialbus_trial_launcher.adapters.kubernetes.logger import Logger
@@ -47,8 +46,6 @@ _UNSEEN_S = 5.0
 # How much the news of pods are behind those of their objects, mostly.
 _PODS_LAG_S = 1.0
 _UNTOLD = "Looking for its object"
-# Every server has them: nothing to ask for, which could fail.
-_PODS = Resource(group="", version="v1", kind="Pod", plural="pods", namespaced=True)
 
 
 class ClusterLauncher(NoFolders):
@@ -70,10 +67,13 @@ class ClusterLauncher(NoFolders):
         self._log = log
         self._observer = observer or NobodyObserves()
         ledger = Ledger(
-            lambda record: self._spawn(self._look_again(record)), self._observer.running
+            lambda record: self._spawn(self._look_again(record)),
+            self._observer.running,
+            lambda record: self._spawn(self._leaving.leave(record)),
         )
         self._ledger, self._records = ledger, ledger.records
         self._creating = Creating(api, clock)
+        self._leaving = Leaving(api, clock, log, add=ledger.add_pod, finish=ledger.finish)
         self._turns = asyncio.Semaphore(_CREATIONS_AT_ONCE)
         eyes = Eyes(
             object_of=ledger.see_object,
@@ -218,9 +218,9 @@ class ClusterLauncher(NoFolders):
             record.sight = self._ledger.see_object(item)
         assert record.resource is not None
         self.views.follow_objects(record.resource)
-        self.views.follow_pods(_PODS)
+        self.views.follow_pods(PODS)
         if record.kind.pods_by:
-            self.views.follow_pods(_PODS, record.kind.pods_by)
+            self.views.follow_pods(PODS, record.kind.pods_by)
         if record.stop:
             self._spawn(self._stop(record))
         self._ledger.judge(record)
@@ -244,9 +244,13 @@ class ClusterLauncher(NoFolders):
             # It took its objects along.
             found = None
         if found is None or owner_of(found) != record.run_id:
-            record.absent = True
+            await self._leaving.look(record)
+            record.absent = record.pods_are_over
+            if not record.absent:
+                record.gone = True
+                self._ledger.leave(record)
             return
-        await self._look_at_pods(record)
+        await self._leaving.look(record)
         record.absent = False
         self._observer.found(record.run_id)
         self._there(record, found)
@@ -261,13 +265,6 @@ class ClusterLauncher(NoFolders):
         except NotFound:
             return None
 
-    async def _look_at_pods(self, record: Record) -> None:
-        by = record.kind.pods_by
-        selector = f"{by}={record.name}" if by else f"{RUN_LABEL}={record.run_id}"
-        page = await self._api.list(_PODS, record.kind.namespace, label_selector=selector)
-        for item in page.items:
-            self._ledger.add_pod(record, item)
-
     # Looking ----------------------------------------------------------------------------------
 
     async def _look_again(self, record: Record) -> None:
@@ -275,7 +272,7 @@ class ClusterLauncher(NoFolders):
         await self._clock.sleep(_PODS_LAG_S)
         while record.end is None:
             try:
-                await self._look_at_pods(record)
+                await self._leaving.look(record)
                 break
             except (Transient, ClusterError) as error:
                 record.trouble = str(error)
@@ -355,7 +352,7 @@ class ClusterLauncher(NoFolders):
         if not record.seen:
             # No view will tell of its going.
             with suppress(ClusterError, Transient):
-                await self._look_at_pods(record)
+                await self._leaving.look(record)
             record.gone = True
         self._ledger.judge(record)
 

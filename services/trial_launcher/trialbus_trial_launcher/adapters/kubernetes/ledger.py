@@ -24,11 +24,16 @@ from trialbus_trial_launcher.app.cluster.pod_ends import PodSight, pod_sight
 
 class Ledger:
     """look_again: asks for the pods of a run whose end they do not explain yet. running: hears of
-    runs whose command has begun, once."""
+    runs whose command has begun, once. leave: waits for the pods of a deleted object, and ends its
+    run."""
 
     def __init__(
-        self, look_again: Callable[[Record], None], running: Callable[[str], None]
+        self,
+        look_again: Callable[[Record], None],
+        running: Callable[[str], None],
+        leave: Callable[[Record], None],
     ) -> None:
+        self._leave = leave
         self._running = running
         self._look_again = look_again
         self.records: dict[str, Record] = {}
@@ -127,7 +132,13 @@ class Ledger:
         elif end is not None:
             self.finish(record, end)
         elif record.gone:
-            self.finish(record, RunEnd(lost=True, message=f"{record} was deleted by others"))
+            self.leave(record)
+
+    def leave(self, record: Record) -> None:
+        """Others have deleted its object; its pods may still be in their grace period."""
+        if not record.leaving:
+            record.leaving = True
+            self._leave(record)
 
     def _see_begun(self, record: Record) -> None:
         if record.running:

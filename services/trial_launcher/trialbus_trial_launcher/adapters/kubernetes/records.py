@@ -42,7 +42,7 @@ class Record:
     none any more. seen: its view has shown it. pods: by name. looking: its pods are about to be
     asked for since it ended; looked: they have been. stop: why we stop it. kept_tail: read before
     its pods went. checked_at: when it was last asked for, monotonic. running: its command runs, or
-    has run."""
+    has run. leaving: it is waited for that pods of a deleted object go."""
 
     run_id: str
     name: str
@@ -65,6 +65,7 @@ class Record:
     end: RunEnd | None = None
     finished_at: float | None = None
     running: bool = False
+    leaving: bool = False
     log: LogStream | None = None
     kept_tail: bytes | None = None
     checked_at: float = 0.0
@@ -79,7 +80,7 @@ class Record:
     @property
     def expected(self) -> bool:
         """Whether the views tell all of it, or it is not there yet."""
-        return self.seen or self.absent or self.body is not None
+        return self.seen or self.absent or self.leaving or self.body is not None
 
     @property
     def primary(self) -> PodSight | None:
