@@ -85,6 +85,11 @@ class Observed:
         (rows,) = self.prometheus.over(query, self.since, time.time(), 1).values()
         return rows[-1][1]
 
+    def highest(self, query: str) -> float:
+        """Of the only series, at any time."""
+        (rows,) = self.prometheus.over(query, self.since, time.time(), 1).values()
+        return max(value for _, value in rows)
+
 
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
@@ -186,6 +191,30 @@ def test_the_panels_of_one_experiment_are_answered_by_the_gateway(observed: Obse
     listed = quiet("experiments")
     assert sorted(silent - listed) == [], "these have no data"
     assert sorted(listed - silent) == [], "these have data, or are on no panel"
+
+
+# What the load did wrong -> a query that is above zero because of it.
+WENT_WRONG = {
+    "an event that nobody can read": "trialbus_dead_letters_total",
+    "an experiment that nobody can read": 'trialbus_handling_failures_total{service="experiment"}',
+    "an algorithm that fails": 'trialbus_algorithm_failures_total{algorithm="broken"}',
+    "a rule that fails": 'trialbus_stopping_rule_failures_total{rule="broken-rule"}',
+    "a trial stopped early": 'trialbus_stop_verdicts_total{rule="medianstop"}',
+    "a worker that is never heard of again": "trialbus_lease_losses_total",
+    "its attempt": "trialbus_attempts_lost_total",
+    "a launcher that is killed": "changes(process_start_time_seconds[5m])",
+    "its trial, which goes on": 'trialbus_adoptions_total{place="process"}',
+    "a bus that is killed": 'trialbus_bus_reconnects_total{service="experiment"}',
+    "wrong tokens": 'trialbus_requests_refused_total{reason="unauthenticated"}',
+    "a webhook to nowhere": 'trialbus_webhook_attempts_total{outcome="failed"}',
+    "a path that is not there": 'trialbus_http_request_seconds_count{code="404"}',
+    "a call that is not there": 'trialbus_grpc_request_seconds_count{code="UNIMPLEMENTED"}',
+}
+
+
+@pytest.mark.parametrize("what", WENT_WRONG)
+def test_what_went_wrong_is_seen(observed: Observed, what: str) -> None:
+    assert observed.highest(f"sum({WENT_WRONG[what]})") > 0
 
 
 # --- Rules

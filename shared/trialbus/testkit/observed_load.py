@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -122,18 +123,21 @@ class Load:
     async def _unjudged(self) -> None:
         """It reports until its rule has failed, and ends as if it had none."""
         mark = self.stack.folder / "judged"
-        command = _says('while [ ! -e "$1" ]; do echo loss={x}; sleep 0.1; done', str(mark))
+        command = _says('until [ -e "$1" ]; do echo loss={x}; sleep 0.1; done', str(mark))
         stopping = {"algorithmName": "broken-rule"}
         wanted = experiment_object("unjudged", command, stopping=stopping)
         await asyncio.to_thread(self.stack.apply, wanted)
-        counted = f"{metrics.RULE_FAILURES.name}{{"
-        await until(
-            lambda: counted in _metrics(self.stack, "early_stopping"),
-            "the rule has failed",
-            within_s=_LONG_S,
-        )
+        failed = f'{metrics.RULE_FAILURES.name}{{rule="broken-rule"}}'
+        await self._counted("early_stopping", failed)
         mark.touch()
         await self._ended("unjudged", ["Succeeded"])
+
+    async def _counted(self, service: str, series: str) -> None:
+        """Until a service tells of a series above zero."""
+        told = re.compile(rf"^{re.escape(series)} [1-9]", re.MULTILINE)
+        await until(
+            lambda: told.search(_metrics(self.stack, service)), f"{series} > 0", within_s=_LONG_S
+        )
 
     async def _without_points(self) -> None:
         wanted = experiment_object("pointless", _says("echo loss={x}"))
@@ -172,6 +176,7 @@ class Load:
         await until((folder / "survivor").exists, "a trial runs", within_s=_LONG_S)
         killed = self.stack.kill("trial_launcher")
         await self.stack.returned("trial_launcher", killed)
+        await self._counted("trial_launcher", f'{metrics.ADOPTIONS.name}{{place="process"}}')
         (folder / "go").touch()
         await self._ended("adopted", ["Succeeded"])
 
