@@ -22,11 +22,12 @@ processors, and the load itself needs some (*processor, the load itself*).
 
 Scenarios are files in `loadtests/load/scenarios/`: experiments, people, limits. People call over
 HTTP (Locust's `FastHttpUser`), server-sent events and NATS (a process of its own with nats-py); the
-latencies are theirs, exact to 2 %. What services say of themselves comes from their `/metrics`,
-memory and processor time from `/proc`. Each run has a new stack, and after it the store is read
-whole: every experiment ended with exactly its budget, never more trials at once than allowed, each
-with its metric, every result that a worker knows to be accepted there, every point stored, no
-process started again. What does not hold is a *broken promise*.
+latencies are theirs, exact to 2 %. What services say of themselves comes from their `/metrics`, the
+lag of their consumers from nats-server, memory and processor time from `/proc`. Each run has a new
+stack, and after it the store is read whole: every experiment ended with exactly its budget, never
+more trials at once than allowed, each with its metric, every result that a worker knows to be
+accepted there, every point stored, no process started again. What does not hold is a *broken
+promise*.
 
 A figure is kept if its mean over the runs is; where the limit is 0, each run. *Head-room* is limit
 by mean, or mean by limit where more is better: below 1 the limit is missed. *Spread* is the

@@ -112,6 +112,7 @@ async def _under_load(
     with suppress(asyncio.CancelledError):
         await sampling
     await sampler.sample()
+    await sampler.close()
     finding = await promises.examine(stack, scenario, read_told(plan.output))
     restarted = await _restarted(stack, sampler)
     windows = read_windows(plan.output)

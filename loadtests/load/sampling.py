@@ -9,20 +9,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import nats
+import nats.errors
 import psutil
+from nats.aio.client import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from trialbus.contracts import subjects
 from trialbus.runtime import metrics
 from trialbus.runtime.metric import Metric
 
 SCRAPE_TIMEOUT_S = 10.0
+# nats-server tells of so many at a time.
+CONSUMERS_PAGE = 256
 SUGGESTION = "suggestion"
 ALGORITHMS = "suggestion's algorithms"
 SUPERVISOR = "supervisor"
 
-# Summed over services: each tells of its own consumers and its own outbox.
+# Summed over services: each tells of its own outbox.
 SUMMED: tuple[Metric, ...] = (
-    metrics.CONSUMER_PENDING,
     metrics.OUTBOX_EVENTS,
     metrics.CONFLICTS,
     metrics.DEAD_LETTERS,
@@ -52,17 +57,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """at: seconds since the beginning. sums: by name of the metric; those that no service told are
-    missing. usage: by name of the process. silent: services that did not answer."""
+    """at: seconds since the beginning. lag: messages that services' consumers were not given yet or
+    have not acknowledged; NaN if nats-server did not answer. sums: by name of the metric; those
+    that no service told are missing. usage: by name of the process. silent: services that did not
+    answer."""
 
     at: float
+    lag: float
     sums: Mapping[str, float]
     usage: Mapping[str, Usage]
     silent: tuple[str, ...] = ()
-
-    @property
-    def lag(self) -> float:
-        return self.sums.get(metrics.CONSUMER_PENDING.name, math.nan)
 
 
 @dataclass(slots=True)
@@ -106,6 +110,8 @@ class Sampler:
             for name, it in {**status["services"], **status["servers"]}.items()
         }
         self._processes[SUPERVISOR] = psutil.Process(status["pid"])
+        self._nats_url = status["nats"]
+        self._bus: Client | None = None
         self._began = time.monotonic()
         self.samples: list[Sample] = []
         self.last = Scraped()
@@ -136,10 +142,33 @@ class Sampler:
                 except httpx.HTTPError:
                     silent.append(name)
         usage = await asyncio.to_thread(self._usage)
-        found = Sample(at=self.now, sums=scraped.sums, usage=usage, silent=tuple(silent))
+        lag = await self._lag()
+        found = Sample(at=self.now, lag=lag, sums=scraped.sums, usage=usage, silent=tuple(silent))
         self.samples.append(found)
         self.last = scraped
         return found
+
+    async def close(self) -> None:
+        if self._bus is not None:
+            await self._bus.close()
+
+    async def _lag(self) -> float:
+        """Asked of nats-server itself: what services tell of it may be ten seconds old."""
+        try:
+            if self._bus is None:
+                self._bus = await nats.connect(self._nats_url, name="loadtests")
+            js = self._bus.jetstream()
+            found = await js.consumers_info(subjects.EVENT_STREAM)
+            while len(found) % CONSUMERS_PAGE == 0 and found:
+                page = await js.consumers_info(subjects.EVENT_STREAM, offset=len(found))
+                if not page:
+                    break
+                found += page
+        except (nats.errors.Error, OSError, TimeoutError):
+            return math.nan
+        # Those of followers come and go; nobody waits for them.
+        lasting = [it for it in found if it.config.durable_name]
+        return float(sum((it.num_pending or 0) + (it.num_ack_pending or 0) for it in lasting))
 
     def _usage(self) -> dict[str, Usage]:
         """Trials' own processes are not ours."""

@@ -107,8 +107,8 @@ def test_a_quantile_of_a_histogram_is_even_within_its_bucket() -> None:
 
 # What services say -------------------------------------------------------------------------------
 
-_SCRAPED = """# TYPE trialbus_consumer_pending_messages gauge
-trialbus_consumer_pending_messages 3.0
+_SCRAPED = """# TYPE trialbus_outbox_events gauge
+trialbus_outbox_events 3.0
 # TYPE trialbus_suggestion_seconds histogram
 trialbus_suggestion_seconds_bucket{algorithm="random",le="0.01"} 1.0
 trialbus_suggestion_seconds_bucket{algorithm="random",le="+Inf"} 2.0
@@ -124,8 +124,8 @@ process_cpu_seconds_total 3.5
 def test_what_services_say_is_added_up() -> None:
     scraped = Scraped()
     scraped.add(_SCRAPED)
-    scraped.add("trialbus_consumer_pending_messages 4.0\ntrialbus_dead_letters_total 1.0\n")
-    assert scraped.sums["trialbus_consumer_pending_messages"] == 7.0
+    scraped.add("trialbus_outbox_events 4.0\ntrialbus_dead_letters_total 1.0\n")
+    assert scraped.sums["trialbus_outbox_events"] == 7.0
     assert scraped.sums["trialbus_dead_letters_total"] == 1.0
     assert scraped.hops == {"asked to proposed": {0.01: 5.0, math.inf: 6.0}}
     assert scraped.errors == 2.0
@@ -136,7 +136,8 @@ def samples_of(own_mb: list[float], every: float = 10.0) -> list[Sample]:
     return [
         Sample(
             at=i * every,
-            sums={"trialbus_consumer_pending_messages": float(i == 1)},
+            lag=float(i == 1),
+            sums={"trialbus_outbox_events": 2.0 * i},
             usage={"gateway": it},
         )
         for i, it in enumerate(usage)
@@ -183,6 +184,7 @@ def test_a_run_is_measured_by_hand() -> None:
     # Three of them while people called.
     assert found["trials a second"] == pytest.approx(0.15)
     assert (found["highest lag"], found["lag at the end"]) == (1.0, 0.0)
+    assert found["highest outbox"] == 4.0
     assert found["highest memory (PSS)"] == 61.0
     assert found["processor, all services"] == pytest.approx(0.1)
     assert found["processor, the load itself"] == 0.25
