@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from loadtests.load import __main__ as command
 from loadtests.load.__main__ import main
 from loadtests.load.report import PAGE, Judged, overview, page, section
 from loadtests.load.results import LATENCY, Run, add, newest
+from loadtests.load.running import Options
 from loadtests.load.scenario import FOLDER, Limit, Scenario, chosen, read
 
 LAPTOP = read(FOLDER / "laptop.yaml")
@@ -126,3 +128,26 @@ def test_the_page_is_what_the_runs_that_are_there_make_it() -> None:
 def test_a_scenario_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nothing"]) == 2
     assert "there are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("trials_a_second", "words", "code"),
+    [(200.0, [], 0), (20.0, [], 1), (20.0, ["--report-only"], 0)],
+)
+def test_a_missed_limit_is_an_exit_code_and_a_try_stays_off_the_page(
+    trials_a_second: float,
+    words: list[str],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fake_run(scenario: Scenario, options: Options) -> Run:
+        return a_run(scenario.scaled(options.scale, None), **{"trials a second": trials_a_second})
+
+    monkeypatch.setattr(command, "run", fake_run)
+    monkeypatch.setattr(command, "draw", lambda *_: None)
+    monkeypatch.setattr(command, "TRIES", tmp_path)
+    before = PAGE.read_text()
+    assert main(["laptop", "--scale", "0.1", *words]) == code
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["laptop.jsonl", "laptop.md"]
+    assert PAGE.read_text() == before
