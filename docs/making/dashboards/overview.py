@@ -1,6 +1,7 @@
 """The operator's first look: is it healthy, and if not, where and why."""
 
-from making.dashboards.overview_services import BUS, DOORS, SATURATION, SERVICES, STORE
+from making.dashboards.overview_servers import BUS, STORE
+from making.dashboards.overview_services import DOORS, SATURATION, SERVICES
 from making.dashboards.panels import OPERATED, Board, Look, Panel, Row, Unit, figure, line
 from making.dashboards.promises import PROMISED
 from making.dashboards.queries import (
