@@ -25,6 +25,7 @@ from trialbus.testkit.bus_probes import at_once
 from trialbus.testkit.shipping_world import KEY, SUBJECT, World, frames_of, run
 from trialbus.testkit.still_world import UID, deleted, experiment
 from trialbus.testkit.waits import until
+from trialbus_trial_launcher.app.hand import Hand
 from trialbus_trial_launcher.app.recording import Recording
 from trialbus_trial_launcher.core import shipped_notes
 from trialbus_trial_launcher.core.shipped_notes import Note
@@ -117,7 +118,8 @@ async def test_what_was_never_begun_is_not_known(world: World) -> None:
 
 async def test_an_end_is_recorded_over_a_claim_that_came_meanwhile(world: World) -> None:
     await world.begin()
-    recording = Recording(world.parts())
+    parts = world.parts()
+    recording = Recording(parts, Hand(parts, "cluster"))
     before, after = run(), run(version=2, phase=RunPhase.FINISHED, exit_code=0)
     await world.replica().claim("pod-1")
     recording.add(before, after)
