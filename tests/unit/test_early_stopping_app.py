@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trialbus.contracts.collections import EVIDENCE
+from trialbus.contracts.collections import EVIDENCE, EXPERIMENTS
 from trialbus.kernel.evidence import StoppingVerdict
 from trialbus.kernel.experiment import ExperimentPhase
 from trialbus.kernel.ids import run_id, trial_name
@@ -274,6 +274,13 @@ async def test_the_sweep_finds_what_a_lost_hint_would_have_started() -> None:
     assert await reactor.sweep() == [UID]
     await world.change(active=False)
     assert await reactor.sweep() == []
+
+
+async def test_a_document_without_a_specification_holds_up_no_sweep() -> None:
+    world = await with_two_completed()
+    reactor = await world.start()
+    await world.insert(EXPERIMENTS.name, {"_id": "broken", "version": 1, "active": True})
+    assert await reactor.sweep() == [UID]
 
 
 async def test_the_evidence_of_a_deleted_experiment_is_removed_though_some_comes_late() -> None:

@@ -251,7 +251,8 @@ class StoppingReactor:
         specs = await self._parts.store.get_many(EXPERIMENTS.name, unknown, fields=("spec",))
         has_rule = {uid: self._has_rule[uid] for uid in uids if uid in self._has_rule}
         for uid, document in specs.items():
-            rule = document["spec"]["early_stopping"]
+            # One that is not as it should be is for its owner to tell, and has no rule to keep.
+            rule = (document.get("spec") or {}).get("early_stopping")
             has_rule[uid] = rule is not None and rule["name"] in self._rules
             if rule is not None and not has_rule[uid]:
                 # Installed where it was submitted, but not here.

@@ -19,7 +19,7 @@ _Respond = Callable[[Any, Any], Awaitable[Any]]
 
 
 class CallObserver(Protocol):
-    def __call__(self, method: str, code: str, taken_s: float) -> None:
+    def __call__(self, method: str, code: str, taken_s: float, /) -> None:
         """A call is answered. method: `<service>/<method>`, code: name of the status; both have
         few values, whatever clients send."""
 
