@@ -155,6 +155,17 @@ async def test_an_idle_document_is_cleared_after_a_while() -> None:
     assert version == 1
 
 
+async def test_what_is_sent_and_cleared_is_unsent_in_no_older_copy() -> None:
+    world = StillWorld(clock=PatientClock())
+    await with_stored(world, CREATED)
+    async with relaying(world) as outbox:
+        outbox.offer(KEY, UID, (CREATED,), urgent=True)
+        await outbox.flush()
+        world.clock.time += OUTBOX_IDLE_S
+        await outbox.clear_idle()
+        assert outbox.unsent(KEY, UID, (CREATED, EDITED)) == (EDITED,)
+
+
 async def test_what_a_crashed_process_left_is_published_under_the_same_ids() -> None:
     world = StillWorld(clock=PatientClock())
     await with_stored(world, CREATED, EDITED)

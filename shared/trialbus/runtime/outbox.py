@@ -29,6 +29,9 @@ _RETRY_DELAY_S = 0.5
 # Entries older than this that this process does not know were left by a crashed one.
 _FOREIGN_AFTER_S = 5 * OUTBOX_IDLE_S
 
+# For as many trials as live at once; an event that was forgotten is sent again under its id.
+_KEPT_CLEARED = 20_000
+
 DocumentKey = tuple[str, str]  # collection, id
 # An event on its way, as the bus takes it; the message's id is the event's.
 Outgoing = tuple[DocumentKey, Message]
@@ -47,6 +50,9 @@ class Outbox:
         # Events on their way, and since when (monotonic), the oldest first.
         self._waiting: dict[str, float] = {}
         self._sent: dict[DocumentKey, dict[str, float]] = {}
+        # Of events that were sent and cleared, the newest: a service may hold a copy of a document
+        # from before, and commit it with them once more.
+        self._cleared: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._batch_size = FETCH_MESSAGES
         telemetry.watch(metrics.OUTBOX_EVENTS, lambda: len(self._waiting))
@@ -59,10 +65,8 @@ class Outbox:
     def unsent(self, collection: str, document: str, events: Sequence[Event]) -> tuple[Event, ...]:
         """Those of a document's events that the stream may not have yet: what its next commit
         must keep."""
-        sent = self._sent.get((collection, document))
-        if not sent:
-            return tuple(events)
-        return tuple(event for event in events if event.id not in sent)
+        sent = self._sent.get((collection, document), {})
+        return tuple(it for it in events if it.id not in sent and it.id not in self._cleared)
 
     def offer(
         self, collection: str, document: str, events: Iterable[Event], *, urgent: bool
@@ -164,6 +168,9 @@ class Outbox:
             await self._store.clear_outbox(collection, documents)
             for document, ids in documents.items():
                 self._forget((collection, document), ids)
+                self._cleared.update(dict.fromkeys(ids))
+        for _ in range(len(self._cleared) - _KEPT_CLEARED):
+            del self._cleared[next(iter(self._cleared))]
 
     def _forget(self, key: DocumentKey, ids: Iterable[str]) -> None:
         left = self._sent.get(key, {})
