@@ -94,7 +94,32 @@ def test_an_exception_that_leaves_a_span_is_its_failure() -> None:
         raise KeyError("gone")
     [span] = exporter.get_finished_spans()
     assert span.status.status_code is StatusCode.ERROR
-    assert span.events[0].name == "exception"
+    assert span.status.description == "KeyError: 'gone'"
+
+
+def test_no_span_has_the_secrets_of_what_failed() -> None:
+    secret = "mongodb://user:hunter2@host/"
+    tracing, exporter = traced()
+    with pytest.raises(OSError, match="away"), tracing.span("raised", parent=CALLER):
+        raise OSError(f"{secret} is away")
+    with tracing.span("said", parent=CALLER) as said:
+        said.fail(f"{secret} is away")
+    tracing.record(
+        "told",
+        context=CALLER,
+        parent=CALLER,
+        started_at=1.0,
+        ended_at=2.0,
+        error=f"exit code 1: {secret} is away",
+    )
+    spans = exporter.get_finished_spans()
+    cleaned = "mongodb://user:***@host/ is away"
+    assert [it.status.description for it in spans] == [
+        f"OSError: {cleaned}",
+        cleaned,
+        f"exit code 1: {cleaned}",
+    ]
+    assert "hunter2" not in "".join(it.to_json() for it in spans)
 
 
 def test_without_a_parent_only_a_root_is_kept() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from trialbus.adapters.opentelemetry import current_ids
-from trialbus.local.log_secrets import clean_fields, clean_other
+from trialbus.kernel.told_secrets import clean_fields, clean_other
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 

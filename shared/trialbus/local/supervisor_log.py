@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from trialbus.local.log_secrets import clean_fields, clean_other
+from trialbus.kernel.told_secrets import clean_fields, clean_other
 
 
 def log(event: str, **fields: object) -> None:

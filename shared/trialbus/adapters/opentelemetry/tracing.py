@@ -15,6 +15,8 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, StatusCode, TraceFlags
 
+from trialbus.kernel.limits import MAX_MESSAGE_CHARS
+from trialbus.kernel.told_secrets import clean_text
 from trialbus.kernel.traces import TraceContext
 from trialbus.ports.tracing import Attribute, NoTracing, Span, SpanKind
 
@@ -114,10 +116,17 @@ class SdkTracing:
                 kind=_KINDS[kind],
                 attributes=attributes,
                 links=[Link(_context(link)) for link in links],
+                # The SDK would export message and traceback as they are.
+                record_exception=False,
+                set_status_on_exception=False,
             ) as span,
             _keeping(f"{span.get_span_context().trace_id:032x}"),
         ):
-            yield _SdkSpan(span)
+            try:
+                yield _SdkSpan(span)
+            except Exception as error:
+                _fail(span, f"{type(error).__name__}: {error}")
+                raise
 
     @contextmanager
     def _unkept(self, context: SpanContext) -> Iterator[Span]:
@@ -156,7 +165,7 @@ class SdkTracing:
                 start_time=int(started_at * _NANOSECONDS),
             )
         if error:
-            span.set_status(StatusCode.ERROR, error)
+            _fail(span, error)
         span.end(int(max(started_at, ended_at) * _NANOSECONDS))
 
     def close(self) -> None:
@@ -177,7 +186,12 @@ class _SdkSpan:
         self._span.update_name(name)
 
     def fail(self, why: str) -> None:
-        self._span.set_status(StatusCode.ERROR, why)
+        _fail(self._span, why)
+
+
+def _fail(span: trace.Span, why: str) -> None:
+    """In words that may leave the system."""
+    span.set_status(StatusCode.ERROR, clean_text(why)[:MAX_MESSAGE_CHARS])
 
 
 class _KnownIds(RandomIdGenerator):

@@ -1,4 +1,5 @@
-"""Secrets never reach a log, whoever writes it; what is no secret stays readable."""
+"""Secrets never reach a log, whoever writes it; what is no secret stays readable. Of spans:
+`test_sdk_tracing`."""
 
 import json
 import subprocess
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trialbus.local.log_secrets import HIDDEN, clean_fields, clean_text
+from trialbus.kernel.told_secrets import HIDDEN, clean_fields, clean_text
 
 CANARY = "canary0123456789abcdef"
 SEED = "SUAM" + "A2B3C4D5E6F7" * 4 + "GHIJKL"

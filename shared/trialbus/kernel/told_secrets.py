@@ -1,5 +1,5 @@
-"""What must not be read in a log is taken out of its lines, wherever it came from: an address with
-a password in the words of a driver's error, a token in a traceback, a field of ours."""
+"""What must not be read in a log or a trace is taken out of it, wherever it came from: an address
+with a password in the words of a driver's error, a token in a traceback, a field of ours."""
 
 import re
 from collections.abc import Mapping
