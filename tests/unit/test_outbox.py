@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+import pytest
+
 from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.messages import Message, Request
 from trialbus.kernel.events import Event
@@ -164,6 +166,21 @@ async def test_what_is_sent_and_cleared_is_unsent_in_no_older_copy() -> None:
         world.clock.time += OUTBOX_IDLE_S
         await outbox.clear_idle()
         assert outbox.unsent(KEY, UID, (CREATED, EDITED)) == (EDITED,)
+
+
+async def test_of_what_is_cleared_the_newest_is_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trialbus.runtime.outbox._KEPT_CLEARED", 2)
+    world = StillWorld(clock=PatientClock())
+    await with_stored(world, CREATED)
+    async with relaying(world) as outbox:
+        for it in (CREATED, EDITED, STARTED):
+            outbox.offer(KEY, UID, (it,), urgent=True)
+            await outbox.flush()
+            world.clock.time += OUTBOX_IDLE_S
+            await outbox.clear_idle()
+        assert outbox.unsent(KEY, UID, (CREATED, EDITED, STARTED)) == (CREATED,)
 
 
 async def test_what_a_crashed_process_left_is_published_under_the_same_ids() -> None:

@@ -7,7 +7,7 @@ crash the sweep finds what was left unsent and publishes it again under the same
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 
 from pydantic import TypeAdapter, ValidationError
@@ -51,8 +51,9 @@ class Outbox:
         self._waiting: dict[str, float] = {}
         self._sent: dict[DocumentKey, dict[str, float]] = {}
         # Of events that were sent and cleared, the newest: a service may hold a copy of a document
-        # from before, and commit it with them once more.
-        self._cleared: dict[str, None] = {}
+        # from before, and commit it with them once more. (A plain dict scans the places of all that
+        # it has dropped for its oldest.)
+        self._cleared: OrderedDict[str, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._batch_size = FETCH_MESSAGES
         telemetry.watch(metrics.OUTBOX_EVENTS, lambda: len(self._waiting))
@@ -170,7 +171,7 @@ class Outbox:
                 self._forget((collection, document), ids)
                 self._cleared.update(dict.fromkeys(ids))
         for _ in range(len(self._cleared) - _KEPT_CLEARED):
-            del self._cleared[next(iter(self._cleared))]
+            self._cleared.popitem(last=False)
 
     def _forget(self, key: DocumentKey, ids: Iterable[str]) -> None:
         left = self._sent.get(key, {})
