@@ -75,6 +75,20 @@ class TrialHistory:
             last = self._ended[-1] if self._ended else trial.ended_at
             self._ended.append(max(last, trial.ended_at))
 
+    def copy(self) -> "TrialHistory":
+        """As it is now, however this one is continued."""
+        return TrialHistory(
+            objective=self.objective,
+            finished=self.finished,
+            _indices=self._indices[:],
+            _phases=self._phases[:],
+            _values=self._values[:],
+            _observed=self._observed[:],
+            _opened=self._opened[:],
+            _started=self._started[:],
+            _ended=self._ended[:],
+        )
+
     def trial(self, place: int) -> EndedTrial:
         """place: from 0, one before its finish number."""
         return EndedTrial(
