@@ -53,7 +53,7 @@ class LosesAnswers:
 def recorder(world: StillWorld, replica: str) -> tuple[Parts, Hand, Recording]:
     parts = world.parts(replica)
     hand = Hand(parts, "cluster")
-    hand.claim(RUNNING.id, 1.0)
+    hand.claim(RUNNING, 1.0)
     return parts, hand, Recording(parts, hand)
 
 

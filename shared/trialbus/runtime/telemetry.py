@@ -2,9 +2,10 @@
 
 import platform
 from collections.abc import Callable
+from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 import structlog
 from prometheus_client import (
@@ -28,6 +29,15 @@ _Labels = tuple[tuple[str, str], ...]
 
 # When a counter began, as one more series for each: Prometheus sees a restart without.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class _Current(Enum):
+    SPAN = "current span"
+
+
+_CURRENT: Final = _Current.SPAN
+# Whose an exemplar is; None: of no trace that anybody keeps.
+_Whose = TraceContext | Literal[_Current.SPAN] | None
 
 
 class Logger(Protocol):
@@ -86,17 +96,18 @@ class Telemetry:
         instrument.set(value)
 
     def observe(
-        self, metric: Metric, seconds: float, trace: TraceContext | None = None, **labels: str
+        self, metric: Metric, seconds: float, trace: _Whose = _CURRENT, **labels: str
     ) -> None:
         """One more value of a histogram; below 0 (clocks that differ) it counts as 0. trace: whose
-        the exemplar is, if not the current span's."""
+        the exemplar is, if not the current span's; a value of one experiment or run is of its own
+        trace or (None) of none, for the current span may be that of a group."""
         instrument = self._of(metric, labels)
         if not isinstance(instrument, Histogram):
             raise TypeError(f"{metric.name} is no histogram")
-        if trace is not None:
-            kept = trace.trace_id if trace.sampled else None
-        else:
+        if trace is _CURRENT:
             kept = self.tracing.kept_trace()
+        else:
+            kept = trace.trace_id if trace is not None and trace.sampled else None
         exemplar = None if kept is None else {"trace_id": kept}
         instrument.observe(seconds if seconds > 0.0 else 0.0, exemplar)
 
@@ -150,7 +161,7 @@ class Unmeasured(Telemetry):
         """Nobody looks."""
 
     def observe(
-        self, metric: Metric, seconds: float, trace: TraceContext | None = None, **labels: str
+        self, metric: Metric, seconds: float, trace: _Whose = _CURRENT, **labels: str
     ) -> None:
         """Nobody times."""
 

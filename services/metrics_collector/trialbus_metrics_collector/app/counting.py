@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from trialbus.kernel.chunks import Chunk, Series
 from trialbus.kernel.errors import NotNow, NotThere, TooLarge
+from trialbus.kernel.traces import kept
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_metrics_collector.app.experiments import Seen
@@ -27,9 +28,11 @@ class Counting:
             self._telemetry.add(metrics.METRIC_POINTS, points)
         now = self._clock.now()
         for chunk in chunks:
-            at = _live_at(chunk.series, seen[chunk.uid])
+            experiment = seen[chunk.uid]
+            at = _live_at(chunk.series, experiment)
             if at is not None:
-                self._telemetry.observe(metrics.REPORT_STORED, now - at)
+                trace = kept(experiment.about.traceparent)
+                self._telemetry.observe(metrics.REPORT_STORED, now - at, trace)
 
     def repeated(self, points: int) -> None:
         """A chunk came again."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trialbus.kernel.run import Run
+from trialbus.kernel.traces import TraceContext, kept
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.core.run_outcomes import outcome_of
@@ -43,9 +44,10 @@ class NobodyObserves:
 @dataclass(slots=True, kw_only=True)
 class _Held:
     """opened_at: when the experiment opened the attempt. launched_at: by this process. ours: it was
-    claimed by this process, or is known to be taken over."""
+    claimed by this process, or is known to be taken over. trace: of its experiment, if kept."""
 
     opened_at: float
+    trace: TraceContext | None
     ours: bool
     launched_at: float | None = None
     running: bool = False
@@ -62,14 +64,16 @@ class Hand:
         # By experiment and run id.
         self._runs: dict[str, dict[str, _Held]] = {}
 
-    def claim(self, run_id: str, opened_at: float) -> None:
+    def claim(self, run: Run, opened_at: float) -> None:
         """After the commit: it is this launcher's to launch."""
-        self._add(run_id, _Held(opened_at=opened_at, ours=True))
+        trace = kept(run.traceparent)
+        self._add(run.id, _Held(opened_at=opened_at, trace=trace, ours=True))
 
-    def take(self, run_id: str, opened_at: float) -> None:
+    def take(self, run: Run, opened_at: float) -> None:
         """Of another process, or of this one in an earlier life: what it is will be seen."""
-        if self._held(run_id) is None:
-            self._add(run_id, _Held(opened_at=opened_at, ours=False))
+        if self._held(run.id) is None:
+            trace = kept(run.traceparent)
+            self._add(run.id, _Held(opened_at=opened_at, trace=trace, ours=False))
 
     def found(self, run_id: str) -> None:
         held = self._held(run_id)
@@ -87,7 +91,8 @@ class Hand:
             return
         now = self._clock.now()
         held.launched_at, held.ours = now, True
-        self._telemetry.observe(metrics.LAUNCHED, now - held.opened_at, place=self._place)
+        waited_s = now - held.opened_at
+        self._telemetry.observe(metrics.LAUNCHED, waited_s, held.trace, place=self._place)
         if self._place == "process":
             self.running(run_id)
 
@@ -104,7 +109,7 @@ class Hand:
         self._tell("running", 1)
         if held.launched_at is not None and self._place != "process":
             taken_s = self._clock.now() - held.launched_at
-            self._telemetry.observe(metrics.STARTED, taken_s, place=self._place)
+            self._telemetry.observe(metrics.STARTED, taken_s, held.trace, place=self._place)
 
     def incomplete(self, run_id: str) -> None:
         """Not all of its metrics could be stored."""

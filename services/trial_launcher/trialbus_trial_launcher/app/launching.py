@@ -183,7 +183,7 @@ class Launching:
 
     def _tell_hand(self, mine: Sequence[tuple[Experiment, Run]]) -> None:
         for state, run in mine:
-            self._hand.claim(run.id, _opened_at(state, run))
+            self._hand.claim(run, _opened_at(state, run))
             if run.ended:
                 if not run.stop_reason:
                     self._hand.failed(run.id)
@@ -210,7 +210,7 @@ class Launching:
         """A run that another process of this host began: it may live, be over, or never have
         been spawned."""
         plans: Sequence[Plan] = ()
-        self._hand.take(run.id, _opened_at(state, run))
+        self._hand.take(run, _opened_at(state, run))
         if self._place.is_told:
             if not (plans := await self._plans_again(state, run)):
                 return

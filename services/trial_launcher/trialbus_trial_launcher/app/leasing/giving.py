@@ -216,7 +216,8 @@ class Giving:
         opened = claim.asking.work.open.get(claim.run.index)
         if opened is not None:
             waited_s = claim.run.created_at - opened.opened_at
-            self._parts.telemetry.observe(metrics.LAUNCHED, waited_s, place=WORKER)
+            trace = kept(claim.run.traceparent)
+            self._parts.telemetry.observe(metrics.LAUNCHED, waited_s, trace, place=WORKER)
 
     def _claims_of(self, asking: Asking, answers: Mapping[str, Answer]) -> Iterator[Claim]:
         claimed = self._claimed.setdefault(asking.work.uid, set())
