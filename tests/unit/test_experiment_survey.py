@@ -10,6 +10,7 @@ import pytest
 from trialbus.contracts.collections import EXPERIMENTS, RUNS
 from trialbus.contracts.documents import EXPERIMENT, RUN
 from trialbus.kernel.conditions import set_condition
+from trialbus.kernel.errors import Transient
 from trialbus.kernel.experiment import Counts, Experiment, ExperimentPhase, OpenState
 from trialbus.kernel.ids import run_id
 from trialbus.kernel.limits import LATE_WRITE_S
@@ -18,6 +19,7 @@ from trialbus.kernel.spec import TrialsBy
 from trialbus.ports.store import Document, Query, Write
 from trialbus.runtime import metric_labels, metrics
 from trialbus.runtime.metric import Metric
+from trialbus.runtime.shared_gauges import MAX_FAILED_LOOKS
 from trialbus.testkit.experiment_states import NOW, experiment, opened, request, running, spec
 from trialbus.testkit.registry_readings import series, told
 from trialbus.testkit.still_world import StillWorld
@@ -280,3 +282,33 @@ async def test_the_first_failure_in_a_namespace_is_an_increase(surveyor: Surveyo
     await surveyor.look()
     for metric in (metrics.KATIB_TRIAL_FAILED, metrics.KATIB_EXPERIMENT_DELETED):
         assert surveyor.told(metric, namespace="ns") == 0
+
+
+async def test_a_replica_that_the_store_does_not_answer_tells_no_old_numbers(
+    surveyor: Surveyor,
+) -> None:
+    """Of what replicas tell the largest counts: it would go on with a stall that is over."""
+    stalled = set_condition((), "Running", reason="LaunchStalled", message="", now=NOW)
+    await surveyor.put(living("a", conditions=stalled))
+    await surveyor.look()
+    gauges = [it for it in metrics.ALL if it.shared and "experiment" in it.services]
+    names = {it.name for it in gauges}
+
+    def told_now() -> set[str]:
+        found = surveyor.parts.telemetry.registry.collect()
+        return {it.name for family in found for it in family.samples} & names
+
+    everything = told_now()
+    assert everything >= {metrics.STALLED.name, metrics.OLDEST_STALL.name}
+    surveyor.world.store.available = False
+    for _ in range(MAX_FAILED_LOOKS - 1):
+        with pytest.raises(Transient):
+            await surveyor.look(later_s=12)
+    assert told_now() == everything
+    with pytest.raises(Transient):
+        await surveyor.look(later_s=12)
+    assert told_now() == set()
+    surveyor.world.store.available = True
+    await surveyor.look(later_s=12)
+    assert told_now() == everything
+    assert surveyor.told(metrics.STALLED, reason="LaunchStalled") == 1

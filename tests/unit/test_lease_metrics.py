@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -156,9 +157,8 @@ async def test_silent_workers_lose_their_trials_and_every_replica_tells_those_th
     def held() -> list[float]:
         return [told(it.telemetry, metrics.LEASES) for it in (one, two)]
 
-    _, expire, _ = leasing.tasks
-    _, other, _ = Leasing(two, "/c").tasks
-    tasks = [asyncio.ensure_future(it()) for it in (expire, other)]
+    of_both = (*leasing.tasks, *Leasing(two, "/c").tasks)
+    tasks = [asyncio.ensure_future(it()) for it in of_both]
     # Its clock runs as fast as they sleep.
     await until(lambda: held() == [1, 1], "two are lost, one is held")
     for task in tasks:
@@ -169,3 +169,9 @@ async def test_silent_workers_lose_their_trials_and_every_replica_tells_those_th
     assert [sum(ends(it).values()) for it in (one, two)] == losses
     found = [RUN.decode(it) for it in world.store.documents(RUNS.name)]
     assert sum(not run.ended for run in found) == 1
+
+
+def test_without_metrics_nobody_counts_the_leases(world: StillWorld) -> None:
+    parts = world.parts()
+    off = replace(parts, settings=parts.settings.model_copy(update={"metrics": False}))
+    assert len(Leasing(off, "/c").tasks) == len(Leasing(parts, "/c").tasks) - 1

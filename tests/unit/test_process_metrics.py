@@ -3,20 +3,24 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from trialbus.contracts.collections import EXPERIMENTS
 from trialbus.contracts.messages import Message
+from trialbus.kernel.errors import Transient
 from trialbus.kernel.events import Event
 from trialbus.kernel.limits import MAX_PAYLOAD_BYTES, OUTBOX_IDLE_S
 from trialbus.runtime import metrics
 from trialbus.runtime.observed import ObservedBus
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.service import RunningService
+from trialbus.runtime.shared_gauges import MAX_FAILED_LOOKS
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.runtime.watching import BUS_EVERY_S, LOOP_EVERY_S, Watching
 from trialbus.testkit.bus_probes import event, partition_of, receive
 from trialbus.testkit.memory_queues import Fate, Faults
 from trialbus.testkit.still_world import UID, StillWorld, WokenClock, experiment
-from trialbus.testkit.told_metrics import told, told_seconds
+from trialbus.testkit.told_metrics import series, told, told_seconds
 from trialbus.testkit.waits import until
 
 
@@ -124,6 +128,31 @@ async def test_a_loop_that_is_busy_comes_late_to_its_tasks() -> None:
     await until(lambda: told(telemetry, delay) == 2.0, "seen")
     assert told_seconds(telemetry, delay) == 0.25
     watching.cancel()
+
+
+async def test_a_backlog_that_is_not_known_for_some_looks_is_not_told() -> None:
+    telemetry, world = Telemetry("experiment"), StillWorld()
+    client = world.bus.client("seen")
+    bus = ObservedBus(client, telemetry, world.clock)
+    bus.queues.add("experiment")
+    watching = Watching(bus, telemetry, world.clock, lambda: 0)
+
+    def told_gauges() -> int:
+        gauges = (metrics.CONSUMER_PENDING, metrics.CONSUMER_IN_HAND)
+        return sum(len(series(telemetry, it)) for it in gauges)
+
+    await watching.look_at_bus()
+    client.cut()
+    for _ in range(MAX_FAILED_LOOKS - 1):
+        with pytest.raises(Transient):
+            await watching.look_at_bus()
+    assert told_gauges() == 2
+    with pytest.raises(Transient):
+        await watching.look_at_bus()
+    assert told_gauges() == 0
+    client.mend()
+    await watching.look_at_bus()
+    assert told_gauges() == 2
 
 
 async def test_the_backlog_and_the_reconnects_are_looked_at_again_and_again() -> None:

@@ -113,6 +113,21 @@ def test_what_is_no_service_has_all_metrics() -> None:
     assert (told(telemetry, metrics.LEASES), told(telemetry, metrics.WEBHOOK_WAITING)) == (4.0, 5.0)
 
 
+def test_a_hidden_gauge_has_no_series_until_it_is_set_again() -> None:
+    telemetry = Telemetry("bench")
+    telemetry.set(metrics.LEASES, 4.0)
+    telemetry.set(metrics.STALLED, 2.0, reason="LaunchStalled")
+    for _ in range(2):
+        telemetry.hide(metrics.LEASES)
+        telemetry.hide(metrics.STALLED)
+    assert series(telemetry, metrics.LEASES) == []
+    assert series(telemetry, metrics.STALLED) == []
+    telemetry.set(metrics.LEASES, 5.0)
+    telemetry.set(metrics.STALLED, 1.0, reason="LaunchStalled")
+    assert [it.value for it in series(telemetry, metrics.LEASES)] == [5.0]
+    assert [it.value for it in series(telemetry, metrics.STALLED)] == [1.0]
+
+
 def test_a_metric_is_used_as_what_it_is() -> None:
     telemetry = Telemetry("experiment")
     with refused(TypeError, "is a histogram"):

@@ -71,6 +71,7 @@ class Telemetry:
             if metric.is_of(service) or service not in metrics.SERVICES
         }
         self._children: dict[Metric, dict[_Labels, _Instrument]] = {it: {} for it in metrics.ALL}
+        self._hidden: set[Metric] = set()
         self.set(
             metrics.BUILD_INFO,
             1,
@@ -93,6 +94,9 @@ class Telemetry:
         instrument = self._of(metric, labels)
         if not isinstance(instrument, Gauge):
             raise TypeError(f"{metric.name} is no gauge")
+        if metric in self._hidden:
+            self._hidden.discard(metric)
+            self.registry.register(instrument)
         instrument.set(value)
 
     def observe(
@@ -134,6 +138,14 @@ class Telemetry:
         for labels, value in values.items():
             instrument.labels(*labels).set(value)
 
+    def hide(self, metric: Metric) -> None:
+        """A gauge whose value is not known: no series, until it is set again."""
+        if metric.labels:
+            self.replace(metric, {})
+        elif metric not in self._hidden:
+            self._hidden.add(metric)
+            self.registry.unregister(self._instruments[metric])
+
     def _of(self, metric: Metric, labels: dict[str, str]) -> _Instrument:
         if not labels:
             return self._instruments[metric]
@@ -172,6 +184,9 @@ class Unmeasured(Telemetry):
         """Nobody looks."""
 
     def replace(self, metric: Metric, values: dict[tuple[str, ...], float]) -> None:
+        """Nobody looks."""
+
+    def hide(self, metric: Metric) -> None:
         """Nobody looks."""
 
 

@@ -6,6 +6,7 @@ from trialbus.kernel.errors import Transient
 from trialbus.ports.clock import Clock
 from trialbus.runtime import metrics
 from trialbus.runtime.observed import ObservedBus
+from trialbus.runtime.shared_gauges import SharedGauges
 from trialbus.runtime.telemetry import Telemetry
 
 LOOP_EVERY_S = 0.5
@@ -24,6 +25,7 @@ class Watching:
         self._clock = clock
         self._reconnects = reconnects
         self._counted = 0
+        self._backlog = SharedGauges(telemetry, metrics.CONSUMER_PENDING, metrics.CONSUMER_IN_HAND)
 
     @property
     def tasks(self) -> tuple[Callable[[], Awaitable[None]], ...]:
@@ -49,6 +51,7 @@ class Watching:
         counted = self._reconnects()
         self._telemetry.add(metrics.RECONNECTS, counted - self._counted)
         self._counted = counted
-        found = [await self._bus.backlog(queue) for queue in sorted(self._bus.queues)]
-        self._telemetry.set(metrics.CONSUMER_PENDING, sum(it.pending for it in found))
-        self._telemetry.set(metrics.CONSUMER_IN_HAND, sum(it.in_hand for it in found))
+        with self._backlog.look():
+            found = [await self._bus.backlog(queue) for queue in sorted(self._bus.queues)]
+            self._telemetry.set(metrics.CONSUMER_PENDING, sum(it.pending for it in found))
+            self._telemetry.set(metrics.CONSUMER_IN_HAND, sum(it.in_hand for it in found))

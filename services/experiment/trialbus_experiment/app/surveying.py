@@ -22,6 +22,7 @@ from trialbus.ports.store import Query
 from trialbus.runtime import metrics
 from trialbus.runtime.metric import Kind, Metric
 from trialbus.runtime.parts import Parts
+from trialbus.runtime.shared_gauges import SharedGauges
 from trialbus_experiment.core.overview import EndedSums, Living, Overview
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ _LIVING_FIELDS = (
 )
 
 
+_GAUGES = tuple(it for it in metrics.ALL if it.shared and "experiment" in it.services)
 _KATIB_COUNTERS = tuple(
     it for it in metrics.ALL if it.kind is Kind.COUNTER and it.name.startswith("katib_")
 )
@@ -83,6 +85,7 @@ _RUN_FIELDS = ("phase", "started_at", "stop_reason")
 class Surveying:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._gauges = SharedGauges(parts.telemetry, *_GAUGES)
         self._ended = EndedSums()
         # Up to when the ended ones are known; None: not at all.
         self._known_until: float | None = None
@@ -99,6 +102,10 @@ class Surveying:
 
     async def look(self) -> None:
         """Read, and tell it as gauges. Raises Transient."""
+        with self._gauges.look():
+            await self._look()
+
+    async def _look(self) -> None:
         living = await self._read_living()
         # Read after the others: who is in both has ended meanwhile.
         over = await self._catch_up()

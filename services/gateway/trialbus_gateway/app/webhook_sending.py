@@ -105,15 +105,15 @@ class WebhookSender:
             try:
                 await self._store_state(held_until=self._clock.now() + HELD_S)
                 now = self._clock.monotonic()
-                waiting = 0
-                if self._is_held:
-                    waiting = await self._documents.count_waiting(self.target.settings.name)
-                self._tell_waiting(waiting)
+                await self._look_how_many_wait()
                 if self._is_held and (swept_at is None or now - swept_at >= SWEEP_S):
                     await self._drop_old()
                     await self._sweep(self.target.settings.name)
                     swept_at = now
             except Transient as error:
+                if not self._is_held:
+                    # Another gateway may tell them by now.
+                    self._tell_waiting(0)
                 self._parts.telemetry.log.warning(
                     "webhook waits for the store",
                     webhook=self.target.settings.name,
@@ -121,6 +121,14 @@ class WebhookSender:
                 )
             self.wake()
             await self._clock.sleep(HELD_S / 3)
+
+    async def _look_how_many_wait(self) -> None:
+        if not self._parts.settings.metrics:
+            return
+        waiting = 0
+        if self._is_held:
+            waiting = await self._documents.count_waiting(self.target.settings.name)
+        self._tell_waiting(waiting)
 
     def _tell_waiting(self, count: int) -> None:
         """Only who delivers knows; all gateways together tell each event once."""

@@ -1,6 +1,5 @@
 """Leases end: told, given back, taken back or lost. The run's own document says which was first."""
 
-import math
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 
@@ -18,6 +17,7 @@ from trialbus.ports.bus import Request
 from trialbus.ports.store import Outcome, Query, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
+from trialbus.runtime.shared_gauges import SharedGauges
 from trialbus_trial_launcher.app.leasing.notices import Notices
 from trialbus_trial_launcher.app.run_spans import tell_runs
 from trialbus_trial_launcher.core.leases import Place, lost, never_leased, stopped
@@ -40,7 +40,7 @@ class Ending:
         # Living runs as this process committed them last.
         self._remembered: OrderedDict[str, Run] = OrderedDict()
         self._unreadable: set[str] = set()
-        self._told_at = -math.inf
+        self._held = SharedGauges(parts.telemetry, metrics.LEASES)
 
     async def runs(
         self, run_ids: Collection[str], *, remembered: Collection[str] = ()
@@ -150,7 +150,6 @@ class Ending:
             await self._parts.clock.sleep(_EXPIRE_EVERY_S)
             try:
                 await self._expire_due()
-                await self._tell_held()
             except Transient as error:
                 self._parts.telemetry.log.warning("leases wait for the store", error=str(error))
 
@@ -162,13 +161,17 @@ class Ending:
         done = await self.commit([(run, lost(run, now)) for run in due])
         self._parts.telemetry.add(metrics.LEASE_LOSSES, len(done))
 
-    async def _tell_held(self) -> None:
-        now = self._parts.clock.monotonic()
-        if now < self._told_at + _TELL_EVERY_S:
-            return
-        self._told_at = now
-        held = await self._parts.store.count(RUNS.name, Query(above={"lease_until": 0.0}))
-        self._parts.telemetry.set(metrics.LEASES, held)
+    async def tell_held(self) -> None:
+        """For ever: how many leases there are."""
+        while True:
+            await self._parts.clock.sleep(_TELL_EVERY_S)
+            try:
+                with self._held.look():
+                    query = Query(above={"lease_until": 0.0})
+                    held = await self._parts.store.count(RUNS.name, query)
+                    self._parts.telemetry.set(metrics.LEASES, held)
+            except Transient as error:
+                self._parts.telemetry.log.debug("leases are not known", error=str(error))
 
     def _readable(self, document: Document) -> Run | None:
         """None: it is said once, and the others are not to wait for it."""

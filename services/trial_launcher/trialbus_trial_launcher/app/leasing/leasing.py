@@ -73,7 +73,8 @@ class Leasing:
 
     @property
     def tasks(self) -> tuple[Callable[[], Awaitable[None]], ...]:
-        return (self._waiting.serve, self._ending.expire, self._ending.notices.publish)
+        counting = (self._ending.tell_held,) if self._parts.settings.metrics else ()
+        return (self._waiting.serve, self._ending.expire, self._ending.notices.publish, *counting)
 
     async def respond(self, requests: Sequence[Request]) -> Sequence[Answer]:
         """One `WorkReply` for each, in order. Raises Transient: senders repeat."""
