@@ -11,7 +11,7 @@ from trialbus.contracts.documents import EXPERIMENT
 from trialbus.contracts.messages import Request
 from trialbus.kernel.errors import Transient
 from trialbus.ports.bus import Answer
-from trialbus.ports.store import Outcome, Query, Write
+from trialbus.ports.store import Outcome, Query, Unstorable, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.observed import ObservedBus, ObservedStore, kind_of
 from trialbus.runtime.telemetry import Telemetry
@@ -79,6 +79,23 @@ async def test_documents_are_counted_by_collection_and_nothing_is_no_call(
     assert await store.commit(EXPERIMENTS.name, []) == []
     assert await store.get_many(EXPERIMENTS.name, []) == {}
     assert told(telemetry, metrics.STORE) == 1.0
+
+
+async def test_only_what_was_written_is_counted_as_written(
+    world: StillWorld, telemetry: Telemetry
+) -> None:
+    store = store_of(world, telemetry)
+    second = EXPERIMENT.encode(experiment(uid="22222222-2222-4222-8222-222222222222"))
+    write = Write(base=None, document=DOCUMENT)
+    await store.commit(EXPERIMENTS.name, [write])
+    assert await store.commit(EXPERIMENTS.name, [write]) == [Outcome.CONFLICT]
+    assert told(telemetry, metrics.STORE_WRITES) == 1.0
+    broken = {**DOCUMENT, "_id": "broken", "seed": 2**70}
+    with pytest.raises(Unstorable):
+        await store.commit(
+            EXPERIMENTS.name, [Write(base=None, document=it) for it in (broken, second)]
+        )
+    assert told(telemetry, metrics.STORE_WRITES) == 2.0
 
 
 async def test_a_store_that_is_away_is_a_failure_and_still_timed(

@@ -13,7 +13,7 @@ from trialbus.kernel.limits import MAX_SPAN_LINKS
 from trialbus.kernel.traces import TraceContext, parse_traceparent
 from trialbus.ports.bus import Answer, Backlog, Bus, Inbox, Responder
 from trialbus.ports.clock import Clock
-from trialbus.ports.store import CollectionSpec, Document, Outcome, Query, Store, Write
+from trialbus.ports.store import CollectionSpec, Document, Outcome, Query, Store, Unstorable, Write
 from trialbus.ports.tracing import Attribute, SpanKind
 from trialbus.runtime import metrics
 from trialbus.runtime.repairs import note_written
@@ -53,9 +53,13 @@ class ObservedStore:
     async def commit(self, collection: str, writes: Sequence[Write]) -> list[Outcome]:
         if not writes:
             return []
-        outcomes = await self._seen("commit", collection, self._store.commit(collection, writes))
-        note_written(writes, outcomes)
-        self._telemetry.add(metrics.STORE_WRITES, len(writes), collection=collection)
+        call = self._store.commit(collection, writes)
+        try:
+            outcomes = await self._seen("commit", collection, call)
+        except Unstorable as error:
+            self._written(collection, writes, error.outcomes)
+            raise
+        self._written(collection, writes, outcomes)
         return outcomes
 
     async def clear_outbox(self, collection: str, sent: Mapping[str, Collection[str]]) -> None:
@@ -63,6 +67,13 @@ class ObservedStore:
 
     async def delete(self, collection: str, query: Query) -> int:
         return await self._seen("delete", collection, self._store.delete(collection, query))
+
+    def _written(
+        self, collection: str, writes: Sequence[Write], outcomes: Sequence[Outcome | None]
+    ) -> None:
+        note_written(writes, outcomes)
+        done = outcomes.count(Outcome.DONE)
+        self._telemetry.add(metrics.STORE_WRITES, done, collection=collection)
 
     @property
     def connected(self) -> bool:

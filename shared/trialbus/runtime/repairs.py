@@ -45,7 +45,7 @@ class Look:
 _LOOK: ContextVar[Look | None] = ContextVar("look", default=None)
 
 
-def note_written(writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
+def note_written(writes: Sequence[Write], outcomes: Sequence[Outcome | None]) -> None:
     """Tell the look that this task belongs to what it has changed."""
     look = _LOOK.get()
     if look is not None:
