@@ -183,9 +183,21 @@ async def test_a_message_that_comes_again_is_a_redelivery_and_no_second_delay() 
         service.send(hint(UID))
         await handled(service, 2)
         assert told(service.telemetry, metrics.REDELIVERIES) == 1.0
+        assert told(service.telemetry, metrics.RETRIES_ASKED) == 1.0
         assert told(service.telemetry, metrics.HINTS, source="bus") == 2.0
         assert told(service.telemetry, metrics.HINT_DELAY) == 1.0
         assert told(service.telemetry, metrics.FAILURES, error="Transient") == 1.0
+
+
+async def test_a_message_that_comes_again_for_want_of_an_answer_was_not_asked_for() -> None:
+    async with running() as service:
+        service.gate.clear()
+        service.send(hint(UID))
+        again = metrics.REDELIVERIES
+        await until(lambda: told(service.telemetry, again) >= 1.0, "the ack wait is over")
+        service.gate.set()
+        await until(lambda: told(service.telemetry, metrics.GROUPS) >= 1.0, "handled")
+        assert told(service.telemetry, metrics.RETRIES_ASKED) == 0.0
 
 
 async def test_a_message_that_can_never_be_handled_is_a_dead_letter() -> None:

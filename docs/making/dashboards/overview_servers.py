@@ -25,9 +25,13 @@ BUS = Row(
         ),
         Panel(
             title="Messages that came again, by service",
-            about="Redeliveries, because an answer was missing in time. Good: none, but for "
-            "restarts. Constant: handling takes longer than the bus waits.",
-            queries=line(rate(metrics.REDELIVERIES, "service"), "{{service}}"),
+            about="Redeliveries, and those that the service asked for because a try failed. "
+            "Good: none, but for restarts. More than asked for: handling takes longer than the bus "
+            "waits.",
+            queries=[
+                *line(rate(metrics.REDELIVERIES, "service"), "{{service}}"),
+                *line(rate(metrics.RETRIES_ASKED, "service"), "{{service}}, asked for"),
+            ],
             unit=Unit.PER_S,
             worse=1,
         ),

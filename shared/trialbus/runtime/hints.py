@@ -243,6 +243,7 @@ class HintLoop:
             else:
                 delay = min(_FIRST_RETRY_S * 2**delivery.attempt, _LAST_RETRY_S)
                 await delivery.retry(delay)
+                self._parts.telemetry.add(metrics.RETRIES_ASKED)
         except Transient as lost:
             # Delivered again after the ack wait; handling it again commits nothing (law 1).
             self._parts.telemetry.log.debug("answer lost", error=str(lost))

@@ -93,7 +93,11 @@ CONSUMER_IN_HAND = _EVERY.gauge(
     shared=True,
 )
 REDELIVERIES = _EVERY.counter(
-    "trialbus_redeliveries_total", "Messages that came again because an answer was missing."
+    "trialbus_redeliveries_total",
+    "Messages that came again, asked for or for want of an answer.",
+)
+RETRIES_ASKED = _EVERY.counter(
+    "trialbus_retries_asked_total", "Messages given back to come again later, as a try failed."
 )
 RECONNECTS = _EVERY.counter(
     "trialbus_bus_reconnects_total", "Connections to nats-server made again."

@@ -86,6 +86,7 @@ class WebhookQueue:
             # A server that is away is no fault of the events.
             for it in readable:
                 await it.retry(_RETRY_DELAY_S)
+                self._parts.telemetry.add(metrics.RETRIES_ASKED)
         else:
             self._queued({str(it.waiting) for it in made})
 
