@@ -96,7 +96,10 @@ async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behav
         "namespaces": kubernetes.namespaces_of(settings.kubernetes_namespaces),
     }
     hand = Hand(parts, "cluster")
-    launcher: Launcher = kubernetes.ClusterLauncher(api, parts.clock, log, observer=hand, **ours)
+    outside = parts.telemetry.tracing.outside
+    launcher: Launcher = kubernetes.ClusterLauncher(
+        api, parts.clock, log, observer=hand, outside=outside, **ours
+    )
     place = ClusterPlace(ways=ways_of(settings), means=means, launcher=launcher, parts=parts)
     standing = Standing(parts.store)
     leftovers = kubernetes.Leftovers(

@@ -212,8 +212,11 @@ class Changes:
         )
         self._life = Life(self._parts, self._index, self._unused, sweep_s=self._sweep_s)
         self._begun = asyncio.get_running_loop().create_future()
+        # It outlives the request that happens to be the first.
+        with self._parts.telemetry.tracing.outside():
+            context = reach.own_context()
         self._living = asyncio.create_task(
-            self._life.live(self._begun), name="index of changes", context=reach.own_context()
+            self._life.live(self._begun), name="index of changes", context=context
         )
 
     def _unused(self) -> bool:

@@ -5,8 +5,8 @@ is stopped is written on it before it is deleted, and ends are recorded by compa
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from trialbus.kernel import limits
@@ -50,7 +50,7 @@ _UNTOLD = "Looking for its object"
 
 class ClusterLauncher(NoFolders):
     """Implements the port Launcher. namespaces: that have our Roles; (None,): all. observer: hears
-    of launches."""
+    of launches. outside: of the span in which a task is begun that outlives it."""
 
     def __init__(
         self,
@@ -61,11 +61,13 @@ class ClusterLauncher(NoFolders):
         instance: str,
         namespaces: tuple[str | None, ...],
         observer: LaunchObserver | None = None,
+        outside: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._api = api
         self._clock = clock
         self._log = log
         self._observer = observer or NobodyObserves()
+        self._outside = outside
         ledger = Ledger(
             lambda record: self._spawn(self._look_again(record)),
             self._observer.running,
@@ -81,7 +83,7 @@ class ClusterLauncher(NoFolders):
             object_changed=ledger.object_changed,
             pod_changed=ledger.pod_changed,
         )
-        self.views = Views(api, clock, log, instance, namespaces, eyes)
+        self.views = Views(api, clock, log, instance, namespaces, eyes, outside)
         self._removing = Removing(api, clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -381,11 +383,13 @@ class ClusterLauncher(NoFolders):
                 pod.name,
                 record.kind.container,
                 lambda: record.is_silent,
+                self._outside,
             )
         return record.log
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        with self._outside():
+            task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 

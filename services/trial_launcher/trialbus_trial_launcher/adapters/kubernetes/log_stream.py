@@ -3,7 +3,7 @@ that its reader has not left behind."""
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
@@ -17,7 +17,7 @@ _MAX_AHEAD_BYTES = 256 * 1024
 
 class LogStream:
     """One connection while the container runs, one more when it has ended. is_over: the container
-    has."""
+    has. outside: of the span of a reader, whom the connection outlives."""
 
     def __init__(
         self,
@@ -27,12 +27,14 @@ class LogStream:
         pod: str,
         container: str,
         is_over: Callable[[], bool],
+        outside: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._api = api
         self._clock = clock
         self.pod = pod
         self._where = (namespace, pod, container)
         self._is_over = is_over
+        self._outside = outside
         self._lines = LogLines()
         self._ahead = bytearray()
         self._ahead_from = 0
@@ -88,7 +90,8 @@ class LogStream:
         self._lines = LogLines(skip_to=from_byte)
         self._ahead, self._ahead_from = bytearray(), from_byte
         self.complete = False
-        self._task = asyncio.create_task(self._pump())
+        with self._outside():
+            self._task = asyncio.create_task(self._pump())
 
     async def close(self) -> None:
         task, self._task = self._task, None

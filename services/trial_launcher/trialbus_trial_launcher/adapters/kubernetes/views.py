@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -33,7 +34,8 @@ class Eyes:
 
 @dataclass(slots=True)
 class Views:
-    """namespaces: that are followed; None: all of them."""
+    """namespaces: that are followed; None: all of them. outside: of the span in which somebody
+    happens to be the first to ask for a view."""
 
     api: ClusterApi
     clock: Clock
@@ -41,6 +43,7 @@ class Views:
     instance: str
     namespaces: tuple[str | None, ...]
     eyes: Eyes
+    outside: Callable[[], AbstractContextManager[object]] = nullcontext
     _objects: dict[tuple[str, str], Reflectors[ObjectSight]] = field(default_factory=dict)
     _pods: dict[str, Reflectors[PodSight]] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -97,7 +100,8 @@ class Views:
         view: Reflectors[Any],
         changed: Callable[..., Awaitable[None]],
     ) -> None:
-        self._tasks[name] = asyncio.create_task(self._run(name, view, changed))
+        with self.outside():
+            self._tasks[name] = asyncio.create_task(self._run(name, view, changed))
 
     async def _run(
         self,
