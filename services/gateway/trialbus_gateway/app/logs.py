@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 
 from trialbus.contracts import subjects
@@ -78,8 +78,9 @@ class Logs:
         while run is None and follow and not trial.ended:
             yield Piece()
             await self._parts.clock.sleep(self._poll_s)
-            trial = await self._documents.trial(trial.name)
-            run = await self._documents.run(trial)
+            with self._untraced():
+                trial = await self._documents.trial(trial.name)
+                run = await self._documents.run(trial)
         kept = "" if of_collector else (run.log_tail if run else "") or trial.log_tail
         if run is not None and run.leased:
             kept = f"what worker {run.worker!r} prints is kept by it\n"
@@ -120,9 +121,15 @@ class Logs:
                     return
                 await self._parts.clock.sleep(self._poll_s)
             begin = reply.next_byte
-            reply = await self._patiently(run, begin)
+            with self._untraced() if follow else nullcontext():
+                reply = await self._patiently(run, begin)
             if reply.text:
                 yield Piece(text=reply.text, begin=begin)
+
+    def _untraced(self) -> AbstractContextManager[object]:
+        """Who follows asks for hours: each question would be one more span of one trace. Not
+        around what is yielded, for that would be the reader's context, too."""
+        return self._parts.telemetry.tracing.outside()
 
     async def times(self, run: Run) -> LogTimes:
         """When a run wrote what. Of a long chain of chunks only the newest are looked at; what was
