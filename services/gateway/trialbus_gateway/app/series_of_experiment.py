@@ -1,8 +1,11 @@
-"""The series of one experiment and its trials, read as far as a selector asks for them."""
+"""The series of one experiment and its trials, read as far as a selector asks for them.
 
+What takes longer the more trials there are is done in a thread: others are answered meanwhile.
+"""
+
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 from trialbus.contracts.collections import TRIALS
 from trialbus.contracts.documents import TRIAL, Document
@@ -12,7 +15,13 @@ from trialbus.kernel.trial import Assignment, Trial
 from trialbus.ports.store import Store
 from trialbus_gateway.app.metrics import JoinedSeries, Metrics, MetricsWanted
 from trialbus_gateway.app.readable import readable
-from trialbus_gateway.app.series_selection import Span, Warnings, fits_trial, named_trials
+from trialbus_gateway.app.series_selection import (
+    NamesBudget,
+    Span,
+    Warnings,
+    fits_trial,
+    named_trials,
+)
 from trialbus_gateway.app.trial_histories import ReadBudget, TrialHistories
 from trialbus_gateway.core.experiment_series import (
     Recorded,
@@ -45,12 +54,13 @@ class Sources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What one answer is about. budget: shared by all of its experiments."""
+    """What one answer is about. budget, names: shared by all of its experiments."""
 
     selector: Selector
     span: Span
     warnings: Warnings
     budget: ReadBudget = field(default_factory=ReadBudget)
+    names: NamesBudget = field(default_factory=NamesBudget)
 
 
 class ExperimentSeries:
@@ -80,21 +90,26 @@ class ExperimentSeries:
         }
 
     async def timelines(self, kind: SeriesKind) -> Sequence[Timeline]:
-        """May hold some that the selector does not mean."""
+        """May hold some that the selector does not mean. Raises TooMuch."""
         if not kind.is_of_trials:
-            recorded = Recorded(
-                state=self._state,
-                history=self._history,
-                open_since=tuple(self._open_since.values()),
-            )
-            return list(experiment_timelines(kind.name, recorded))
+            if kind.needs is Needs.NOTHING:
+                return self._of_all(kind)
+            return await asyncio.to_thread(self._of_all, kind)
         match kind.needs:
             case Needs.PARAMETERS:
                 return await self._parameters()
             case Needs.POINTS:
                 return await self._curves(kind)
             case _:
-                return self._ended(kind)
+                return await asyncio.to_thread(self._ended, kind)
+
+    def _of_all(self, kind: SeriesKind) -> list[Timeline]:
+        recorded = Recorded(
+            state=self._state,
+            history=self._history,
+            open_since=tuple(self._open_since.values()),
+        )
+        return list(experiment_timelines(kind.name, recorded))
 
     def _ended(self, kind: SeriesKind) -> list[Timeline]:
         fits = self._asked.selector.fits
@@ -109,29 +124,33 @@ class ExperimentSeries:
         names = [it for it in state.spec.assignment_names if asked.selector.fits("parameter", it)]
         if not names:
             return []
-        most = min(MAX_TRIALS, max(1, MAX_SERIES // len(names)) - len(self._open_since))
-        places = self._chosen(self._history.places(until=asked.span.end), max(1, most))
-        ended = (self._history.index(place) for place in places)
-        open_ = (it for it in self._open_since if fits_trial(asked.selector, state, it))
+        chosen = await asyncio.to_thread(self._with_parameters, len(names))
         made: list[Timeline] = []
-        for document in await self._documents(chain(ended, open_), _ASSIGNED_FIELDS):
+        for document in await self._documents(chosen, _ASSIGNED_FIELDS):
             given = [Assignment(**it) for it in document["assignments"] if it["name"] in names]
             index, opened_at = int(document["index"]), float(document["created_at"])
             made += parameter_timelines(state, index, opened_at, given)
         return made
 
+    def _with_parameters(self, count: int) -> list[int]:
+        """Whose `count` parameters are told."""
+        most = min(MAX_TRIALS, max(1, MAX_SERIES // count) - len(self._open_since))
+        places = self._chosen(self._history.places(until=self._asked.span.end), max(1, most))
+        ended = (self._history.index(place) for place in places)
+        open_ = (it for it in self._open_since if self._fits(it))
+        return [*ended, *open_]
+
     async def _curves(self, kind: SeriesKind) -> list[Timeline]:
         if self._joined is None:
             self._joined = await self._read_curves()
         is_step = kind.name == "trial_metric_step"
-        made = (_curve(self._state, *each, is_step=is_step) for each in self._joined)
-        return [timeline for timeline in made if timeline is not None]
+        return await asyncio.to_thread(_drawn, self._state, self._joined, is_step=is_step)
 
     async def _read_curves(self) -> list[tuple[Trial, JoinedSeries]]:
         metrics = self._asked.selector.named("metric")
         if metrics is not None and not metrics:
             return []
-        found = await self._documents(self._newest(), None)
+        found = await self._documents(await asyncio.to_thread(self._newest), None)
         trials = {it.name: it for it in readable(TRIAL, found)}
         wanted = MetricsWanted(metrics=metrics or frozenset(), points=MAX_CURVE_POINTS)
         curves = await self._sources.metrics.of_many([*trials.values()], self._state, wanted)
@@ -149,7 +168,7 @@ class ExperimentSeries:
         ]
         known = None if named is None else frozenset(named)
         wanted = sorted((it for it in lived if known is None or it in known), reverse=True)
-        fitting = (it for it in wanted if fits_trial(selector, self._state, it))
+        fitting = (it for it in wanted if self._fits(it))
         chosen = [index for index, _ in zip(fitting, range(MAX_CURVES + 1), strict=False)]
         if len(chosen) > MAX_CURVES:
             self._asked.warnings.add(
@@ -166,7 +185,7 @@ class ExperimentSeries:
             known = frozenset(history.places_of(named))
             places = [place for place in places if place in known]
         elif selector.of("trial"):
-            places = [it for it in places if fits_trial(selector, state, history.index(it))]
+            places = [it for it in places if self._fits(history.index(it))]
         chosen, every = thinned(places, most)
         if every == 1:
             return chosen
@@ -178,6 +197,10 @@ class ExperimentSeries:
             f"number {every} divides, and the best; others with trial or phase as matchers"
         )
         return chosen
+
+    def _fits(self, index: int) -> bool:
+        """Whether a trial's name does. Raises TooMuch."""
+        return fits_trial(self._asked.selector, self._state, index, self._asked.names)
 
     async def _documents(
         self, indices: Iterable[int], fields: Sequence[str] | None
@@ -191,6 +214,13 @@ class ExperimentSeries:
     @property
     def _name(self) -> str:
         return f"{self._state.namespace}/{self._state.name}"
+
+
+def _drawn(
+    state: Experiment, joined: Iterable[tuple[Trial, JoinedSeries]], *, is_step: bool
+) -> list[Timeline]:
+    made = (_curve(state, *each, is_step=is_step) for each in joined)
+    return [timeline for timeline in made if timeline is not None]
 
 
 def _curve(

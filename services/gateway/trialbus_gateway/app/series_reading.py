@@ -15,7 +15,14 @@ from trialbus_gateway.app.series_of_experiment import (
     ExperimentSeries,
     Sources,
 )
-from trialbus_gateway.app.series_selection import SeriesExperiments, Span, Warnings
+from trialbus_gateway.app.series_selection import (
+    NamesBudget,
+    SeriesExperiments,
+    Span,
+    Warnings,
+    fits_trial,
+    named_trials,
+)
 from trialbus_gateway.app.trial_histories import TrialHistories
 from trialbus_gateway.core.selectors import NAME_LABEL, Selector
 from trialbus_gateway.core.series_kinds import KINDS, Needs, SeriesKind
@@ -77,7 +84,8 @@ class SeriesReading:
         async with self._turn:
             states = await self._experiments.newest(selector, span, warnings)
             if label == "trial":
-                return _few(_trial_names(states, selector), warnings), warnings
+                fitting = _trial_names(states, selector, NamesBudget())
+                return await asyncio.to_thread(_few, fitting, warnings), warnings
             if label == "parameter":
                 names = (it for state in states for it in state.spec.assignment_names)
                 return _few((it for it in names if selector.fits(label, it)), warnings), warnings
@@ -132,13 +140,15 @@ def _fits(selector: Selector, timeline: Timeline) -> bool:
     )
 
 
-def _trial_names(states: Iterable[Experiment], selector: Selector) -> Iterable[str]:
-    """Of all trials that have been opened, the newest of an experiment first."""
+def _trial_names(
+    states: Iterable[Experiment], selector: Selector, budget: NamesBudget
+) -> Iterable[str]:
+    """Of all trials that have been opened, the newest of an experiment first. Raises TooMuch."""
     for state in states:
-        for index in reversed(range(state.next_index)):
-            name = trial_name(state.name, state.id, index)
-            if selector.fits("trial", name):
-                yield name
+        named = named_trials(selector, state)
+        for index in reversed(range(state.next_index) if named is None else named):
+            if fits_trial(selector, state, index, budget):
+                yield trial_name(state.name, state.id, index)
 
 
 def _few(values: Iterable[str], warnings: Warnings) -> set[str]:

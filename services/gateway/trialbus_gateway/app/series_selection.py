@@ -15,6 +15,8 @@ from trialbus_gateway.core.selectors import Selector
 
 # For one answer: each costs a read of its document, and of its history where that is not known.
 MAX_EXPERIMENTS = 200
+# Made and compared for one question: some tenths of a second of a thread.
+MAX_TRIAL_NAMES = 100_000
 # Combinations of named namespaces and experiments.
 _MAX_NAMES = 1_000
 _ALIVE = {"alive_name": ""}
@@ -41,6 +43,23 @@ class Warnings:
     def add(self, text: str) -> None:
         if text not in self.texts:
             self.texts.append(text)
+
+
+@dataclass(slots=True)
+class NamesBudget:
+    """Names of trials that may still be compared with a selector for one question."""
+
+    left: int = MAX_TRIAL_NAMES
+
+    def spend(self) -> None:
+        """Raises TooMuch."""
+        if self.left <= 0:
+            raise TooMuch(
+                f"more than {MAX_TRIAL_NAMES} names of trials would be compared with "
+                "trial=~ or trial!=: add the name of the series and the matcher "
+                'experiment="...", or name trials one by one with trial="..."'
+            )
+        self.left -= 1
 
 
 class SeriesExperiments:
@@ -111,10 +130,12 @@ def named_trials(selector: Selector, state: Experiment) -> list[int] | None:
     return sorted(index for index in indices if index is not None and index < state.next_index)
 
 
-def fits_trial(selector: Selector, state: Experiment, index: int) -> bool:
+def fits_trial(selector: Selector, state: Experiment, index: int, budget: NamesBudget) -> bool:
+    """Raises TooMuch."""
     matchers = selector.of("trial")
     if not matchers:
         return True
+    budget.spend()
     name = trial_name(state.name, state.id, index)
     return all(it.fits(name) for it in matchers)
 

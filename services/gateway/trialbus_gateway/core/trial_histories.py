@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
 
 from trialbus.kernel.objective import Objective
 from trialbus.kernel.trial import TrialPhase
@@ -166,10 +167,11 @@ class TrialHistory:
 
     def open(self, more: Iterable[float] = ()) -> Steps:
         """How many were open. more: as of `opened`."""
-        changes = sorted([*((at, 1) for at in self._opened), *((at, 1) for at in more),
-                          *((at, -1) for at in self._ended)])  # fmt: skip
+        came = ((at, 1) for at in sorted([*self._opened, *more]))
+        went = ((at, -1) for at in self._ended)
         times, values, count = array("d"), array("q"), 0
-        for at, change in changes:
+        # Other threads get their turns, as they would not while all of it is sorted.
+        for at, change in merge(came, went):
             count += change
             times.append(at)
             values.append(count)
