@@ -9,6 +9,8 @@ from trialbus.contracts.collections import RUNS
 from trialbus.contracts.documents import RUN
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.traces import TraceContext
+from trialbus.ports.tracing import NoTracing
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus.testkit.memory_store import MemoryStore, StoreCall
@@ -31,6 +33,7 @@ RUNNING = Run(
     host="cluster",
     boot_id="",
     created_at=1.0,
+    traceparent=str(TraceContext(trace_id="a" * 32, span_id="1" * 16)),
 )
 ENDED = replace(RUNNING, version=2, phase=RunPhase.FINISHED, exit_code=0, finished_at=5.0)
 
@@ -52,9 +55,30 @@ class LosesAnswers:
 
 def recorder(world: StillWorld, replica: str) -> tuple[Parts, Hand, Recording]:
     parts = world.parts(replica)
+    parts.telemetry.tracing = Spans()
     hand = Hand(parts, "cluster")
     hand.claim(RUNNING, 1.0)
     return parts, hand, Recording(parts, hand)
+
+
+class Spans(NoTracing):
+    """On, and counts the spans that are told when they are over."""
+
+    told = 0
+
+    @property
+    def on(self) -> bool:
+        return True
+
+    def record(self, *_args: object, **_options: object) -> None:
+        self.told += 1
+
+
+def spans(parts: Parts) -> int:
+    """Of runs."""
+    tracing = parts.telemetry.tracing
+    assert isinstance(tracing, Spans)
+    return tracing.told
 
 
 def ends(parts: Parts) -> float:
@@ -86,6 +110,7 @@ async def test_of_two_launchers_that_record_one_end_one_counts_it(differs: bool)
     await recorded(first, after=ENDED, done=[])
     await recorded(second, after=replace(ENDED, log_tail="x") if differs else ENDED, done=[])
     assert (ends(one), ends(two)) == (1, 0)
+    assert (spans(one), spans(two)) == (1, 0)
     assert (in_hand(one), in_hand(two)) == (0, 0)
 
 
@@ -98,6 +123,7 @@ async def test_an_end_whose_commit_had_no_answer_is_counted_once() -> None:
     faults.left = 1
     await recorded(recording, after=ENDED, done=[])
     assert (ends(parts), in_hand(parts)) == (1, 0)
+    assert spans(parts) == 1
 
 
 async def test_an_end_over_a_claim_that_came_meanwhile_is_counted_once() -> None:

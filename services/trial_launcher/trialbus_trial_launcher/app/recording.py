@@ -20,9 +20,8 @@ _RETRY_DELAY_S = 0.2
 
 
 class Recording:
-    """Ends that wait for their commit; those that come meanwhile form the next group."""
-
-    """hand: is told of ends that this process has committed, once, and of the others."""
+    """Ends that wait for their commit; those that come meanwhile form the next group. hand: is
+    told of ends that this process has committed, once, and of the others."""
 
     def __init__(self, parts: Parts, hand: Hand) -> None:
         self._parts = parts
@@ -70,12 +69,14 @@ class Recording:
         found = await self._found(missed)
         claimed = _claimed(missed, found)
         waiting = {before.id for before, _ in claimed}
-        self._tell_hand(group, found)
+        mine = self._mine(group, found)
         for before, _ in group:
             if before.id not in waiting:
                 self.committed(before.id)
         ended = [after for before, after in group if before.id not in waiting]
-        tell_runs(tracing, ended)
+        # What others stored may be another end than ours: they tell its span, with its data.
+        tell_runs(tracing, mine)
+        # A notice only says where to look, so it is told again of those, too.
         await self._parts.outbox.publish_notices(in_traces(ended_notices(ended), tracing, ended))
         return claimed
 
@@ -100,19 +101,23 @@ class Recording:
             told.update({key: RUN.decode(document) for key, document in documents.items()})
         return told
 
-    def _tell_hand(
+    def _mine(
         self, group: Sequence[tuple[Run, Run]], missed: Mapping[str, Run | None]
-    ) -> None:
-        """missed: what these are that were not committed now."""
+    ) -> list[Run]:
+        """Those that this process has committed; the hand hears of all that are over. missed: what
+        these are that were not committed now."""
+        mine = []
         for before, after in group:
             run = missed.get(before.id)
             if run is not None and not run.ended:
                 continue  # it comes again
             if before.id not in missed or (before.id in self._doubtful and run == after):
                 self._hand.ended(after)
+                mine.append(after)
             else:
                 self._hand.drop(before.id)
             self._doubtful.discard(before.id)
+        return mine
 
     async def _found(self, missed: Sequence[tuple[Run, Run]]) -> dict[str, Run | None]:
         """As they are now; None: deleted."""
