@@ -7,6 +7,7 @@ from making.dashboards.queries import (
     OPEN_FILES,
     RESIDENT,
     STARTED_AT,
+    Without,
     changed,
     level,
     quantile,
@@ -14,10 +15,12 @@ from making.dashboards.queries import (
     share,
     zero_without,
 )
+from making.rules.promises import PROBES
 from trialbus.runtime import metrics
 
 # Answers that are the server's fault, not the caller's.
 _HTTP_FAULTS = "5.."
+_WORKED = Without("|".join(PROBES))
 _GRPC_FAULTS = "UNKNOWN|DEADLINE_EXCEEDED|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS"
 
 SERVICES = Row(
@@ -78,10 +81,13 @@ SERVICES = Row(
         ),
         Panel(
             title="HTTP requests that failed in the gateway",
-            about="The share of answers with 5xx. Good: 0. Each is logged with its request; 503 "
-            "says that the bus or the store is away.",
+            about="The share of answers with 5xx, without probes and scrapes. Good: 0. Each is "
+            "logged with its request; 503 says that the bus or the store is away.",
             queries=line(
-                share(zero_without(rate(metrics.HTTP, code=_HTTP_FAULTS)), rate(metrics.HTTP)),
+                share(
+                    zero_without(rate(metrics.HTTP, route=_WORKED, code=_HTTP_FAULTS)),
+                    rate(metrics.HTTP, route=_WORKED),
+                ),
                 "5xx",
             ),
             unit=Unit.SHARE,

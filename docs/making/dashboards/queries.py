@@ -17,6 +17,12 @@ WINDOW = "$__rate_interval"
 SHOWN = "$__range"
 
 
+class Without(str):
+    """A regular expression for `where` of what a label is not to be."""
+
+    __slots__ = ()
+
+
 def _metric(kind: Kind, name: str, meaning: str) -> Metric:
     return Metric(name=name, kind=kind, meaning=meaning)
 
@@ -147,7 +153,14 @@ def _selector(metric: Metric, suffix: str = "", **where: str) -> str:
         chosen["service"] = "$service"
     _known(metric, where)
     chosen |= where
-    return f"{metric.name}{suffix}{{{','.join(f'{k}=~{_quoted(v)}' for k, v in chosen.items())}}}"
+    shown = (
+        f"{k}{'!~' if isinstance(v, Without) else '=~'}{_quoted(v)}" for k, v in chosen.items()
+    )
+    return f"{metric.name}{suffix}{{{','.join(shown)}}}"
+
+
+def _operator(value: str) -> str:
+    return "!~" if isinstance(value, Without) else "=~"
 
 
 def _quoted(text: str) -> str:

@@ -1,5 +1,6 @@
 """Alerts on what comes in and what goes out: HTTP, gRPC, webhooks, the cluster."""
 
+from making.rules.promises import WORKED_ROUTES
 from making.rules.rule import Alert, Group, fires, silent
 from making.rules.series import series
 
@@ -14,10 +15,12 @@ _METHOD = "trialbus.v1.Workers/Ask"
 _BROKEN = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"
 
 
-def _failing(counter: str, codes: str, *, by: str) -> str:
-    """That more than 5 % have such a code, and more than one a minute."""
-    bad = f'sum by ({by}) (rate({counter}{{code=~"{codes}"}}[5m]))'
-    return f"{bad} / sum by ({by}) (rate({counter}[5m])) > 0.05 and {bad} * 60 > 1"
+def _failing(counter: str, codes: str, *, by: str, of: str = "") -> str:
+    """That more than 5 % have such a code, and more than one a minute. of: a selector."""
+    chosen = ",".join(it for it in (of, f'code=~"{codes}"') if it)
+    every = f"{counter}{{{of}}}" if of else counter
+    bad = f"sum by ({by}) (rate({counter}{{{chosen}}}[5m]))"
+    return f"{bad} / sum by ({by}) (rate({every}[5m])) > 0.05 and {bad} * 60 > 1"
 
 
 def _coded(counter: str, service: str, values: dict[str, str], **labels: str) -> dict[str, str]:
@@ -40,7 +43,7 @@ GATEWAY = Group(
     rules=(
         Alert(
             name="TrialbusGatewayErrors",
-            expr=_failing(_HTTP, "5..", by="namespace, route"),
+            expr=_failing(_HTTP, "5..", by="namespace, route", of=WORKED_ROUTES),
             severity="critical",
             minutes=5,
             summary="The gateway answers {{ $labels.route }} with errors.",
@@ -55,6 +58,8 @@ GATEWAY = Group(
                 silent(
                     _coded(_HTTP, "gateway", {"200": "0+99x30", "503": "0+1x30"}, route="/a"), 15
                 ),
+                # It is not ready, and says so: TrialbusServiceNotReady.
+                silent(_coded(_HTTP, "gateway", {"503": "0+10x30"}, route="/readyz"), 15),
                 # What callers do wrong.
                 silent(
                     _coded(_HTTP, "gateway", {"200": "0+50x30", "404": "0+50x30"}, route="/a"), 15

@@ -118,7 +118,13 @@ def _traffic(promise: Promise, *phases: _Phase) -> dict[str, str]:
     name, labels = promise.metric, promise.example
     if promise.bound_s is None:
         good = series(f"{name}_count", promise.service, hits, code="200", **labels)
-        return good | series(f"{name}_count", promise.service, misses, code="503", **labels)
+        found = good | series(f"{name}_count", promise.service, misses, code="503", **labels)
+        if promise.left_out:
+            # Every one a miss, and more of them than of all others.
+            many = _grown([(2 * it.events + _SOME, it.minutes) for it in phases])
+            away = {"code": "503", **promise.left_out}
+            found |= series(f"{name}_count", promise.service, many, **away)
+        return found
     return latencies(name, promise.service, {promise.bound_s: hits, INFINITE: every}, **labels)
 
 

@@ -1,9 +1,14 @@
 """What is promised of latency and availability: the objectives that burn-rate alerts watch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from making.rules.series import bound_text
 
+# Of the HTTP port, and nobody's work: probes come every few seconds, and a readiness that says no
+# is an answer.
+PROBES = ("/healthz", "/livez", "/readyz", "/metrics")
+WORKED_ROUTES = f'route!~"{"|".join(PROBES)}"'
 # Those that look at no result, and those that count running trials in.
 _FREE = "random|sobol|grid"
 _PENDING = "tpe|multivariate-tpe|cmaes"
@@ -12,8 +17,9 @@ _PENDING = "tpe|multivariate-tpe|cmaes"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """`share` of the events are good: of a histogram, those of at most `bound_s` seconds; without
-    a bound, those that `bad` does not choose. selector: which series count, as in braces. least:
-    events that the long window of an alert needs; fewer say little. source: where it is from."""
+    a bound, those that `bad` does not choose. selector: which series count, as in braces; left_out:
+    labels of one that does not. least: events that the long window of an alert needs; fewer say
+    little. source: where it is from."""
 
     name: str
     alert: str
@@ -25,6 +31,7 @@ class Promise:
     bound_s: float | None = None
     selector: str = ""
     bad: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
     least: int = 50
 
     def misses(self, window: str) -> str:
@@ -50,7 +57,9 @@ class Promise:
 
     @property
     def example(self) -> dict[str, str]:
-        """Labels of a series that counts."""
+        """Labels of a series that counts: of what is only not to be others, none."""
+        if "!~" in self.selector:
+            return {}
         name, _, values = self.selector.replace("=~", "=").partition("=")
         return {name: values.strip('"').split("|")[0]} if name else {}
 
@@ -130,9 +139,11 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         name="http",
         alert="TrialbusGatewayUnavailable",
-        what="of the requests are answered, other than by 5xx",
+        what="of the requests are answered, other than by 5xx; without probes and scrapes",
         metric="trialbus_http_request_seconds",
         service="gateway",
+        selector=WORKED_ROUTES,
+        left_out={"route": "/readyz"},
         bad='code=~"5.."',
         share=0.999,
         source="the fuzzing of the HTTP calls (`make fuzz`) finds no 5xx",
