@@ -50,7 +50,8 @@ def hint(
 
 @dataclass
 class Service:
-    """Commits each experiment that it looks at once more, unless it is told not to."""
+    """Commits each experiment that it looks at once more with an event, unless it is told not to
+    (idle), or without one (tidies)."""
 
     world: StillWorld
     parts: Parts
@@ -58,6 +59,7 @@ class Service:
     groups: list[list[str]] = field(default_factory=list)
     failing: list[Exception] = field(default_factory=list)
     idle: bool = False
+    tidies: bool = False
     beside: bool = False
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -76,6 +78,8 @@ class Service:
             return
         there = await self.parts.store.get_many(EXPERIMENTS.name, uids)
         after = [{**base, "version": base["version"] + 1} for base in there.values()]
+        if not self.tidies:
+            after = [{**it, "outbox": [{"id": str(it["version"])}]} for it in after]
         writes = [
             Write(base=base, document=document)
             for base, document in zip(there.values(), after, strict=True)
@@ -236,6 +240,19 @@ async def test_a_change_that_only_the_sweep_led_to_is_a_repair(beside: bool) -> 
         await until(lambda: service.repairs == 1.0, "repaired")
         await service.sweep_now()
         assert service.repairs == 1.0
+
+
+async def test_a_look_that_only_tidies_up_is_no_repair() -> None:
+    async with running() as service:
+        service.tidies = True
+        await service.sweep_now(UID)
+        await handled(service, 1)
+        await service.sweep_now()
+        service.tidies = False
+        await service.sweep_now(UID)
+        await handled(service, 2)
+        await service.sweep_now()
+        await until(lambda: service.repairs == 1.0, "the second one is")
 
 
 async def test_a_look_that_changes_nothing_is_no_repair() -> None:

@@ -50,7 +50,16 @@ def note_written(writes: Sequence[Write], outcomes: Sequence[Outcome | None]) ->
     look = _LOOK.get()
     if look is not None:
         pairs = zip(writes, outcomes, strict=True)
-        look.note(write.id for write, outcome in pairs if outcome is Outcome.DONE)
+        done = (write for write, outcome in pairs if outcome is Outcome.DONE)
+        look.note(write.id for write in done if _says_something(write))
+
+
+def _says_something(write: Write) -> bool:
+    """Not what only tidies up a document that has events: that is left to whichever look comes."""
+    if write.base is None or "outbox" not in write.document:
+        return True
+    known = {event["id"] for event in write.base.get("outbox") or ()}
+    return any(event["id"] not in known for event in write.document["outbox"] or ())
 
 
 class Repairs:
