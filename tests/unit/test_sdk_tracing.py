@@ -4,6 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from trialbus.adapters.opentelemetry import current_ids, open_tracing
-from trialbus.adapters.opentelemetry.exporting import PatientExporter
+from trialbus.adapters.opentelemetry.exporting import BoundedQueue, PatientExporter
 from trialbus.adapters.opentelemetry.tracing import SdkTracing
 from trialbus.kernel.traces import TraceContext, run_span
 from trialbus.ports.tracing import NoTracing, SpanKind
@@ -259,6 +260,47 @@ def test_a_receiver_that_takes_nothing_is_told_of_once_in_a_while() -> None:
         for _ in range(50):
             assert exporter.export([]) is SpanExportResult.FAILURE
     assert [(it["event"], it["log_level"]) for it in lines] == [("traces are not taken", "warning")]
+
+
+class Stuck(SpanExporter):
+    """Takes what it is given once it is let."""
+
+    def __init__(self) -> None:
+        self.asked, self.let = threading.Event(), threading.Event()
+        self.sent = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.asked.set()
+        assert self.let.wait(30)
+        self.sent += len(spans)
+        return SpanExportResult.SUCCESS
+
+
+def test_a_full_queue_is_told_of_and_what_was_in_it_is_sent() -> None:
+    stuck = Stuck()
+    with structlog.testing.capture_logs() as lines:
+        exporter = PatientExporter("http://nowhere/v1/traces", stuck)
+        queue = BoundedQueue(exporter, spans=4, batch=2, every_ms=60_000)
+        tracing = SdkTracing("gateway", queue, ratio=1.0)
+
+        def work(spans: int) -> None:
+            for _ in range(spans):
+                with tracing.span("work", root=True):
+                    pass
+
+        # Two are on their way, four wait.
+        work(2)
+        assert stuck.asked.wait(30)
+        work(4)
+        assert lines == []
+        work(10)
+        assert [(it["event"], it["dropped_spans"]) for it in lines] == [("traces are not taken", 1)]
+        stuck.let.set()
+        assert queue.force_flush()
+        work(1)
+        tracing.close()
+    assert stuck.sent == 2 + 4 + 1
+    assert len(lines) == 1
 
 
 _OFF = """

@@ -14,16 +14,9 @@ def open_tracing(service: str, *, endpoint: str, ratio: float) -> Tracing:
     ratio: share of the traces that begin here which are kept."""
     if not endpoint:
         return NoTracing()
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    from trialbus.adapters.opentelemetry.exporting import PatientExporter
+    from trialbus.adapters.opentelemetry.exporting import BoundedQueue, PatientExporter
     from trialbus.adapters.opentelemetry.tracing import SdkTracing
 
     exporter = PatientExporter(f"{endpoint.rstrip('/')}/v1/traces")
-    processor = BatchSpanProcessor(
-        exporter,
-        max_queue_size=_QUEUE_SPANS,
-        max_export_batch_size=_BATCH_SPANS,
-        schedule_delay_millis=_SEND_EVERY_MS,
-    )
-    return SdkTracing(service, processor, ratio=ratio)
+    queue = BoundedQueue(exporter, spans=_QUEUE_SPANS, batch=_BATCH_SPANS, every_ms=_SEND_EVERY_MS)
+    return SdkTracing(service, queue, ratio=ratio)
