@@ -1,4 +1,4 @@
-"""`trialbus up --observe`: Prometheus beside the stack where it is installed, a clear word where it
+"""`--observe` of `trialbus up` and `trialbus run`: Prometheus beside the stack where it is installed, a clear word where it
 is not; and promtool reads experiments from the gateway as from a Prometheus."""
 
 import json
@@ -94,6 +94,21 @@ def test_prometheus_watches_every_service_and_lives_and_ends_with_the_stack(
     assert not is_alive(pid)
 
 
+@needs_prometheus
+def test_a_run_is_observed_to_its_end(stack: RealStack) -> None:
+    path = stack.write(experiment_object("seen", ["sh", "-c", "echo loss={x}"], trials=1))
+    done = stack.call("run", path, "--observe")
+    assert done.code == 0, done.err
+    assert "\nprometheus   http://127.0.0.1:" in done.out
+    assert "experiments  http://127.0.0.1:" in done.out
+    assert (stack.data / "prometheus" / TARGETS).exists()
+    assert not stack.processes()
+    stack.up()
+    refused = stack.call("run", path, "--observe")
+    assert refused.code == 1
+    assert "it runs already, and is not observed; to observe it:" in refused.err
+
+
 def is_another(stack: RealStack, pid: int | None) -> bool:
     server = stack.status.servers["prometheus"]
     return server.state == "ready" and server.pid not in (None, pid)
@@ -157,7 +172,11 @@ def test_targets_are_written_only_when_they_change(tmp_path: Path) -> None:
     assert (tmp_path / TARGETS).stat().st_mtime_ns == first
     write_targets(tmp_path, {"gateway": "http://127.0.0.1:2"})
     assert json.loads((tmp_path / TARGETS).read_text()) == [
-        {"targets": ["127.0.0.1:2"], "labels": {"service": "gateway"}}
+        {
+            "targets": ["127.0.0.1:2"],
+            # Not the address: another port after a restart is no other instance.
+            "labels": {"service": "gateway", "instance": "this-machine"},
+        }
     ]
 
 

@@ -22,6 +22,9 @@ SETTING = "TRIALBUS_PROMETHEUS_BIN"
 # In the wheel: the rules of deploy/prometheus, as one file.
 RULES = Path(__file__).parents[1] / "observing" / "rules.yaml"
 TARGETS = "targets.json"
+# Not its address: ports change with each start, and the series of the process before, which stay
+# for some minutes, would count beside those of its successor.
+INSTANCE = "this-machine"
 # Burn rates look back three days; more than either bound is thrown away.
 RETENTION = "15d"
 RETENTION_SIZE = "2GB"
@@ -121,7 +124,10 @@ def write_targets(folder: Path, healths: Mapping[str, str]) -> None:
     """healths: by service, the base URL of its pages. Prometheus reads the file again whenever it
     changes; it is replaced at once. Raises OSError."""
     told = [
-        {"targets": [url.removeprefix("http://")], "labels": {"service": service}}
+        {
+            "targets": [url.removeprefix("http://")],
+            "labels": {"service": service, "instance": INSTANCE},
+        }
         for service, url in sorted(healths.items())
     ]
     text = json.dumps(told, indent=2) + "\n"
