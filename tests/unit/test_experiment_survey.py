@@ -11,11 +11,12 @@ from trialbus.contracts.collections import EXPERIMENTS, RUNS
 from trialbus.contracts.documents import EXPERIMENT, RUN
 from trialbus.kernel.conditions import set_condition
 from trialbus.kernel.errors import Transient
-from trialbus.kernel.experiment import Counts, Experiment, ExperimentPhase, OpenState
+from trialbus.kernel.experiment import ClosingTrial, Counts, Experiment, ExperimentPhase, OpenState
 from trialbus.kernel.ids import run_id
 from trialbus.kernel.limits import LATE_WRITE_S
 from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.spec import TrialsBy
+from trialbus.kernel.trial import TrialPhase
 from trialbus.ports.store import Document, Query, Write
 from trialbus.runtime import metric_labels, metrics
 from trialbus.runtime.metric import Metric
@@ -23,8 +24,11 @@ from trialbus.runtime.shared_gauges import MAX_FAILED_LOOKS
 from trialbus.testkit.experiment_states import NOW, experiment, opened, request, running, spec
 from trialbus.testkit.registry_readings import series, told
 from trialbus.testkit.still_world import StillWorld
+from trialbus_experiment.app import living as app_living
 from trialbus_experiment.app import surveying
+from trialbus_experiment.app.counting import Counting
 from trialbus_experiment.app.surveying import RECOUNT_S, Surveying
+from trialbus_experiment.core import told_namespaces
 from trialbus_experiment.core.stalls import STALLS
 
 P = ExperimentPhase
@@ -38,7 +42,10 @@ class Surveyor:
         self.world = StillWorld()
         self.world.clock.time = NOW
         self.parts = self.world.parts()
-        self.surveying = Surveying(self.parts)
+        self.counting = Counting(self.parts.telemetry, self.parts.clock)
+        self.surveying = Surveying(self.parts, self.counting)
+        # What the store has given to looks since `watch`.
+        self.read: list[Document] = []
 
     async def put(self, state: Experiment) -> None:
         await self.world.put(state)
@@ -51,6 +58,21 @@ class Surveyor:
     async def look(self, *, later_s: float = 0.0) -> None:
         self.world.clock.time += later_s
         await self.surveying.look()
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        find, get_many = self.parts.store.find, self.parts.store.get_many
+
+        async def finding(collection: str, query: Query) -> list[Document]:
+            self.read.extend(found := await find(collection, query))
+            return found
+
+        async def getting(*args: Any, **more: Any) -> Mapping[str, Document]:
+            found = await get_many(*args, **more)
+            self.read.extend(found.values())
+            return found
+
+        monkeypatch.setattr(self.parts.store, "find", finding)
+        monkeypatch.setattr(self.parts.store, "get_many", getting)
 
     def series(self, metric: Metric) -> dict[tuple[str, ...], float]:
         return series(self.parts.telemetry.registry, metric)
@@ -247,23 +269,76 @@ async def test_a_look_reads_nothing_of_what_was_over_before(
     await surveyor.put(living("a", open=opened(0), version=1))
     await surveyor.look()
     await surveyor.put(over("new", completed_at=NOW + 120, version=1))
-    read: list[Document] = []
-    find, get_many = surveyor.parts.store.find, surveyor.parts.store.get_many
-
-    async def finding(collection: str, query: Query) -> list[Document]:
-        read.extend(found := await find(collection, query))
-        return found
-
-    async def getting(*args: Any, **more: Any) -> Mapping[str, Document]:
-        found = await get_many(*args, **more)
-        read.extend(found.values())
-        return found
-
-    monkeypatch.setattr(surveyor.parts.store, "find", finding)
-    monkeypatch.setattr(surveyor.parts.store, "get_many", getting)
+    surveyor.watch(monkeypatch)
     await surveyor.look(later_s=2 * LATE_WRITE_S)
-    assert sorted(it["_id"] for it in read) == ["a", "new"]
+    assert {it["_id"] for it in surveyor.read} == {"a", "new"}
+    # Who takes its trials is known since the look before.
+    assert not any("spec" in it for it in surveyor.read)
     assert surveyor.told(metrics.EXPERIMENTS, state="Succeeded") == 301
+
+
+async def test_what_lives_is_read_in_pages_and_all_of_it_told(
+    surveyor: Surveyor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_living, "_PAGE", 4)
+    workers = spec(trials_by=TrialsBy.WORKERS)
+    for number in range(11):
+        await surveyor.put(living(f"x{number}", spec=workers, open=opened(0, at=NOW - number)))
+    for _ in range(2):
+        await surveyor.look()
+        assert surveyor.series(metrics.EXPERIMENTS) == {("Running",): 11}
+        assert surveyor.series(metrics.OLDEST_WAIT) == {("worker",): 10}
+
+
+async def test_what_ended_at_another_replica_is_not_remembered_here(surveyor: Surveyor) -> None:
+    before = living("a", spec=spec(parallel_trial_count=1), open=opened(0), next_index=1)
+    closing = ClosingTrial(
+        attempt=1,
+        request=1,
+        phase=TrialPhase.SUCCEEDED,
+        finished=1,
+        reason="TrialSucceeded",
+        message="",
+        closed_at=NOW,
+    )
+    left = replace(before, open={}, closing={"0": closing}, counts=Counts(succeeded=1))
+    await surveyor.put(left)
+    surveyor.counting.committed(before, left)
+    await surveyor.look()
+    assert surveyor.counting.remembered == {"a"}
+    await surveyor.put(over("a"))
+    await surveyor.look(later_s=12)
+    assert surveyor.counting.remembered == set()
+
+
+async def test_of_very_many_namespaces_the_further_ones_are_told_together(
+    surveyor: Surveyor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users choose the names."""
+    monkeypatch.setattr(told_namespaces, "MAX_TOLD_NAMESPACES", 2)
+    for name in "dcba":
+        created = living(name, namespace=name, open=opened(0, 1))
+        await surveyor.put(created)
+        surveyor.counting.committed(None, created)
+    for _ in range(2):
+        await surveyor.look()
+        # Of what there is every replica tells the same.
+        assert surveyor.series(metrics.KATIB_EXPERIMENTS) == {
+            ("a", "Running"): 1,
+            ("b", "Running"): 1,
+            ("_other", "Running"): 2,
+        }
+        assert surveyor.series(metrics.KATIB_TRIALS) == {
+            ("a", "Created"): 2,
+            ("b", "Created"): 2,
+            ("_other", "Created"): 4,
+        }
+    # Of what happens those that this one has seen first.
+    assert surveyor.series(metrics.KATIB_EXPERIMENT_CREATED) == {
+        ("d",): 1,
+        ("c",): 1,
+        ("_other",): 2,
+    }
 
 
 async def test_an_unreadable_document_keeps_no_other_from_being_counted(

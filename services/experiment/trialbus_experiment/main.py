@@ -25,7 +25,7 @@ async def build(parts: Parts) -> Behaviour:
         served=(
             Served(subject=subjects.commands(), queue="experiment", respond=commanding.respond),
         ),
-        tasks=(Surveying(parts).run,) if parts.settings.metrics else (),
+        tasks=(Surveying(parts, counting).run,) if parts.settings.metrics else (),
     )
 
 

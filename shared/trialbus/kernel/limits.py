@@ -182,6 +182,8 @@ MAX_RULES = 256
 MAX_KNOWN_TAILS = 10_000
 # Experiments whose names a service remembers, about 200 bytes each.
 MAX_KNOWN_EXPERIMENTS = 10_000
+# Namespaces with series of their own in Katib's metrics, about 20 each: 10,000 in a replica.
+MAX_TOLD_NAMESPACES = 500
 # About 40 KB of JSON: well below a message, and one document for many points.
 MAX_CHUNK_POINTS = 1000
 # Of a metric's value that is no number: ten times a genotype of DARTS. What is longer is cut, and

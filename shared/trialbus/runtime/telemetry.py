@@ -58,7 +58,10 @@ class Telemetry:
 
     Metrics are those of `runtime.metrics` that the service has (all, for what is no service);
     KeyError for another's. Labels are given by name: `telemetry.add(metrics.HINTS, source="bus")`.
+    measured: whether anybody sees them; else what only they are kept for need not be kept.
     """
+
+    measured = True
 
     def __init__(self, service: str, tracing: Tracing | None = None) -> None:
         self.service = service
@@ -159,6 +162,8 @@ class Telemetry:
 
 class Unmeasured(Telemetry):
     """Of a process whose metrics are switched off: traces and a log, and an empty registry."""
+
+    measured = False
 
     def __init__(self, service: str, tracing: Tracing | None = None) -> None:
         self.service = service

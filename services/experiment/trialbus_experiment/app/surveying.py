@@ -5,12 +5,8 @@ or gone since the last look, by an index. So a look costs what is alive and new,
 once in ten minutes all is added up anew.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-
-from pydantic import ValidationError
 
 from trialbus.contracts.collections import EXPERIMENTS, RUNS
 from trialbus.contracts.documents import Document, DocumentCodec
@@ -20,12 +16,13 @@ from trialbus.kernel.limits import LATE_WRITE_S
 from trialbus.kernel.run import RunPhase, is_told_running
 from trialbus.ports.store import Query
 from trialbus.runtime import metrics
-from trialbus.runtime.metric import Kind, Metric
+from trialbus.runtime.metric import Metric
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.shared_gauges import SharedGauges
+from trialbus_experiment.app.counting import Counting
+from trialbus_experiment.app.living import LivingExperiments, readable
 from trialbus_experiment.core.overview import EndedSums, Living, Overview
-
-T = TypeVar("T")
+from trialbus_experiment.core.told_namespaces import first_namespaces, folded
 
 INTERVAL_S = 12.0
 RECOUNT_S = 600.0
@@ -33,31 +30,8 @@ RECOUNT_S = 600.0
 _PAGE_EXPERIMENTS = 500
 _PAGE_RUNS = 1000
 
-_LIVING_PHASES = (
-    ExperimentPhase.CREATED,
-    ExperimentPhase.RUNNING,
-    ExperimentPhase.SUSPENDED,
-    ExperimentPhase.ENDING,
-    ExperimentPhase.DELETING,
-)
 _KEPT_PHASES = (ExperimentPhase.SUCCEEDED, ExperimentPhase.FAILED, ExperimentPhase.ARCHIVED)
-_LIVING_FIELDS = (
-    "namespace",
-    "phase",
-    "spec",
-    "counts",
-    "open",
-    "conditions",
-    "requests",
-    "drawn",
-    "next_index",
-)
-
-
 _GAUGES = tuple(it for it in metrics.ALL if it.shared and "experiment" in it.services)
-_KATIB_COUNTERS = tuple(
-    it for it in metrics.ALL if it.kind is Kind.COUNTER and it.name.startswith("katib_")
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +51,18 @@ class _SeenRun:
     stop_reason: str = ""
 
 
-_LIVING, _OVER, _RUN = DocumentCodec(Living), DocumentCodec(_Over), DocumentCodec(_SeenRun)
+_OVER, _RUN = DocumentCodec(_Over), DocumentCodec(_SeenRun)
 _OVER_FIELDS = ("namespace", "phase", "counts", "completed_at")
 _RUN_FIELDS = ("phase", "started_at", "stop_reason")
 
 
 class Surveying:
-    def __init__(self, parts: Parts) -> None:
+    """counting: what its process counts, by namespaces that are told here too."""
+
+    def __init__(self, parts: Parts, counting: Counting) -> None:
         self._parts = parts
+        self._counting = counting
+        self._living = LivingExperiments(parts.store)
         self._gauges = SharedGauges(parts.telemetry, *_GAUGES)
         self._ended = EndedSums()
         # Up to when the ended ones are known; None: not at all.
@@ -106,7 +84,11 @@ class Surveying:
             await self._look()
 
     async def _look(self) -> None:
-        living = await self._read_living()
+        remembered = self._counting.remembered
+        living = await self._living.read()
+        for uid in remembered - living.keys():
+            # Another replica has ended it.
+            self._counting.forget(uid)
         # Read after the others: who is in both has ended meanwhile.
         over = await self._catch_up()
         for uid in living.keys() - over:
@@ -114,12 +96,6 @@ class Surveying:
         states = [state for uid, state in living.items() if uid not in over]
         runs = await self._read_runs(states)
         self._tell(Overview(states, self._ended, runs, self._parts.clock.now()))
-
-    async def _read_living(self) -> dict[str, Living]:
-        phases = [phase.value for phase in _LIVING_PHASES]
-        query = Query(among={"phase": phases}, fields=_LIVING_FIELDS)
-        found = await self._parts.store.find(EXPERIMENTS.name, query)
-        return {state.id: state for state in _readable(_LIVING, found)}
 
     async def _catch_up(self) -> set[str]:
         """Take in what has ended or gone since the last look; who of them is over now."""
@@ -143,7 +119,7 @@ class Surveying:
             start, limit = since, _PAGE_EXPERIMENTS
             while True:
                 page = await self._page(phase, start, limit)
-                for it in _readable(_OVER, page):
+                for it in readable(_OVER, page):
                     _put(sums, it)
                     seen.add(it.id)
                 if len(page) < limit:
@@ -172,7 +148,7 @@ class Surveying:
         for begin in range(0, len(wanted), _PAGE_RUNS):
             page = wanted[begin : begin + _PAGE_RUNS]
             found = await self._parts.store.get_many(RUNS.name, page, fields=_RUN_FIELDS)
-            for run in _readable(_RUN, found.values()):
+            for run in readable(_RUN, found.values()):
                 told[run.id] = is_told_running(run.phase, run.started_at, run.stop_reason)
         return told
 
@@ -184,16 +160,16 @@ class Surveying:
         self._set_all(metrics.OLDEST_WAIT, overview.waits_s)
         telemetry.set(metrics.OLDEST_STALL, overview.oldest_stall_s)
         telemetry.set(metrics.POINTS_AHEAD, overview.points_ahead)
-        for namespace in {key[0] for key in overview.katib_experiments}:
-            # So that the first one is an increase, too.
-            for metric in _KATIB_COUNTERS:
-                telemetry.add(metric, 0, namespace=namespace)
+        namespaces = {key[0] for key in overview.katib_experiments}
+        self._counting.begin(namespaces)
+        own = first_namespaces(namespaces)
         # As in Katib there are none of what there is nothing of.
         for metric, counted in (
             (metrics.KATIB_EXPERIMENTS, overview.katib_experiments),
             (metrics.KATIB_TRIALS, overview.katib_trials),
         ):
-            telemetry.replace(metric, {key: float(count) for key, count in (+counted).items()})
+            told = folded(+counted, own)
+            telemetry.replace(metric, {key: float(count) for key, count in told.items()})
 
     def _set_all(self, metric: Metric, values: Mapping[str, float]) -> None:
         """A gauge with one label, all of whose values are known: 0 where nothing is said."""
@@ -207,10 +183,3 @@ def _put(sums: EndedSums, over: _Over) -> None:
         sums.drop(over.id)
     else:
         sums.put(over.id, over.phase, over.namespace, over.counts)
-
-
-def _readable(codec: DocumentCodec[T], documents: Iterable[Document]) -> Iterator[T]:
-    """Without those of which whoever handles them says that they are not."""
-    for document in documents:
-        with suppress(ValidationError):
-            yield codec.decode(document)

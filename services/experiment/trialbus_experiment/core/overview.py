@@ -33,13 +33,21 @@ class LivingSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LivingKind:
+    """What of a living experiment's document never changes."""
+
+    id: str
+    spec: LivingSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Living:
-    """The part of a living experiment's document that is added up."""
+    """The part of a living experiment's document that is added up, with who takes its trials."""
 
     id: str
     namespace: str
     phase: ExperimentPhase
-    spec: LivingSpec
+    trials_by: TrialsBy
     counts: Counts
     open: Mapping[str, OpenTrial]
     conditions: Conditions
@@ -138,7 +146,7 @@ class Overview:
         for request in state.requests:
             if request.got is None:
                 self._wait("points", request.asked_at)
-        taker = "worker" if state.spec.trials_by is TrialsBy.WORKERS else "launch"
+        taker = "worker" if state.trials_by is TrialsBy.WORKERS else "launch"
         for run, trial in state.runs:
             if run not in runs and not trial.stop:
                 self._wait(taker, trial.opened_at)

@@ -30,6 +30,10 @@ class FreedPlaces:
             self._freed[state.id] = left
         return [at - since for since, at in zip(taken, opened_at, strict=False)]
 
+    @property
+    def uids(self) -> set[str]:
+        return set(self._freed)
+
     def forget(self, uid: str) -> None:
         self._freed.pop(uid, None)
 
