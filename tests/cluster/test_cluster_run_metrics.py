@@ -78,7 +78,7 @@ async def test_what_the_cluster_does_not_take_is_a_launch_that_failed(double: Do
         theirs["spec"]["template"]["spec"]["restartPolicy"] = "Never"
         double.create({**theirs, "metadata": {"name": run.trial}}, "default")
         await until(lambda: tells(cluster, metrics.RUNS_ENDED, outcome="failed") == 1, "it failed")
-        assert tells(cluster, metrics.SPAWN_FAILURES) == 1
+        assert tells(cluster, metrics.SPAWN_FAILURES, reason="command") == 1
         assert tells(cluster, metrics.LAUNCHED) == 0
         assert hand(cluster) == (0, 0)
 

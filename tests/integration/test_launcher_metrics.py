@@ -86,7 +86,8 @@ async def test_a_command_that_is_not_there_is_a_launch_that_failed(stage: Source
     await stage.open_trial(["/nowhere/at-all"], STDOUT)
     stage.start(metrics_collector, trial_launcher)
     await ended(stage)
-    assert tells(stage, metrics.SPAWN_FAILURES) == 1
+    assert tells(stage, metrics.SPAWN_FAILURES, reason="command") == 1
+    assert tells(stage, metrics.SPAWN_FAILURES, reason="machine") == 0
     assert tells(stage, metrics.LAUNCHED) == 0
     assert tells(stage, metrics.RUNS_ENDED, outcome="failed") == 1
 
@@ -149,5 +150,6 @@ async def test_a_launch_that_the_machine_has_no_room_for_waits_and_is_tried_agai
     await until(lambda: tells(stage, metrics.SPAWN_FAILURES) == 1, "it failed")
     await ended(stage)
     assert tells(stage, metrics.LAUNCHED) == 1
+    assert tells(stage, metrics.SPAWN_FAILURES, reason="machine") == 1
     assert tells(stage, metrics.ADOPTIONS) == 0
     assert tells(stage, metrics.RUNS_ENDED, outcome="succeeded") == 1

@@ -50,8 +50,8 @@ PLACES = Row(
         ),
         figure(
             "Trials that wait for their attempt",
-            "Opened, and none of their attempts runs: for a slot, a node of the cluster, or a "
-            "worker that asks.",
+            "Opened, and none of their attempts runs: for a launcher, a node of the cluster, or "
+            "a worker that asks.",
             level(metrics.TRIALS, state="Pending"),
             Unit.COUNT,
         ),
@@ -78,10 +78,11 @@ PLACES = Row(
             unit=Unit.PER_S,
         ),
         Panel(
-            title="Attempts that could not be launched, by place",
-            about="Good: none. Processes: the command is not there, or the machine has no more "
-            "processes. Cluster: quota, permissions, a template that is refused.",
-            queries=line(rate(metrics.SPAWN_FAILURES, "place"), "{{place}}"),
+            title="Attempts that could not be launched, by place and reason",
+            about="`command`: what the trial wants is not there, or the cluster refuses its object "
+            "(`trialbus explain` says why). `machine`, good: none. No more processes, files, disk "
+            "or memory; a cluster that does not answer.",
+            queries=line(rate(metrics.SPAWN_FAILURES, "place", "reason"), "{{place}}: {{reason}}"),
             unit=Unit.PER_S,
             worse=0.001,
         ),
@@ -104,8 +105,8 @@ PLACES = Row(
         ),
         Panel(
             title="From a trial's opening to its launch, and to its running, by place (p99)",
-            about="Launch: the wait for a slot or for a worker that asks. Running: for a cluster "
-            "the wait for a node and an image.",
+            about="Launch: the wait for a launcher or for a worker that asks. Running: for a "
+            "cluster the wait for a node and an image.",
             queries=[
                 Query(quantile(0.99, metrics.LAUNCHED, "place"), "{{place}}: launched"),
                 Query(quantile(0.99, metrics.STARTED, "place"), "{{place}}: running"),

@@ -92,7 +92,7 @@ SUMMARY = Row(
         ),
         _panel(
             "Trials running, of those that may run",
-            "Fewer than `parallelTrialCount` while it runs: it waits for points, slots or "
+            "Fewer than `parallelTrialCount` while it runs: it waits for points, a launcher or "
             "workers; its conditions say for what.",
             [
                 Query(_series("experiment_open_trials"), "running"),

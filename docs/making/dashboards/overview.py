@@ -79,8 +79,8 @@ HEALTH = Row(
         ),
         figure(
             "Dead letters",
-            "Messages in the time shown that can never be handled. Good: 0. Each is in the "
-            "dead-letter stream with its reason.",
+            "Messages in the time shown that can never be handled. Good: 0. The log of the "
+            "service says which; what came over a stream is in the dead-letter stream, too.",
             grown(metrics.DEAD_LETTERS),
             Unit.COUNT,
             bad=0.5,
@@ -118,7 +118,7 @@ HEALTH = Row(
         Panel(
             title="Why experiments are stalled",
             about="Living experiments that wait longer than they should, by the reason in their "
-            "conditions: SuggestionStalled (row of algorithms), LaunchStalled (slots, cluster), "
+            "conditions: SuggestionStalled (row of algorithms), LaunchStalled (the launcher), "
             "WorkersMissing (nobody asks for trials), BusUnavailable (nats-server). Good: none.",
             queries=line(level(metrics.STALLED, "reason"), "{{reason}}"),
             unit=Unit.COUNT,
@@ -151,8 +151,8 @@ HEALTH = Row(
         ),
         Panel(
             title="Trials of experiments, by state",
-            about="Pending: no attempt of it runs, it waits for a slot, a node or a worker. Many "
-            "for long: the dashboard of capacity says what is short.",
+            about="Pending: no attempt of it runs, it waits for a launcher, a node or a worker. "
+            "Many for long: the dashboard of capacity says what is short.",
             queries=line(level(metrics.TRIALS, "state", state="Pending|Running"), "{{state}}"),
             unit=Unit.COUNT,
             stacked=True,

@@ -13,7 +13,7 @@ _WHEN_LATE: Mapping[str, str] = {
     "to compute in: the dashboard of algorithms; more replicas compute more at once.",
     "modelled_points": "look at the time and the queue of each algorithm on the dashboard of "
     "algorithms; more replicas of suggestion compute more at once.",
-    "launch": "all slots may be taken (dashboard of capacity), or trial_launcher is full: its "
+    "launch": "processes cannot be spawned (dashboard of capacity), or trial_launcher is full: its "
     "event loop, its lag.",
     "next_trial": "points come late (the panels before), or the experiment service is full: its "
     "lag, its event loop, the store's time.",

@@ -104,9 +104,9 @@ BUS = Group(
             expr="sum by (namespace, service) (increase(trialbus_dead_letters_total[15m])) > 0",
             severity="warning",
             minutes=0,
-            summary="{{ $labels.service }} has buried messages.",
-            description="{{ $value | humanize }} messages for {{ $labels.service }} became dead "
-            "letters within 15 minutes.",
+            summary="{{ $labels.service }} has messages that it can never handle.",
+            description="{{ $value | humanize }} messages of the last 15 minutes are nothing that "
+            "{{ $labels.service }} can ever handle.",
             cases=(
                 fires(
                     series("trialbus_dead_letters_total", "experiment", "0x10 1x20"),

@@ -13,6 +13,10 @@ _REFUSED = "trialbus_metric_points_refused_total"
 _PROCESS = {"place": "process"}
 
 
+def _spawns(failures: str, *, reason: str) -> dict[str, str]:
+    return series(_SPAWN, "trial_launcher", failures, reason=reason, **_PROCESS)
+
+
 def _runs(*, waiting: str) -> dict[str, str]:
     found = series(_RUNS, "trial_launcher", "8x90", state="running", **_PROCESS)
     return found | series(_RUNS, "trial_launcher", waiting, state="waiting", **_PROCESS)
@@ -38,15 +42,18 @@ TRIALS = Group(
         ),
         Alert(
             name="TrialbusSpawnsFailing",
-            expr="sum by (namespace, place) (increase(trialbus_spawn_failures_total[10m])) > 3",
+            expr="sum by (namespace, place)"
+            ' (increase(trialbus_spawn_failures_total{reason="machine"}[10m])) > 3',
             severity="warning",
             minutes=2,
             summary="Attempts cannot be launched ({{ $labels.place }}).",
             description="{{ $value | humanize }} attempts could not be launched within 10 minutes "
             "({{ $labels.place }}).",
             cases=(
-                fires(series(_SPAWN, "trial_launcher", "0+1x30", **_PROCESS), 20, _PROCESS),
-                silent(series(_SPAWN, "trial_launcher", "0x10 2x20", **_PROCESS), 15),
+                fires(_spawns("0+1x30", reason="machine"), 20, _PROCESS),
+                silent(_spawns("0x10 2x20", reason="machine"), 15),
+                # Scripts that are not there.
+                silent(_spawns("0+1x30", reason="command"), 20),
             ),
         ),
         Alert(

@@ -112,7 +112,7 @@ PROMISES: tuple[Promise, ...] = (
         selector=f'algorithm=~"{_FREE}|{_PENDING}"',
         bound_s=0.01,
         share=0.99,
-        source="`make bench-fair`, `free-slot`",
+        source="`make bench-fair`, `free-slot`: a free place of `parallelTrialCount`",
     ),
     Promise(
         name="report",

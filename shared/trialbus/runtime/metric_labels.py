@@ -17,6 +17,11 @@ _ENDED = tuple(phase.value for phase in TrialPhase if phase is not TrialPhase.CR
 ALGORITHM = Label("algorithm", "name of the algorithm")
 PLACE = Label("place", "`process`, `cluster` or `worker`", ("process", "cluster", "worker"))
 LAUNCH_PLACE = Label("place", "`process` or `cluster`", ("process", "cluster"))
+LAUNCH_FAILURE = Label(
+    "reason",
+    "`command`: what is to be launched cannot be, its owner's matter; `machine`: what launches it",
+    ("command", "machine"),
+)
 NAMESPACE = Label("namespace", "namespace of the experiment")
 STATUS = Label("status", "type of the last condition, as Katib has it")
 RULE = Label("rule", "name of the stopping rule")
@@ -64,6 +69,16 @@ COMMAND_OUTCOME = Label(
     "`done`, `repeated` (the same command again), `stale` (meant another experiment, or another "
     "revision, than is there) or `refused`",
     ("done", "repeated", "stale", "refused"),
+)
+RUN_OUTCOME = Label(
+    "outcome",
+    "`succeeded`, `failed`, `stopped` or `lost`",
+    ("succeeded", "failed", "stopped", "lost"),
+)
+POINT_REFUSAL = Label(
+    "reason",
+    "`stale` (of what is over, or not there), `repeated`, `limit` or `invalid`",
+    ("stale", "repeated", "limit", "invalid"),
 )
 CHUNK_OUTCOME = Label(
     "outcome",

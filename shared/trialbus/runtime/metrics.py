@@ -59,7 +59,11 @@ FAILURES = _EVERY.counter(
     Label("error", "the name of the error's class"),
 )
 CONFLICTS = _EVERY.counter("trialbus_commit_conflicts_total", "Lost compare-and-set races.")
-DEAD_LETTERS = _EVERY.counter("trialbus_dead_letters_total", "Messages that can never be handled.")
+DEAD_LETTERS = _EVERY.counter(
+    "trialbus_dead_letters_total",
+    "Messages that can never be handled: those in the dead-letter stream, requests that were "
+    "refused as unreadable, and events of our own that cannot be published.",
+)
 STALE = _EVERY.counter(
     "trialbus_stale_messages_total", "Words of older attempts or deleted experiments, dropped."
 )
@@ -237,8 +241,8 @@ SUGGESTED = _SUGGESTION.seconds(
 )
 ALGORITHM = _SUGGESTION.seconds(
     "trialbus_algorithm_point_seconds",
-    "Time of the algorithm itself, by point: the sum is its whole time. Of one on another server "
-    "that of the call.",
+    "Time of the algorithm itself, by point of its answers: without answers that have no point and "
+    "calls that failed. Of one on another server the time of the call.",
     labels.ALGORITHM,
     buckets=SHORT_S,
 )
@@ -277,16 +281,13 @@ RUNS_ENDED = _LAUNCHER.counter(
     "trialbus_runs_ended_total",
     "Attempts that ended.",
     labels.PLACE,
-    Label(
-        "outcome",
-        "`succeeded`, `failed`, `stopped` or `lost`",
-        ("succeeded", "failed", "stopped", "lost"),
-    ),
+    labels.RUN_OUTCOME,
 )
 SPAWN_FAILURES = _LAUNCHER.counter(
     "trialbus_spawn_failures_total",
     "Launches that failed: the attempt ends so, or is tried again.",
     labels.LAUNCH_PLACE,
+    labels.LAUNCH_FAILURE,
 )
 ADOPTIONS = _LAUNCHER.counter(
     "trialbus_adoptions_total",
@@ -314,17 +315,14 @@ CLUSTER_WAIT = _ASKS_THE_CLUSTER.seconds(
 # --- metrics_collector
 REPORT_STORED = _COLLECTOR.seconds(
     "trialbus_report_stored_seconds",
-    "From the time of a chunk's first point to its being stored, as far as it is no history.",
+    "From the time of a chunk's first point, its line's own if that has one, to its being stored, "
+    "as far as it is no history.",
 )
 METRIC_POINTS = _COLLECTOR.counter("trialbus_metric_points_total", "Metric points stored.")
 METRIC_REFUSED = _COLLECTOR.counter(
     "trialbus_metric_points_refused_total",
     "Metric points that were not taken.",
-    Label(
-        "reason",
-        "`stale` (of what is over, or not there), `repeated`, `limit` or `invalid`",
-        ("stale", "repeated", "limit", "invalid"),
-    ),
+    labels.POINT_REFUSAL,
 )
 METRIC_CHUNKS = _COLLECTOR.counter(
     "trialbus_metric_chunks_total",

@@ -26,7 +26,7 @@ def tell_nobody(_: Computed) -> None:
 
 
 def teller(telemetry: Telemetry) -> TellComputed:
-    """Told by point, so that the sum is the algorithm's time and the count its points."""
+    """Told by point, so that the count is of points. Of an answer that has none, nothing."""
 
     def tell(computed: Computed) -> None:
         for _ in range(computed.points):

@@ -2,13 +2,16 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from trialbus.kernel.run import Run
 from trialbus.kernel.traces import TraceContext, kept
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus_trial_launcher.core.run_outcomes import outcome_of
+
+# `command`: what is to be launched cannot be, its owner's matter; `machine`: what launches it.
+LaunchFailure = Literal["command", "machine"]
 
 
 class LaunchObserver(Protocol):
@@ -20,7 +23,7 @@ class LaunchObserver(Protocol):
     def found(self, run_id: str) -> None:
         """It is there, whoever launched it. May be told again."""
 
-    def failed(self, run_id: str) -> None:
+    def failed(self, run_id: str, why: LaunchFailure) -> None:
         """It could not be launched: it ends so, or is tried again."""
 
     def running(self, run_id: str) -> None:
@@ -34,7 +37,7 @@ class NobodyObserves:
     def found(self, run_id: str) -> None:
         """Nobody wants to know."""
 
-    def failed(self, run_id: str) -> None:
+    def failed(self, run_id: str, why: LaunchFailure) -> None:
         """Nobody wants to know."""
 
     def running(self, run_id: str) -> None:
@@ -96,9 +99,9 @@ class Hand:
         if self._place == "process":
             self.running(run_id)
 
-    def failed(self, run_id: str) -> None:
+    def failed(self, run_id: str, why: LaunchFailure) -> None:
         if self._held(run_id) is not None:
-            self._telemetry.add(metrics.SPAWN_FAILURES, place=self._place)
+            self._telemetry.add(metrics.SPAWN_FAILURES, place=self._place, reason=why)
 
     def running(self, run_id: str) -> None:
         held = self._held(run_id)

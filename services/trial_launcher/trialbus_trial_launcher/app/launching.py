@@ -186,7 +186,7 @@ class Launching:
             self._hand.claim(run, _opened_at(state, run))
             if run.ended:
                 if not run.stop_reason:
-                    self._hand.failed(run.id)
+                    self._hand.failed(run.id, "command")
                 self._hand.ended(run)
 
     async def _trials(self, begins: Sequence[Begin]) -> dict[str, Trial]:

@@ -204,7 +204,7 @@ class ClusterLauncher(NoFolders):
             made = await self._creating.create(record)
         record.body = None
         if isinstance(made, RunEnd):
-            self._observer.failed(record.run_id)
+            self._observer.failed(record.run_id, "machine" if made.lost else "command")
             self._ledger.finish(record, made)
         elif made is None:
             if record.sight is None and record.end is None:

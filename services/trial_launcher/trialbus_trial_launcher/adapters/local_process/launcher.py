@@ -101,7 +101,7 @@ class LocalProcessLauncher:
             try:
                 self._start(plan)
             except OSError as error:
-                self._observer.failed(plan.run_id)
+                self._observer.failed(plan.run_id, "machine")
                 raise Transient(f"cannot start runs here now: {error}") from error
 
     async def take_over(self, plans: Sequence[Plan]) -> None:
@@ -219,7 +219,7 @@ class LocalProcessLauncher:
             if problem is None:
                 self._spawn(plan, env, claim)
             else:
-                self._observer.failed(plan.run_id)
+                self._observer.failed(plan.run_id, "command")
                 self._report(plan.run_id)
         finally:
             claim.close()
@@ -240,7 +240,7 @@ class LocalProcessLauncher:
                 raise
             problem = missing.Problem(exit_code=missing.NOT_EXECUTABLE, message=str(error))
             self._folders.append(plan.run_id, b"".join(_problem_lines(problem)))
-            self._observer.failed(plan.run_id)
+            self._observer.failed(plan.run_id, "command")
             self._report(plan.run_id)
             return
         self._observer.launched(plan.run_id)
