@@ -19,6 +19,7 @@ from trialbus.runtime.metric import Metric
 from trialbus.runtime.parts import Parts
 from trialbus.testkit.experiment_states import NOW, run, with_open
 from trialbus.testkit.still_world import StillWorld
+from trialbus.testkit.told_metrics import exemplar_traces, told
 from trialbus_experiment.app.counting import Counting as ExperimentCounting
 from trialbus_metrics_collector.app.counting import Counting as CollectorCounting
 from trialbus_metrics_collector.app.experiments import About, Seen
@@ -45,21 +46,11 @@ def in_a_group() -> Iterator[Parts]:
 
 
 def traces(parts: Parts, metric: Metric) -> set[str]:
-    return {
-        sample.exemplar.labels["trace_id"]
-        for family in parts.telemetry.registry.collect()
-        for sample in family.samples
-        if sample.name == f"{metric.name}_bucket" and sample.exemplar is not None
-    }
+    return exemplar_traces(parts.telemetry, metric)
 
 
 def count(parts: Parts, metric: Metric) -> float:
-    return sum(
-        sample.value
-        for family in parts.telemetry.registry.collect()
-        for sample in family.samples
-        if sample.name == f"{metric.name}_count"
-    )
+    return told(parts.telemetry, metric)
 
 
 @of_each
@@ -85,8 +76,8 @@ def test_of_a_launch(place: str, traceparent: str | None, traces_: set[str]) -> 
         hand.claim(launched, 1.0)
         hand.launched(launched.id)
         hand.running(launched.id)
-    told = [metrics.LAUNCHED, metrics.STARTED][: 2 if place == "cluster" else 1]
-    for metric in told:
+    # A command of this machine runs as soon as it is launched.
+    for metric in [metrics.LAUNCHED, metrics.STARTED][: 2 if place == "cluster" else 1]:
         assert (count(parts, metric), traces(parts, metric)) == (1, traces_)
 
 

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from trialbus.adapters.opentelemetry.tracing import SdkTracing
 from trialbus.contracts import subjects
 from trialbus.contracts.collections import ANSWERS, EXPERIMENTS, RUNS
 from trialbus.contracts.documents import ANSWER, EXPERIMENT, RUN
@@ -25,13 +28,14 @@ from trialbus.kernel.ids import answer_id
 from trialbus.kernel.run import StopReason
 from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.suggestion import Answer, LookAhead
+from trialbus.kernel.traces import TraceContext
 from trialbus.ports.bus import Request
 from trialbus.ports.store import Write
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
 from trialbus.testkit.experiment_states import experiment, spec
 from trialbus.testkit.still_world import HastyClock, StillWorld
-from trialbus.testkit.told_metrics import told, told_seconds
+from trialbus.testkit.told_metrics import exemplar_traces, told, told_seconds
 from trialbus.testkit.waits import until
 from trialbus_trial_launcher.app.leasing.leasing import Leasing
 
@@ -111,6 +115,24 @@ async def test_a_trial_is_launched_when_it_is_given_and_a_repeat_gives_nothing(
     assert told(parts.telemetry, metrics.LAUNCHED, place="worker") == 2
     waited_s = told_seconds(parts.telemetry, metrics.LAUNCHED, place="worker")
     assert waited_s == pytest.approx(2 * (world.clock.now() - OPENED_AT), abs=1.0)
+
+
+@pytest.mark.parametrize("trace_id", ["b" * 32, None])
+async def test_a_launch_is_an_exemplar_of_its_own_experiments_trace(
+    world: StillWorld, trace_id: str | None
+) -> None:
+    """The span that it is given in is that of all who ask at the same time."""
+    own = None if trace_id is None else str(TraceContext(trace_id=trace_id, span_id="2" * 16))
+    [document] = world.store.documents(EXPERIMENTS.name)
+    await world.put(replace(EXPERIMENT.decode(document), traceparent=own))
+    parts = world.parts()
+    tracing = SdkTracing("trial_launcher", SimpleSpanProcessor(InMemorySpanExporter()), ratio=1.0)
+    parts.telemetry.tracing = tracing
+    with tracing.span("answer cmd", parent=TraceContext(trace_id="a" * 32, span_id="1" * 16)):
+        await ask(Leasing(parts, "/c"), "a", 2)
+    assert told(parts.telemetry, metrics.LAUNCHED, place="worker") == 2
+    found = exemplar_traces(parts.telemetry, metrics.LAUNCHED)
+    assert found == ({trace_id} if trace_id else set())
 
 
 async def test_ends_are_counted_once_by_what_they_were(world: StillWorld) -> None:

@@ -5,20 +5,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
+from trialbus.adapters.opentelemetry.tracing import SdkTracing
 from trialbus.contracts.collections import TRIALS
 from trialbus.contracts.documents import TRIAL
 from trialbus.kernel.catalogue import StoppingRuleDescription
 from trialbus.kernel.objective import ObjectiveType
 from trialbus.kernel.spec import AlgorithmSpec
+from trialbus.kernel.traces import TraceContext
 from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.store import Outcome, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.metric import Metric
-from trialbus.testkit.registry_readings import observed, series, told
+from trialbus.testkit.told_metrics import nonzero, observed, told_one
 from trialbus.testkit.still_world import UID
 from trialbus.testkit.stopping_world import RULE, StoppingWorld, with_two_completed
+from trialbus.testkit.told_metrics import exemplar_traces
 from trialbus_early_stopping.app.asked_stops import AskedStops
 from trialbus_early_stopping.app.reacting import StoppingReactor
 from trialbus_early_stopping.core.catalogue import BUILT_IN
@@ -52,11 +57,11 @@ class Service:
         assert await self.reactor.react([UID]) == {}
 
     def series(self, metric: Metric) -> dict[tuple[str, ...], float]:
-        return series(self.registry, metric)
+        return nonzero(self.parts.telemetry, metric)
 
     @property
     def delays(self) -> tuple[int, float]:
-        return observed(self.registry, metrics.STOP_VERDICT)
+        return observed(self.parts.telemetry, metrics.STOP_VERDICT)
 
 
 @pytest.fixture
@@ -74,6 +79,23 @@ async def test_a_verdict_is_timed_from_the_point_that_led_to_it(one: Service) ->
     assert one.world.verdicts[2].step == 2
     assert one.delays == (1, 7.5 - 1.0)
     assert one.series(metrics.STOP_VERDICTS) == {("medianstop",): 1}
+
+
+@pytest.mark.parametrize("trace_id", ["b" * 32, None])
+async def test_a_verdict_is_an_exemplar_of_its_own_experiments_trace(
+    one: Service, trace_id: str | None
+) -> None:
+    """The span that it is found in may be of a group."""
+    own = None if trace_id is None else str(TraceContext(trace_id=trace_id, span_id="2" * 16))
+    await one.world.change(traceparent=own)
+    tracing = SdkTracing("early_stopping", SimpleSpanProcessor(InMemorySpanExporter()), ratio=1.0)
+    one.parts.telemetry.tracing = tracing
+    await one.world.report(2, 9.0, 9.0, 9.0)
+    with tracing.span("handle", parent=TraceContext(trace_id="a" * 32, span_id="1" * 16)):
+        await one.react()
+    assert one.delays[0] == 1
+    found = exemplar_traces(one.parts.telemetry, metrics.STOP_VERDICT)
+    assert found == ({trace_id} if trace_id else set())
 
 
 async def test_a_point_among_others_and_in_a_later_chunk_is_found(one: Service) -> None:
@@ -144,5 +166,5 @@ async def test_a_rule_that_fails_is_counted_once_for_its_experiment(one: Service
 
 
 async def test_the_first_failure_of_a_rule_is_an_increase(one: Service) -> None:
-    assert told(one.registry, metrics.RULE_FAILURES, rule="failing") == 0
-    assert told(one.registry, metrics.STOP_VERDICTS, rule="asha") == 0
+    assert told_one(one.parts.telemetry, metrics.RULE_FAILURES, rule="failing") == 0
+    assert told_one(one.parts.telemetry, metrics.STOP_VERDICTS, rule="asha") == 0

@@ -5,22 +5,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
+from trialbus.adapters.opentelemetry.tracing import SdkTracing
 from trialbus.kernel.errors import Problem, Refused, Transient
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.proposals import Proposal, ProposalRequest, Study
 from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.suggestion import PointsRequest
+from trialbus.kernel.traces import TraceContext
 from trialbus.ports.compute import HistorySource
 from trialbus.ports.store import Outcome, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.catalogue import installed_catalogue
 from trialbus.runtime.metric import Metric
 from trialbus.runtime.telemetry import Telemetry
-from trialbus.testkit.registry_readings import observed, series, told
+from trialbus.testkit.told_metrics import nonzero, observed, told_one
 from trialbus.testkit.still_world import UID, StillWorld
 from trialbus.testkit.still_world import experiment as living
+from trialbus.testkit.told_metrics import exemplar_traces
 from trialbus_suggestion.app.answering import Answering
 from trialbus_suggestion.app.remote import RemoteQuestion
 from trialbus_suggestion.app.timing import Computed, teller
@@ -92,10 +98,10 @@ class Service:
             await beside.work()
 
     def observed(self, metric: Metric, algorithm: str = "random") -> tuple[int, float]:
-        return observed(self.registry, metric, algorithm=algorithm)
+        return observed(self.parts.telemetry, metric, algorithm=algorithm)
 
     def series(self, metric: Metric) -> dict[tuple[str, ...], float]:
-        return series(self.registry, metric)
+        return nonzero(self.parts.telemetry, metric)
 
 
 def asking(algorithm: str = "random") -> Experiment:
@@ -118,6 +124,22 @@ async def test_a_request_is_timed_from_its_asking_to_its_stored_answer() -> None
     assert one.observed(metrics.SUGGESTED) == (1, 7 + 3)
     assert one.series(metrics.POINTS) == {("random",): 2}
     assert one.series(metrics.ALGORITHM_FAILURES) == {}
+
+
+@pytest.mark.parametrize("trace_id", ["b" * 32, None])
+async def test_a_request_is_an_exemplar_of_its_own_experiments_trace(trace_id: str | None) -> None:
+    """The span that it is answered in may be of a group."""
+    own = None if trace_id is None else str(TraceContext(trace_id=trace_id, span_id="2" * 16))
+    world = StillWorld()
+    await world.prepare(replace(asking(), traceparent=own))
+    one, processor = Service(world), SimpleSpanProcessor(InMemorySpanExporter())
+    tracing = SdkTracing("suggestion", processor, ratio=1.0)
+    one.parts.telemetry.tracing = tracing
+    with tracing.span("handle", parent=TraceContext(trace_id="a" * 32, span_id="1" * 16)):
+        await one.react()
+    assert one.observed(metrics.SUGGESTED)[0] == 1
+    found = exemplar_traces(one.parts.telemetry, metrics.SUGGESTED)
+    assert found == ({trace_id} if trace_id else set())
 
 
 async def test_an_answer_that_is_told_again_is_not_counted_again() -> None:
@@ -193,4 +215,4 @@ def test_computing_is_told_by_point_and_waiting_by_request() -> None:
 async def test_the_first_failure_of_an_algorithm_is_an_increase() -> None:
     one = await service()
     for metric in (metrics.ALGORITHM_FAILURES, metrics.POINTS):
-        assert told(one.registry, metric, algorithm="tpe") == 0
+        assert told_one(one.parts.telemetry, metric, algorithm="tpe") == 0
