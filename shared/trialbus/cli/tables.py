@@ -52,6 +52,17 @@ def state_of(found: Object) -> str:
     return str(holding[-1]) if holding else "Created"
 
 
+def waits_for(found: Object, _now: datetime) -> str:
+    """Why a living experiment does not go on; "" if it does. Its condition's reason is
+    `Experiment<condition>` while it does."""
+    conditions = found.get("status", {}).get("conditions") or ()
+    holding = [each for each in conditions if each["status"] == "True"]
+    if not holding or holding[-1]["type"] not in ("Created", "Running"):
+        return ""
+    reason = str(holding[-1].get("reason", ""))
+    return "" if reason == f"Experiment{holding[-1]['type']}" else reason
+
+
 def age(found: Object, now: datetime) -> str:
     return since(found.get("metadata", {}).get("creationTimestamp"), now)
 
@@ -146,6 +157,7 @@ EXPERIMENTS = (
     Column(title="NAMESPACE", cell=_namespace),
     Column(title="NAME", cell=_name),
     Column(title="STATE", cell=_state),
+    Column(title="WAITS", cell=waits_for, seldom=True),
     Column(title="TRIALS", cell=_of_max),
     Column(title="SUCCEEDED", cell=_status("trialsSucceeded")),
     Column(title="FAILED", cell=_status("trialsFailed"), wide=True),
