@@ -14,9 +14,9 @@ from trialbus.runtime import metrics
 from trialbus.runtime.catalogue import installed_catalogue
 from trialbus.runtime.metric import Metric
 from trialbus.runtime.parts import Parts
-from trialbus.testkit.registry_readings import series
 from trialbus.testkit.scenario import FAIR, NAMESPACE, experiment_object
 from trialbus.testkit.still_world import StillWorld
+from trialbus.testkit.told_metrics import nonzero
 from trialbus_experiment.app.commanding import Commanding
 
 PLAIN = experiment_object("plain", 1, FAIR)
@@ -46,7 +46,7 @@ class Service:
         await self.commanding.respond([Request(subject=subject, data=data)])
 
     def series(self, metric: Metric) -> dict[tuple[str, ...], float]:
-        return series(self.parts.telemetry.registry, metric)
+        return nonzero(self.parts.telemetry, metric)
 
     @property
     def commands(self) -> dict[tuple[str, ...], float]:

@@ -31,8 +31,8 @@ from trialbus.testkit.experiment_states import (
     stopped,
     with_open,
 )
-from trialbus.testkit.registry_readings import observed, series, told
 from trialbus.testkit.still_world import StillWorld
+from trialbus.testkit.told_metrics import nonzero, observed, told_one
 from trialbus_experiment.app.reacting import ExperimentReactor
 
 
@@ -53,13 +53,13 @@ class Service:
         assert await self.reactor.react([UID]) == {}
 
     def told(self, metric: Metric, **labels: str) -> float | None:
-        return told(self.registry, metric, **labels)
+        return told_one(self.parts.telemetry, metric, **labels)
 
     def series(self, metric: Metric) -> dict[tuple[str, ...], float]:
-        return series(self.registry, metric)
+        return nonzero(self.parts.telemetry, metric)
 
     def observed(self, metric: Metric, **labels: str) -> tuple[int, float]:
-        return observed(self.registry, metric, **labels)
+        return observed(self.parts.telemetry, metric, **labels)
 
     @property
     def waits(self) -> tuple[int, float]:

@@ -22,8 +22,8 @@ from trialbus.runtime import metric_labels, metrics
 from trialbus.runtime.metric import Metric
 from trialbus.runtime.shared_gauges import MAX_FAILED_LOOKS
 from trialbus.testkit.experiment_states import NOW, experiment, opened, request, running, spec
-from trialbus.testkit.registry_readings import series, told
 from trialbus.testkit.still_world import StillWorld
+from trialbus.testkit.told_metrics import nonzero, told_one
 from trialbus_experiment.app import living as app_living
 from trialbus_experiment.app import surveying
 from trialbus_experiment.app.counting import Counting
@@ -75,10 +75,10 @@ class Surveyor:
         monkeypatch.setattr(self.parts.store, "get_many", getting)
 
     def series(self, metric: Metric) -> dict[tuple[str, ...], float]:
-        return series(self.parts.telemetry.registry, metric)
+        return nonzero(self.parts.telemetry, metric)
 
     def told(self, metric: Metric, **labels: str) -> float | None:
-        return told(self.parts.telemetry.registry, metric, **labels)
+        return told_one(self.parts.telemetry, metric, **labels)
 
 
 @pytest.fixture

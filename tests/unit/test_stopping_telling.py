@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from prometheus_client import CollectorRegistry
 
 from trialbus.adapters.opentelemetry.tracing import SdkTracing
 from trialbus.contracts.collections import TRIALS
@@ -20,10 +19,9 @@ from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.store import Outcome, Write
 from trialbus.runtime import metrics
 from trialbus.runtime.metric import Metric
-from trialbus.testkit.told_metrics import nonzero, observed, told_one
 from trialbus.testkit.still_world import UID
 from trialbus.testkit.stopping_world import RULE, StoppingWorld, with_two_completed
-from trialbus.testkit.told_metrics import exemplar_traces
+from trialbus.testkit.told_metrics import exemplar_traces, nonzero, observed, told_one
 from trialbus_early_stopping.app.asked_stops import AskedStops
 from trialbus_early_stopping.app.reacting import StoppingReactor
 from trialbus_early_stopping.core.catalogue import BUILT_IN
@@ -48,10 +46,6 @@ class Service:
         self.world = world
         self.parts = world.parts(replica)
         self.reactor = StoppingReactor(self.parts, Registry([*BUILT_IN, FAILING]))
-
-    @property
-    def registry(self) -> CollectorRegistry:
-        return self.parts.telemetry.registry
 
     async def react(self) -> None:
         assert await self.reactor.react([UID]) == {}

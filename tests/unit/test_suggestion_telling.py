@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from prometheus_client import CollectorRegistry
 
 from trialbus.adapters.opentelemetry.tracing import SdkTracing
 from trialbus.kernel.errors import Problem, Refused, Transient
@@ -23,10 +22,9 @@ from trialbus.runtime import metrics
 from trialbus.runtime.catalogue import installed_catalogue
 from trialbus.runtime.metric import Metric
 from trialbus.runtime.telemetry import Telemetry
-from trialbus.testkit.told_metrics import nonzero, observed, told_one
 from trialbus.testkit.still_world import UID, StillWorld
 from trialbus.testkit.still_world import experiment as living
-from trialbus.testkit.told_metrics import exemplar_traces
+from trialbus.testkit.told_metrics import exemplar_traces, nonzero, observed, told_one
 from trialbus_suggestion.app.answering import Answering
 from trialbus_suggestion.app.remote import RemoteQuestion
 from trialbus_suggestion.app.timing import Computed, teller
@@ -87,10 +85,6 @@ class Service:
         self.drawing = Drawing(world)
         remote = Elsewhere(self.drawing)
         self.answering = Answering(self.parts, self.drawing, installed_catalogue(), remote)
-
-    @property
-    def registry(self) -> CollectorRegistry:
-        return self.parts.telemetry.registry
 
     async def react(self) -> None:
         for beside in (await self.answering.react([UID])).values():
@@ -203,9 +197,9 @@ def test_computing_is_told_by_point_and_waiting_by_request() -> None:
     tell(Computed(algorithm="tpe", points=1, took_s=0.5, waited_s=0.5))
     tell(Computed(algorithm="random", points=3, took_s=0.3))
     tell(Computed(algorithm="random", points=0, took_s=0.3))
-    assert observed(telemetry.registry, metrics.ALGORITHM, algorithm="tpe") == (5, 2.5)
-    assert observed(telemetry.registry, metrics.ALGORITHM, algorithm="random") == (3, 0.3)
-    assert observed(telemetry.registry, metrics.ALGORITHM_QUEUE) == (2, 0.75)
+    assert observed(telemetry, metrics.ALGORITHM, algorithm="tpe") == (5, 2.5)
+    assert observed(telemetry, metrics.ALGORITHM, algorithm="random") == (3, 0.3)
+    assert observed(telemetry, metrics.ALGORITHM_QUEUE) == (2, 0.75)
     half_a_second = telemetry.registry.get_sample_value(
         "trialbus_algorithm_point_seconds_bucket", {"algorithm": "tpe", "le": "0.3"}
     )
