@@ -22,7 +22,7 @@ LAUNCH_FAILURE = Label(
     "`command`: what is to be launched cannot be, its owner's matter; `machine`: what launches it",
     ("command", "machine"),
 )
-NAMESPACE = Label("namespace", "namespace of the experiment")
+NAMESPACE = Label("namespace", "namespace of the experiment; `_other`: beyond the first 500")
 STATUS = Label("status", "type of the last condition, as Katib has it")
 RULE = Label("rule", "name of the stopping rule")
 REQUEST_KIND = Label("kind", "what is asked: the kind of command or chunk")

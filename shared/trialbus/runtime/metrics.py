@@ -205,7 +205,7 @@ NEXT_START = _EXPERIMENT.seconds(
     labels.ALGORITHM,
     buckets=WAIT_S,
 )
-# Katib's own names: panels that were made for it go on. `namespace` is few there, too.
+# Katib's own names: panels that were made for it go on.
 KATIB_EXPERIMENT_CREATED = _katib("experiment_created", "Experiments created.")
 KATIB_EXPERIMENT_DELETED = _katib("experiment_deleted", "Experiments deleted.")
 KATIB_EXPERIMENT_SUCCEEDED = _katib("experiment_succeeded", "Experiments succeeded.")
