@@ -1,5 +1,6 @@
-"""`--observe` of `trialbus up` and `trialbus run`: Prometheus beside the stack where it is installed, a clear word where it
-is not; and promtool reads experiments from the gateway as from a Prometheus."""
+"""`--observe` of `trialbus up` and `trialbus run`: Prometheus beside the stack where it is
+installed, a clear word where it is not; and promtool reads experiments from the gateway as from a
+Prometheus."""
 
 import json
 import os

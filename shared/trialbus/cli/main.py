@@ -16,9 +16,11 @@ from trialbus.cli.failures import CommandFailed
 from trialbus.cli.file_commands import export, import_
 from trialbus.cli.nats_auth_commands import nats, provision
 from trialbus.cli.options import (
+    Anew,
     AsJson,
     DataDir,
     ExperimentName,
+    KeepUp,
     MapImage,
     MapPath,
     Namespace,
@@ -60,17 +62,14 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the final Experiment on stdout, nothing else.")
     ] = False,
-    keep_up: Annotated[
-        bool, typer.Option("--keep-up", help="Leave the stack running at the end.")
-    ] = False,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Delete what there is of this name first.")
-    ] = False,
+    keep_up: KeepUp = False,
+    anew: Anew = False,
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="Where the file names none.")
     ] = None,
     map_image: MapImage = None,
     map_path: MapPath = None,
+    observe: Observe = False,
     data_dir: DataDir = None,
     url: Url = None,
 ) -> None:
@@ -86,6 +85,7 @@ def run(
         as_json=as_json,
         keep_up=keep_up,
         anew=anew,
+        observe=observe,
     )
     raise typer.Exit(code)
 

@@ -56,5 +56,7 @@ Observe = Annotated[
     bool,
     typer.Option("--observe", help="With Prometheus beside it, where that is installed."),
 ]
+KeepUp = Annotated[bool, typer.Option("--keep-up", help="Leave the stack running at the end.")]
+Anew = Annotated[bool, typer.Option("--anew", help="Delete what there is of this name first.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT")]

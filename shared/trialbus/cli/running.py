@@ -16,9 +16,18 @@ from trialbus.cli.api import Api, experiment_path
 from trialbus.cli.failures import FAILED, INTERRUPTED, OK, NotFound, StackGone
 from trialbus.cli.invocation import command_line, this_command
 from trialbus.cli.mappings import notes_on_mappings
+from trialbus.cli.observing import check_observed, notes_on_observing
 from trialbus.cli.progress import Progress, summary
 from trialbus.cli.reading import ExperimentFile, read_experiment
-from trialbus.cli.stacks import api_of, connect, data_folder, going_up, on_stack
+from trialbus.cli.stacks import (
+    api_of,
+    connect,
+    data_folder,
+    going_down,
+    going_up,
+    local_only,
+    on_stack,
+)
 from trialbus.cli.starting import using_stack
 from trialbus.cli.trouble import trouble
 from trialbus.cli.watching import PlainDisplay, Silent, display_on, patiently, read_progress, watch
@@ -44,13 +53,16 @@ def run(
     as_json: bool,
     keep_up: bool,
     anew: bool = False,
+    observe: bool = False,
 ) -> int:
     """The exit code. Everything for people goes to stderr when `as_json`."""
+    if observe:
+        local_only(url)
     experiment = read_experiment(file, namespace)
     out = sys.stderr if as_json else sys.stdout
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _stack(data_dir, url, out, keep_up=keep_up) as api:
+        with _stack(data_dir, url, out, keep_up=keep_up, observe=observe) as api:
             if anew:
                 _delete(api, experiment, out)
             stays = keep_up or url is not None
@@ -62,15 +74,24 @@ def run(
 
 
 @contextmanager
-def _stack(data_dir: Path | None, url: str | None, out: TextIO, *, keep_up: bool) -> Iterator[Api]:
+def _stack(
+    data_dir: Path | None, url: str | None, out: TextIO, *, keep_up: bool, observe: bool
+) -> Iterator[Api]:
     if url is not None:
         yield connect(None, url)
         return
     folder = data_folder(data_dir)
-    if not stack_file.is_held(folder):
+    ran = stack_file.is_held(folder)
+    if not ran:
         _say(out, f"starting nats-server, mongod and the services on {folder}")
-    with using_stack(folder, keep_up=keep_up) as status:
+    with using_stack(folder, keep_up=keep_up, observe=observe) as status:
         _say(sys.stderr, *notes_on_mappings(status, folder))
+        if observe and ran:
+            check_observed(status, folder)
+        if observe:
+            stays = ran or keep_up
+            again = f"{going_down(folder)} && {this_command()}" if stays else this_command()
+            _say(out, *notes_on_observing(status, again))
         yield api_of(status, folder)
 
 

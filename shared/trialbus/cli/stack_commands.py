@@ -11,7 +11,7 @@ from trialbus.cli import starting
 from trialbus.cli.api import path_of
 from trialbus.cli.failures import CommandFailed
 from trialbus.cli.mappings import notes_on_mappings
-from trialbus.cli.observing import is_installed, notes_on_observing
+from trialbus.cli.observing import check_observed, notes_on_observing
 from trialbus.cli.stacks import (
     api_of,
     connect,
@@ -41,9 +41,8 @@ def up(
         raise CommandFailed([*lines, f"  {again}"])
     for line in notes_on_mappings(found, folder):
         typer.echo(line, err=True)
-    if observe and ran and not found.prometheus and is_installed():
-        lines = ["it runs already, and is not observed; to observe it:"]
-        raise CommandFailed([*lines, f"  {going_down(folder)} && {going_up(folder)} --observe"])
+    if observe and ran:
+        check_observed(found, folder)
     typer.echo(f"the stack on {folder} is up: {found.http}")
     for line in notes_on_observing(found) if observe else ():
         typer.echo(line)

@@ -113,7 +113,7 @@ def stop_running(folder: Path) -> bool:
 
 
 @contextmanager
-def using_stack(folder: Path, *, keep_up: bool) -> Iterator[StackStatus]:
+def using_stack(folder: Path, *, keep_up: bool, observe: bool = False) -> Iterator[StackStatus]:
     """The folder's stack: the running one, or one that is started here and, unless `keep_up`,
     ends when this process and all others that use it have left. Leaving waits for that end."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -121,7 +121,7 @@ def using_stack(folder: Path, *, keep_up: bool) -> Iterator[StackStatus]:
     try:
         with _joined(folder):
             if not stack_file.is_held(folder):
-                owned = _start(folder, keep_up=keep_up)
+                owned = _start(folder, keep_up=keep_up, observe=observe)
             yield wait_until(folder, gateway_ready, "the gateway answers")
     finally:
         if owned is not None:
