@@ -11,7 +11,7 @@ from tests.cluster.cluster_clients import HastyClock, scripted
 from trialbus.kernel.errors import Transient
 from trialbus.ports.cluster import Forbidden, NotFound, Resource
 from trialbus.runtime import metrics
-from trialbus.runtime.observed_calls import ClusterRequests
+from trialbus.runtime.call_metrics import ClusterRequests
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.told_metrics import series, told, told_seconds
 from trialbus.testkit.waits import until

@@ -21,8 +21,8 @@ from trialbus.testkit.access_world import OURS, access_world
 from trialbus.testkit.gateway_world import PATH, World, gateway_world, real_client
 from trialbus.testkit.told_metrics import series, told
 from trialbus.testkit.waits import until
-from trialbus_gateway.adapters.observing import CLUSTER, REFUSED, ROUTE, UNMATCHED, Observing
-from trialbus_gateway.app.observed import ObservedHttp
+from trialbus_gateway.adapters.http_metrics import CLUSTER, REFUSED, ROUTE, UNMATCHED, Observing
+from trialbus_gateway.app.port_metrics import ObservedHttp
 
 EXPERIMENT = "/v1/namespaces/{namespace}/experiments/{name}"
 WATCH = "/apis/kubeflow.org/v1beta1/experiments?watch=true&timeoutSeconds=30"

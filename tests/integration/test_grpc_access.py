@@ -15,14 +15,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from trialbus.adapters.grpc import full_name, handlers_of, open_channel, serve_announced
 from trialbus.adapters.grpc.handlers import descriptor_of, reply_type, request_type
 from trialbus.runtime import metrics
-from trialbus.runtime.observed_calls import grpc_observer
+from trialbus.runtime.call_metrics import grpc_observer
 from trialbus.testkit.access_world import AccessWorld, access_world
 from trialbus.testkit.told_metrics import series, told
 from trialbus.testkit.waits import until
 from trialbus_gateway.adapters.access.katib_calls import CALL_NEEDS
 from trialbus_gateway.adapters.grpc_forwarding import serving_gateway
 from trialbus_gateway.app.guarded_ports import guarded
-from trialbus_gateway.app.observed import refusals_of
+from trialbus_gateway.app.port_metrics import refusals_of
 from trialbus_gateway.app.working import Working
 
 OWNERS = {

@@ -15,8 +15,8 @@ from trialbus.local.servers.ports import free_ports
 from trialbus.runtime import metrics
 from trialbus.runtime.clock import SystemClock
 from trialbus.runtime.metric import Metric
-from trialbus.runtime.observed import ObservedBus
 from trialbus.runtime.settings import Settings
+from trialbus.runtime.store_and_bus import ObservedBus
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.runtime.watching import Watching
 from trialbus.testkit.bus_probes import event, partition_of, receive, unique

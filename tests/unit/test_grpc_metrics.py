@@ -14,7 +14,7 @@ from trialbus.adapters.grpc import call, handlers_of, open_channel, serving_grpc
 from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.kernel.errors import NotNow, NotThere, Problem, Refused, TooLarge, Transient
 from trialbus.runtime import metrics
-from trialbus.runtime.observed_calls import grpc_observer
+from trialbus.runtime.call_metrics import grpc_observer
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.told_metrics import series, told, told_seconds
 from trialbus.testkit.waits import until

@@ -21,8 +21,8 @@ from trialbus.ports.store import Write
 from trialbus.ports.tracing import Tracing
 from trialbus.runtime import metrics
 from trialbus.runtime.hints import HintLoop
-from trialbus.runtime.observed import ObservedStore
 from trialbus.runtime.parts import Beside, Parts, Reactor
+from trialbus.runtime.store_and_bus import ObservedStore
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.memory_queues import Fate
 from trialbus.testkit.still_world import UID, StillWorld, WokenClock, experiment

@@ -15,7 +15,7 @@ from trialbus.kernel.run import Run, RunPhase
 from trialbus.kernel.traces import TraceContext
 from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.bus import Bus, Request
-from trialbus.runtime.observed import ObservedBus, ObservedStore
+from trialbus.runtime.store_and_bus import ObservedBus, ObservedStore
 from trialbus.testkit.still_world import UID, HastyClock, StillWorld, experiment
 from trialbus_gateway.app.logs import Logs
 

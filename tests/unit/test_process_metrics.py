@@ -11,10 +11,10 @@ from trialbus.kernel.errors import Transient
 from trialbus.kernel.events import Event
 from trialbus.kernel.limits import MAX_PAYLOAD_BYTES, OUTBOX_IDLE_S
 from trialbus.runtime import metrics
-from trialbus.runtime.observed import ObservedBus
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.service import RunningService
 from trialbus.runtime.shared_gauges import MAX_FAILED_LOOKS
+from trialbus.runtime.store_and_bus import ObservedBus
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.runtime.watching import BUS_EVERY_S, LOOP_EVERY_S, Watching
 from trialbus.testkit.bus_probes import event, partition_of, receive

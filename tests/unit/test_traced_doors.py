@@ -29,7 +29,7 @@ from trialbus.contracts.work import WorkReply
 from trialbus.kernel.limits import TRACED_CHUNKS
 from trialbus.kernel.traces import TraceContext
 from trialbus_gateway.adapters.event_ingress import EventIngress
-from trialbus_gateway.adapters.observing import ROUTE
+from trialbus_gateway.adapters.http_metrics import ROUTE
 from trialbus_gateway.adapters.traced_requests import TracedRequests
 from trialbus_gateway.app.ingress import Worked
 

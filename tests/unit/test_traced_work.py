@@ -22,7 +22,7 @@ from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.ports.bus import Answer
 from trialbus.ports.tracing import NoTracing
 from trialbus.runtime.clock import SystemClock
-from trialbus.runtime.observed import ObservedBus
+from trialbus.runtime.store_and_bus import ObservedBus
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.runtime.traced import handling, told_in
 from trialbus.testkit.memory_bus import MemoryBus

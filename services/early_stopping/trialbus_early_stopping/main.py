@@ -7,8 +7,8 @@ from typing import Any
 from trialbus.contracts.collections import EVIDENCE
 from trialbus.kernel.events import heard_by
 from trialbus.kernel.limits import GRPC_START_DELAY_S, RULE_DEADLINE_S
+from trialbus.runtime.call_metrics import grpc_observer
 from trialbus.runtime.catalogue import catalogue_of
-from trialbus.runtime.observed_calls import grpc_observer
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, ServiceDefinition
 from trialbus_early_stopping.adapters.time_limit import time_limit
 from trialbus_early_stopping.app.asked_stops import AskedStops

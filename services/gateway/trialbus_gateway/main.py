@@ -14,16 +14,16 @@ from trialbus.adapters.http import health_routes, serving
 from trialbus.contracts.collections import DELIVERIES, RESOURCE_KEEPERS, RESOURCES, WEBHOOKS
 from trialbus.kernel.errors import Refused
 from trialbus.ports.cluster import ClusterApi
+from trialbus.runtime.call_metrics import ClusterRequests, grpc_observer
 from trialbus.runtime.catalogue import catalogue_of
-from trialbus.runtime.observed_calls import ClusterRequests, grpc_observer
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter
 from trialbus.runtime.trial_keys import trial_keys
 from trialbus_gateway.adapters.access.building import check_safety, door_of, tls_of
 from trialbus_gateway.adapters.addresses import announce
+from trialbus_gateway.adapters.http_metrics import CLUSTER
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
-from trialbus_gateway.adapters.observing import CLUSTER
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding, FetchTemplate
@@ -31,7 +31,7 @@ from trialbus_gateway.app.custom_resources import CustomResources
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
-from trialbus_gateway.app.observed import ObservedHttp, refusals_of
+from trialbus_gateway.app.port_metrics import ObservedHttp, refusals_of
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.shipping import Shipping
 from trialbus_gateway.app.showing import Showing

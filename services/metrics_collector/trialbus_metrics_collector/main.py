@@ -8,7 +8,7 @@ from trialbus.contracts import subjects
 from trialbus.contracts.collections import CHUNKS
 from trialbus.kernel.events import heard_by
 from trialbus.kernel.limits import GRPC_START_DELAY_S
-from trialbus.runtime.observed_calls import grpc_observer
+from trialbus.runtime.call_metrics import grpc_observer
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus_metrics_collector.app.appending import Appending
 from trialbus_metrics_collector.app.chains import Chains

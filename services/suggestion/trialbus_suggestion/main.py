@@ -8,8 +8,8 @@ from trialbus.contracts.collections import ANSWERS
 from trialbus.kernel.events import heard_by
 from trialbus.kernel.limits import GRPC_START_DELAY_S
 from trialbus.ports.compute import Compute
+from trialbus.runtime.call_metrics import grpc_observer
 from trialbus.runtime.catalogue import catalogue_of
-from trialbus.runtime.observed_calls import grpc_observer
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, ServiceDefinition
 from trialbus_suggestion.adapters.compute import ProcessCompute
 from trialbus_suggestion.app.answering import Answering

@@ -17,8 +17,8 @@ from trialbus.kernel.events import heard_by
 from trialbus.ports.bus import Responder
 from trialbus.ports.cluster import ClusterApi
 from trialbus.ports.launcher import Launcher
+from trialbus.runtime.call_metrics import ClusterRequests
 from trialbus.runtime.checkpoints import artifact_root, checkpoint_root
-from trialbus.runtime.observed_calls import ClusterRequests
 from trialbus.runtime.parts import Behaviour, Parts, Reactor, Served, ServiceDefinition
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.templates import default_template, interpreter, local_images

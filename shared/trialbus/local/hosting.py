@@ -21,11 +21,11 @@ from trialbus.local.bus_connection import open_bus
 from trialbus.local.definitions import load_definition
 from trialbus.local.service_logs import log_as_json
 from trialbus.runtime.clock import RandomIds, SystemClock
-from trialbus.runtime.observed import ObservedBus, ObservedStore
 from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
 from trialbus.runtime.service import RunningService
 from trialbus.runtime.settings import Settings
+from trialbus.runtime.store_and_bus import ObservedBus, ObservedStore
 from trialbus.runtime.telemetry import Telemetry, Unmeasured
 from trialbus.runtime.watching import Watching
 

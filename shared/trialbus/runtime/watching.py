@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from trialbus.kernel.errors import Transient
 from trialbus.ports.clock import Clock
 from trialbus.runtime import metrics
-from trialbus.runtime.observed import ObservedBus
 from trialbus.runtime.shared_gauges import SharedGauges
+from trialbus.runtime.store_and_bus import ObservedBus
 from trialbus.runtime.telemetry import Telemetry
 
 LOOP_EVERY_S = 0.5

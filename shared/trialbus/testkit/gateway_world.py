@@ -42,15 +42,15 @@ from trialbus.testkit.memory_store import MemoryClient as StoreClient
 from trialbus.testkit.memory_store import MemoryStore
 from trialbus_experiment.app.commanding import Commanding as ExperimentCommanding
 from trialbus_gateway.adapters.access.door import Door
+from trialbus_gateway.adapters.http_metrics import CLUSTER
 from trialbus_gateway.adapters.kubernetes import kubernetes_routes
-from trialbus_gateway.adapters.observing import CLUSTER
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
-from trialbus_gateway.app.observed import ObservedHttp
+from trialbus_gateway.app.port_metrics import ObservedHttp
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.shipping import Shipping
 from trialbus_gateway.app.showing import Showing

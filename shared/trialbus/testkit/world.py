@@ -21,11 +21,11 @@ from trialbus.kernel.errors import InvariantBroken, Transient
 from trialbus.ports.bus import Bus
 from trialbus.ports.store import Store
 from trialbus.ports.tracing import Tracing
-from trialbus.runtime.observed import ObservedBus, ObservedStore
 from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Parts, ServiceDefinition
 from trialbus.runtime.service import RunningService
 from trialbus.runtime.settings import Settings
+from trialbus.runtime.store_and_bus import ObservedBus, ObservedStore
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.memory_bus import Fate, Faults, MemoryBus
 from trialbus.testkit.memory_bus import MemoryClient as BusClient

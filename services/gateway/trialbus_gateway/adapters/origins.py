@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trialbus_gateway.adapters.failures import failure
-from trialbus_gateway.adapters.observing import REFUSED, ROUTE
+from trialbus_gateway.adapters.http_metrics import REFUSED, ROUTE
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

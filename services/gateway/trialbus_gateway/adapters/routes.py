@@ -14,9 +14,9 @@ from trialbus_gateway.adapters.access.guard import AccessGuard
 from trialbus_gateway.adapters.access.route_guard import guard_routes
 from trialbus_gateway.adapters.event_ingress import EventIngress
 from trialbus_gateway.adapters.failures import HANDLERS, told
+from trialbus_gateway.adapters.http_metrics import HttpObserver, Observing
 from trialbus_gateway.adapters.kubernetes import is_kubernetes
 from trialbus_gateway.adapters.kubernetes import told as told_kubernetes
-from trialbus_gateway.adapters.observing import HttpObserver, Observing
 from trialbus_gateway.adapters.origins import OriginGuard
 from trialbus_gateway.adapters.prometheus import is_prometheus
 from trialbus_gateway.adapters.prometheus.failures import by_path

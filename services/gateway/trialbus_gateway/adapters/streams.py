@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from trialbus_gateway.adapters.access.guard import Visit, visit_of
 from trialbus_gateway.adapters.answers_json import to_json
-from trialbus_gateway.adapters.observing import STREAMING
+from trialbus_gateway.adapters.http_metrics import STREAMING
 from trialbus_gateway.app.following import CloudEvent
 
 # How soon a stream ends whose token has expired, was revoked, or is of a trial that has ended.

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trialbus.contracts.envelope import TRACEPARENT
 from trialbus.kernel.traces import TraceContext, parse_traceparent
 from trialbus.ports.tracing import Span, SpanKind, Tracing
-from trialbus_gateway.adapters.observing import ROUTE, UNMATCHED
+from trialbus_gateway.adapters.http_metrics import ROUTE, UNMATCHED
 
 _HEADER: Final = TRACEPARENT.encode()
 # Asked every few seconds by what watches the process: nobody looks for these.

@@ -5,6 +5,7 @@ Load it on first use, never before a process is forked: gRPC does not survive a 
 """
 
 from trialbus.adapters.grpc.addresses import announced, announcing
+from trialbus.adapters.grpc.call_metrics import CallObserver
 from trialbus.adapters.grpc.calls import CallFailed, call, open_channel
 from trialbus.adapters.grpc.failures import Failure, failure_of
 from trialbus.adapters.grpc.handlers import (
@@ -15,7 +16,6 @@ from trialbus.adapters.grpc.handlers import (
     full_name,
     handlers_of,
 )
-from trialbus.adapters.grpc.observing import CallObserver
 from trialbus.adapters.grpc.server import serve_announced, serving_grpc
 
 __all__ = [

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from trialbus.adapters.grpc.addresses import announcing
-from trialbus.adapters.grpc.observing import CallObserver, ObservedCalls
+from trialbus.adapters.grpc.call_metrics import CallObserver, ObservedCalls
 from trialbus.adapters.grpc.traced_calls import TracedCalls
 from trialbus.kernel.limits import MAX_GRPC_MESSAGE_BYTES
 from trialbus.ports.tracing import Tracing

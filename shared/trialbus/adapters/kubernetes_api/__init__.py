@@ -7,10 +7,10 @@ no deadline of a watch that went silent, and lose a watch's place when the serve
 It loads on first use: half a second, which a service without a cluster does not need.
 """
 
-from trialbus.adapters.kubernetes_api.observing import RequestObserver
 from trialbus.adapters.kubernetes_api.opening import ClusterSettings, open_cluster
 from trialbus.adapters.kubernetes_api.reflector import Change, ObjectKey, Reflector
 from trialbus.adapters.kubernetes_api.reflectors import Reflectors, namespaces_of
+from trialbus.adapters.kubernetes_api.request_metrics import RequestObserver
 
 __all__ = [
     "Change",

@@ -15,8 +15,8 @@ import aiohttp
 from yarl import URL
 
 from trialbus.adapters.kubernetes_api.credentials import Credentials
-from trialbus.adapters.kubernetes_api.observing import NobodyObserves, RequestObserver
 from trialbus.adapters.kubernetes_api.pace import Pace
+from trialbus.adapters.kubernetes_api.request_metrics import NobodyObserves, RequestObserver
 from trialbus.adapters.kubernetes_api.statuses import error_of
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient

@@ -3,8 +3,8 @@
 from importlib import import_module
 from typing import Any, Protocol
 
-from trialbus.adapters.kubernetes_api.observing import RequestObserver
 from trialbus.adapters.kubernetes_api.pace import LoopClock, Pace
+from trialbus.adapters.kubernetes_api.request_metrics import RequestObserver
 from trialbus.kernel import limits
 from trialbus.ports.clock import Clock
 from trialbus.ports.cluster import ClusterApi

@@ -12,7 +12,7 @@ from trialbus.kernel.errors import Transient
 from trialbus_gateway.adapters.access.door import Door
 from trialbus_gateway.adapters.access.needs import NEEDS
 from trialbus_gateway.adapters.access.needs import Scope as NeedScope
-from trialbus_gateway.adapters.observing import REFUSED, ROUTE
+from trialbus_gateway.adapters.http_metrics import REFUSED, ROUTE
 from trialbus_gateway.app import reach
 from trialbus_gateway.app.failures import TooMany, Unauthenticated
 from trialbus_gateway.core.identities import ANYBODY, Identity

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from trialbus.kernel.access import Action
 from trialbus_gateway.adapters.access import needs
 from trialbus_gateway.adapters.access.needs import Need
-from trialbus_gateway.adapters.observing import ROUTE
+from trialbus_gateway.adapters.http_metrics import ROUTE
 from trialbus_gateway.app import reach
 from trialbus_gateway.app.failures import Forbidden, NotThere
 from trialbus_gateway.core.identities import ANYBODY, Identity

@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import CLUSTER_CALL_DEADLINE_S, MAX_CLUSTER_BODY_BYTES
+from trialbus_gateway.adapters.http_metrics import CLUSTER, ROUTE, STREAMING
 from trialbus_gateway.adapters.kubernetes import is_kubernetes, told
-from trialbus_gateway.adapters.observing import CLUSTER, ROUTE, STREAMING
 from trialbus_gateway.app.failures import TooLarge
 
 _POD_LOG = re.compile(r"/api/v1/namespaces/[^/]+/pods/[^/]+(?=/log$)")

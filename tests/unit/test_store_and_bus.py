@@ -13,7 +13,7 @@ from trialbus.kernel.errors import Transient
 from trialbus.ports.bus import Answer
 from trialbus.ports.store import Outcome, Query, Unstorable, Write
 from trialbus.runtime import metrics
-from trialbus.runtime.observed import ObservedBus, ObservedStore, kind_of
+from trialbus.runtime.store_and_bus import ObservedBus, ObservedStore, kind_of
 from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.bus_probes import event, partition_of, receive
 from trialbus.testkit.still_world import StillClock, StillWorld, experiment
