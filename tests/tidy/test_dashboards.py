@@ -223,6 +223,14 @@ def _dimension_of_name(name: str) -> tuple[int, int]:
     return int(bool(re.search(r"_seconds(_sum|_total)?$", name))), int(name.endswith("_bytes"))
 
 
+def test_what_is_of_the_time_shown_is_one_figure_and_no_line() -> None:
+    """Of a line only the right end would be of the time that is shown."""
+    shown = [query for query in QUERIES if "[$__range]" in query.text]
+    assert len(shown) > 8
+    assert [query.panel for query in shown if not query.instant] == []
+    assert {query.look for query in shown} == {"stat", "bargauge"}
+
+
 def test_shares_are_quotients_and_nothing_else_is() -> None:
     for query in OF_METRICS:
         if query.unit == SHARE:

@@ -3,6 +3,7 @@
 from making.dashboards.panels import (
     OPERATED,
     Board,
+    Look,
     Panel,
     Query,
     Row,
@@ -132,10 +133,10 @@ COST = Row(
             about="What to pay for, if places cost by the second.",
             queries=line(grown(metrics.TRIAL_SECONDS, "outcome"), "{{outcome}}"),
             unit=Unit.SECONDS,
-            stacked=True,
+            look=Look.BARS,
         ),
         Panel(
-            title="Part of the time that brought no result",
+            title="Part of the time shown that brought no result",
             about="Of attempts that failed, were stopped, killed, lost, or told no objective. "
             "Early stops belong to it: without them it would be more. Above a half: look at "
             "what fails.",
@@ -147,6 +148,7 @@ COST = Row(
                 "without a result",
             ),
             unit=Unit.SHARE,
+            look=Look.STAT,
             worse=0.5,
         ),
         Panel(

@@ -3,7 +3,15 @@
 import json
 from collections.abc import Callable, Sequence
 
-from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    common,
+    dashboard,
+    prometheus,
+    stat,
+    table,
+    timeseries,
+)
 from grafana_foundation_sdk.builders import xychart as xy
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as common_models
@@ -11,7 +19,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import prometheus as prometheus_models
 from grafana_foundation_sdk.models import xychart as xy_models
 
-from making.dashboards.panels import Board, Look, Panel, Query, Row, Source, Variable
+from making.dashboards.panels import Board, Look, Panel, Query, Row, Source, Unit, Variable
 
 COLUMNS = 24
 TAG = "trialbus"
@@ -21,10 +29,10 @@ _NAMED = {
     Source.METRICS: "/^(?!.*trialbus experiments)/i",
     Source.EXPERIMENTS: "/trialbus experiments/i",
 }
-_AT_ONCE = (Look.STAT, Look.TABLE, Look.POINTS)
+_AT_ONCE = (Look.STAT, Look.BARS, Look.TABLE, Look.POINTS)
 _TABLES = (Look.TABLE, Look.POINTS)
 
-_PanelBuilder = timeseries.Panel | stat.Panel | table.Panel | xy.Panel
+_PanelBuilder = timeseries.Panel | stat.Panel | bargauge.Panel | table.Panel | xy.Panel
 
 
 def dashboard_text(board: Board) -> str:
@@ -152,6 +160,19 @@ def _stat(panel: Panel) -> stat.Panel:
     )
 
 
+def _bars(panel: Panel) -> bargauge.Panel:
+    """One bar of each series, from 0; a share up to 1."""
+    made = (
+        bargauge.Panel()
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+        .orientation(common_models.VizOrientation.HORIZONTAL)
+        .display_mode(common_models.BarGaugeDisplayMode.BASIC)
+        .value_mode(common_models.BarGaugeValueMode.TEXT)
+        .min(0)
+    )
+    return made.max(1) if panel.unit is Unit.SHARE else made
+
+
 def _table(panel: Panel) -> table.Panel:
     """Each series a line, its labels columns; the value, too, if it has a legend."""
     made = table.Panel().show_header(True)
@@ -189,6 +210,7 @@ def _points(panel: Panel) -> xy.Panel:
 _MAKERS: dict[Look, Callable[[Panel], _PanelBuilder]] = {
     Look.LINES: _lines,
     Look.STAT: _stat,
+    Look.BARS: _bars,
     Look.TABLE: _table,
     Look.POINTS: _points,
 }

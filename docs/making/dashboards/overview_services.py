@@ -1,6 +1,6 @@
 """Rate, errors and duration of the services, how full they are, and the gateway's doors."""
 
-from making.dashboards.panels import Panel, Query, Row, Unit, line, slowest
+from making.dashboards.panels import Look, Panel, Query, Row, Unit, line, slowest
 from making.dashboards.queries import (
     CPU,
     MOST_FILES,
@@ -178,6 +178,7 @@ SATURATION = Row(
             "cluster Kubernetes does; its log says why.",
             queries=line(changed(STARTED_AT, "service"), "{{service}}"),
             unit=Unit.COUNT,
+            look=Look.BARS,
             worse=1,
         ),
     ],

@@ -11,6 +11,7 @@ from trialbus.runtime.metric import Metric
 class Look(Enum):
     LINES = "timeseries"
     STAT = "stat"
+    BARS = "bargauge"
     TABLE = "table"
     POINTS = "xychart"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from making.dashboards.panels import Panel, Query, Row, Unit, latencies
+from making.dashboards.panels import Look, Panel, Query, Row, Unit, latencies
 from making.dashboards.queries import metric_named, quantile, within
 from making.rules.promises import PROMISES, Promise
 from trialbus.runtime import metrics
@@ -59,6 +59,9 @@ PROMISED = Row(
             "below say since when, and what to do.",
             queries=[_kept(*it) for it in _TIMED],
             unit=Unit.SHARE,
+            look=Look.BARS,
+            # 98.6 % is not to be shown as 99 %.
+            decimals=2,
             worse=0.99,
             bad=0.95,
             less_is_bad=True,
