@@ -83,6 +83,20 @@ async def test_what_the_cluster_does_not_take_is_a_launch_that_failed(double: Do
         assert hand(cluster) == (0, 0)
 
 
+async def test_what_a_silent_cluster_keeps_from_beginning_is_no_fault_of_its_owner(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trialbus.kernel.limits.CLUSTER_FIRST_CREATE_S", 0.3)
+    async with cluster_world(double) as cluster:
+        double.faults.add(Fault(kind="status", verb="create", times=None))
+        await cluster.apply(wanted("unheard", job()))
+        await until(
+            lambda: tells(cluster, metrics.SPAWN_FAILURES, reason="machine") >= 1, "it failed"
+        )
+        assert tells(cluster, metrics.SPAWN_FAILURES, reason="command") == 0
+        double.faults.clear()
+
+
 @pytest.mark.parametrize("exit_code", [0, 3])
 async def test_two_launchers_count_every_end_once(double: Double, exit_code: int) -> None:
     outcome = Outcome(log=b"loss=0.5\n", exit_code=exit_code)
