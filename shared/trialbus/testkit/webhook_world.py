@@ -30,12 +30,14 @@ SECRET = bytes(range(32))
 
 @dataclass
 class WebhookWorld:
-    """folder: of the operator's file. telemetry: of the gateway that was started last."""
+    """folder: of the operator's file. metrics: whether gateways have any. telemetry: of the
+    one that was started last."""
 
     folder: Path
     bus: MemoryBus = field(default_factory=MemoryBus)
     store: MemoryStore = field(default_factory=MemoryStore)
     said: int = 0
+    metrics: bool = True
     telemetry: Telemetry = field(default_factory=lambda: Telemetry("gateway"))
 
     def write(self, *entries: dict[str, Any]) -> None:
@@ -48,6 +50,8 @@ class WebhookWorld:
     async def gateway(self, name: str = "gateway") -> AsyncIterator[Webhooks]:
         """Leaving it is a crash of the whole gateway when it is closed in a hurry."""
         parts = parts_of(self.bus.client(name), self.store.client(name), "gateway", self.folder)
+        settings = parts.settings.model_copy(update={"metrics": self.metrics})
+        parts = replace(parts, settings=settings)
         self.telemetry = parts.telemetry
         file = self.folder / "webhooks.yaml"
         async with posting() as post:
