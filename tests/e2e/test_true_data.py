@@ -129,6 +129,13 @@ def _watched(stack: RealStack, server: PrometheusServer, traces: OtlpReceiver) -
         lambda: sum(server.now("trialbus_trials_ended_total", time.time()).values()) == counted,
         "the end of every trial is in Prometheus",
     )
+    # Each process looks at its connection every ten seconds.
+    reconnected = f"sum({WENT_WRONG['a bus that is killed']})"
+    until_sync(
+        lambda: found.highest(reconnected) > 0,
+        "the killed bus is in Prometheus",
+        within_s=30,
+    )
     return found
 
 
