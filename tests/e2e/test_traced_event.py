@@ -101,13 +101,14 @@ def parents_missing(spans: Sequence[ReceivedSpan], *known: str) -> list[str]:
 
 
 async def whole_trace(receiver: OtlpReceiver, trace: str, *known: str) -> list[ReceivedSpan]:
-    """Once all of it has come: services send theirs every second."""
+    """Once all of it has come: services send theirs every second, each at its own time."""
 
     def is_whole() -> bool:
         spans = receiver.trace(trace)
         ended = any(span.name == "experiment" for span in spans)
         trials = [span for span in spans if span.name == "trial"]
-        return ended and len(trials) == TRIALS and not parents_missing(spans, *known)
+        told = SERVICES - {"trialbus-gateway"} <= {span.service for span in spans}
+        return told and ended and len(trials) == TRIALS and not parents_missing(spans, *known)
 
     await until(is_whole, f"trace {trace} is whole", within_s=20.0)
     return receiver.trace(trace)

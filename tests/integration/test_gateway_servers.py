@@ -21,6 +21,7 @@ from trialbus.kernel.events import Event
 from trialbus.ports.store import Query, Write
 from trialbus.runtime.parts import Parts
 from trialbus.runtime.service import RunningService
+from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.gateway_world import CATALOGUE, katib, parts_of, trial_of
 from trialbus.testkit.waits import until
 from trialbus_experiment.app.commanding import Commanding
@@ -45,7 +46,9 @@ async def served(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
     stop = asyncio.Event()
     running = asyncio.create_task(RunningService(service, parts).run(stop))
     told = parts.settings.data_dir / "run" / "gateway.json"
-    respond = Commanding(parts, CATALOGUE).respond
+    # Its metrics are its own; its events go out with the gateway's.
+    own = replace(parts, telemetry=Telemetry("experiment"))
+    respond = Commanding(own, CATALOGUE).respond
     async with parts.bus.serve(subjects.commands(), "experiment", respond, max_group=8):
         await until(lambda: told.exists() or running.done(), "it listens")
         async with httpx.AsyncClient(base_url=json.loads(told.read_text())["http"]) as client:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 STEPS, WAIT_AFTER, INTERVAL_S = 30, 10, 0.05
 way, where = sys.argv[1:]
-shown = b""
+shown, LAST = b"", b"loss %d\n" % (STEPS - 1)
+seen = threading.Event()
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -18,6 +19,8 @@ class Answer(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(shown)
+        if shown == LAST:
+            seen.set()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -48,5 +51,6 @@ if way == "events":
     writer.close()
 if way == "endpoint":
     # Whoever asks has its time to see the last value.
-    time.sleep(40 * INTERVAL_S)
+    seen.wait(60.0)
+    time.sleep(INTERVAL_S)
 os._exit(0)
