@@ -59,6 +59,10 @@ test-cluster: setup ## Hold the contract, the charts and the tutorial against th
 	TRIALBUS_TEST_KUBECONFIG='$(abspath $(KUBECONFIG))' TRIALBUS_TEST_IMAGE='$(IMAGE)' \
 		$(PYTEST) --timeout 900 tests/cluster $(ARGS)
 
+.PHONY: definitions-server
+definitions-server: ## Build Kubernetes' own server of custom resources, for tests (as root, on Debian, mmdebstrap)
+	tests/cluster/definitions/build.sh build/definitions
+
 .PHONY: simulate
 simulate: setup ## Run the deterministic simulation with SEEDS=n seeds
 	TRIALBUS_SEEDS=$(SEEDS) $(PYTEST) -n $(JOBS) --timeout 0 tests/simulation $(ARGS)

@@ -43,6 +43,7 @@ from trialbus.kernel import limits
 from trialbus.kernel.chunks import Chunk
 from trialbus.kernel.events import EVENT_TYPES
 from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.heartbeats import Heartbeat
 from trialbus.kernel.run import Run
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Trial
@@ -52,7 +53,7 @@ from trialbus.runtime.metric import Metric
 from trialbus.runtime.settings import Settings
 from trialbus_early_stopping.app.evidence_documents import RunEvidence
 from trialbus_experiment.core.states import TRANSITIONS
-from trialbus_gateway.app.resource_documents import ResourceKeeper, ResourceLink
+from trialbus_gateway.app.resource_documents import ResourceHome, ResourceKeeper, ResourceLink
 from trialbus_gateway.app.webhook_documents import Delivery, Webhook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -80,6 +81,8 @@ DOCUMENTS: Mapping[str, type] = {
     "deliveries": Delivery,
     "resources": ResourceLink,
     "resource_keepers": ResourceKeeper,
+    "heartbeats": Heartbeat,
+    "resource_homes": ResourceHome,
 }
 Texts = Mapping[str, Any]
 
@@ -184,9 +187,10 @@ def _collection(spec: CollectionSpec, text: Mapping[str, Any]) -> str:
         + (" sparse" if index.sparse else "")
         for index in spec.indexes
     )
+    owner = f"[{spec.owner}](../../services/{spec.owner}/README.md)"
     return (
         f"## {spec.name}\n\n{text['about']}\n\n"
-        f"- Owner: [{spec.owner}](../../services/{spec.owner}/README.md)\n"
+        f"- Owner: {owner if spec.owner else 'each service, of its own documents'}\n"
         f"- Key: {text['key']}\n- Indexes: {indexes or 'the key alone'}\n\n"
         + table(["field", "meaning"], [[f"`{name}`", text["fields"][name]] for name in names])
     )

@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.background:
         return _in_background([word for word in words if word != _OWN_LINE])
     if options.report:
+        for it in chosen([]):
+            if results.newest(it):
+                draw(results.FOLDER, it.name, report.PAGE.parent)
         write_page()
         return 0
     try:

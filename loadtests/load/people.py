@@ -34,6 +34,10 @@ REQUESTS: dict[Kind, tuple[str, ...]] = {
     "pipeline-nats": ("event over NATS to answer",),
 }
 
+# Events whose time does not say how long they were on their way: of a trial that workers ask for,
+# the document and so its event may follow a second later.
+TOLD_LATER = frozenset({"io.trialbus.trial.created.v1"})
+
 MEANINGS: dict[Kind, str] = {
     "reader": "asks for progress, the best trials, pages of trials and experiments, explanations",
     "follower": "follows an experiment by server-sent events",

@@ -17,6 +17,7 @@ TOLD = "told"
 class Plan(BaseModel):
     """names: by group, of the experiments that are there. objects: by group, an experiment whose
     name is put in. namespace: of all. window: seconds of one window. seconds: until people go.
+    come_within: seconds in which they come.
     output: file of JSON lines."""
 
     model_config = ConfigDict(frozen=True)
@@ -25,6 +26,7 @@ class Plan(BaseModel):
     nats: str
     namespace: str
     seconds: float
+    come_within: float
     window: float
     output: Path
     people: tuple[People, ...]

@@ -3,11 +3,12 @@
 import asyncio
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +20,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "profiles.md"
 PY_SPY = Path(sys.prefix) / "bench" / "bin" / "py-spy"
 # Each look stops the process for a moment: more often would change what is seen.
 LOOKS_A_SECOND = 50
-# Of the scenario's time: warming up and the end are left out.
-FIRST_SHARE, LOOKED_SHARE = 0.15, 0.6
-MAX_LOOKED_S = 60.0
+# Warming up is left out.
+FIRST_S = 3.0
+MAX_LOOKED_S = 60
 # py-spy reads symbols before it begins and writes its file at the end.
 END_WITHIN_S = 60.0
 TOP, TOP_ON_PAGE = 40, 12
@@ -54,29 +55,40 @@ async def while_looked_into(
         yield
         return
     with TemporaryDirectory(prefix="trialbus-profiles-") as folder:
-        looking = asyncio.create_task(_look(scenario.seconds, pids, Path(folder)))
+        over = asyncio.Event()
+        looking = asyncio.create_task(_look(over, pids, Path(folder)))
         try:
             yield
+            over.set()
             profiles = await asyncio.wait_for(looking, END_WITHIN_S)
         finally:
             looking.cancel()
     write(scenario.name, profiles, target)
 
 
-async def _look(seconds: float, pids: Mapping[str, int], folder: Path) -> dict[str, Profile]:
-    await asyncio.sleep(seconds * FIRST_SHARE)
-    duration = max(1, round(min(MAX_LOOKED_S, seconds * LOOKED_SHARE)))
+async def _look(over: asyncio.Event, pids: Mapping[str, int], folder: Path) -> dict[str, Profile]:
+    """Until the load is over: how long that takes is not known before."""
+    await asyncio.sleep(FIRST_S)
     recorders = [
         await asyncio.create_subprocess_exec(
             str(PY_SPY), "record", "--pid", str(pid), "--format", "raw", "--gil",
-            "--rate", str(LOOKS_A_SECOND), "--duration", str(duration),
+            "--rate", str(LOOKS_A_SECOND), "--duration", str(MAX_LOOKED_S),
             "--output", str(folder / name),
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )
         for name, pid in pids.items()
     ]  # fmt: skip
-    for name, recorder in zip(pids, recorders, strict=True):
-        _, said = await recorder.communicate()
+    ends = [asyncio.create_task(recorder.communicate()) for recorder in recorders]
+    try:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), MAX_LOOKED_S)
+    finally:
+        for recorder in recorders:
+            if recorder.returncode is None:
+                # It then writes what it has.
+                recorder.send_signal(signal.SIGINT)
+    for name, recorder, end in zip(pids, recorders, ends, strict=True):
+        _, said = await end
         if recorder.returncode != 0 and not (folder / name).exists():
             text = said.decode(errors="replace")[-300:]
             print(f"py-spy of {name}: {text}", file=sys.stderr)

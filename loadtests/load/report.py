@@ -142,7 +142,8 @@ def _cast(scenario: Scenario) -> list[str]:
         f"{MEANINGS[it.kind]}"
         for it in scenario.people
     ]
-    return ["Experiments:", "", *experiments, "", "People:", "", *people]
+    come = f"People, who come within {scenario.come_within:g} s:"
+    return ["Experiments:", "", *experiments, "", come, "", *people]
 
 
 def _limits(scenario: Scenario) -> list[str]:
@@ -156,9 +157,9 @@ def _told(scenario: Scenario, runs: Sequence[Run]) -> str:
     load = ", ".join(f"{run.load:.1f}" for run in runs)
     missing = "" if len(runs) == scenario.runs else f" of {scenario.runs}"
     return (
-        f"{len(runs)} runs{missing}, the last of {last.at[:10]} ({last.revision}), "
-        f"{last.cores} cores, load average before {load}. The last: {last.seconds:.0f} s, "
-        f"{last.people} people, {last.requests} calls, "
+        f"{len(runs)} run{'s' * (len(runs) > 1)}{missing}, the last of {last.at[:10]} "
+        f"({last.revision}), {last.cores} cores, load average before {load}. "
+        f"The last: {last.seconds:.0f} s, {last.people} people, {last.requests} calls, "
         f"{last.experiments} experiments, {last.trials} trials."
     )
 

@@ -63,7 +63,7 @@ async def run(whole: Scenario, options: Options) -> Run:
     scenario = whole.scaled(options.scale, options.seconds)
     at, load = datetime.now(UTC), os.getloadavg()[0]
     with slow_store(scenario.store_delay_ms) as environment:
-        async with running_stack(environment) as stack:
+        async with running_stack({**environment, **_settings(scenario)}) as stack:
             seen, windows = await _under_load(stack, scenario, options.profiles)
     problems = {
         f"{name}: {text}": count
@@ -88,6 +88,12 @@ async def run(whole: Scenario, options: Options) -> Run:
         broken=seen.finding.broken[:MAX_TOLD],
         problems=problems,
     )
+
+
+def _settings(scenario: Scenario) -> Mapping[str, str]:
+    if scenario.kept_event_mb is None:
+        return {}
+    return {"TRIALBUS_NATS_EVENT_BYTES": str(scenario.kept_event_mb * 1_000_000)}
 
 
 async def _under_load(
@@ -144,6 +150,7 @@ async def _plan(stack: Stack, scenario: Scenario) -> Plan:
         nats=stack.status["nats"],
         namespace=NAMESPACE,
         seconds=scenario.seconds,
+        come_within=scenario.come_within,
         window=max(1.0, scenario.seconds / SAMPLES),
         output=stack.folder / "windows.jsonl",
         people=scenario.people,

@@ -85,6 +85,8 @@ class Scraped:
             name, labels, value = found.name, found.labels, found.value
             if name in wanted:
                 self.sums[name] = self.sums.get(name, 0.0) + value
+            elif labels.get("place") == "worker":
+                continue  # it waited for a worker who asks
             elif (hop := _HOPS_BY_NAME.get(name.removesuffix("_bucket"))) and "le" in labels:
                 buckets = self.hops.setdefault(hop, defaultdict(float))
                 buckets[float(labels["le"])] += value

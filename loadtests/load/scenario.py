@@ -94,9 +94,11 @@ class Limit(_Part):
 
 class Scenario(_Part):
     """order: of scenarios, when all are run. seconds: how long people call; with `until:
-    experiments` at most so long, until all that were created before have ended. drain: seconds
-    within which everything has to come to its end afterwards. store_delay_ms: of every message to
-    mongod, and of every answer."""
+    experiments` at most so long, until all that were created before have ended. come_within:
+    seconds in which people come, one after the other. drain: seconds within which everything has to
+    come to its end afterwards. store_delay_ms: of every message to mongod, and of every answer.
+    kept_event_mb: what the bus keeps of events, MB of 10^6 bytes; as the settings say without.
+    """
 
     name: str
     title: str
@@ -105,8 +107,10 @@ class Scenario(_Part):
     seconds: float = Field(gt=0)
     until: Literal["time", "experiments"] = "time"
     runs: int = Field(3, ge=1)
+    come_within: float = Field(3.0, gt=0)
     drain: float = 120.0
     store_delay_ms: float = Field(0.0, ge=0)
+    kept_event_mb: int | None = Field(None, ge=17)
     experiments: tuple[Group, ...] = Field(min_length=1)
     people: tuple[People, ...] = Field(min_length=1)
     limits: tuple[Limit, ...] = Field(min_length=1)
@@ -139,7 +143,10 @@ class Scenario(_Part):
     @property
     def digest(self) -> str:
         """Of the work, not of its limits: figures of other work are not compared."""
-        work = self.model_dump_json(exclude={"title", "about", "order", "limits", "runs", "drain"})
+        others = {"title", "about", "order", "limits", "runs", "drain"}
+        # They came later: runs of before count where they are not said.
+        unsaid = {"come_within", "kept_event_mb"} - self.model_fields_set
+        work = self.model_dump_json(exclude=others | unsaid)
         return hashlib.sha256(work.encode()).hexdigest()[:12]
 
 

@@ -10,8 +10,10 @@ from making.charts.files import CHARTS, chart_values
 from making.charts.settings import BY_OTHER_VALUES, ONE_MACHINE, settings_schema
 from making.charts.values import Group, Value
 from trialbus.contracts.cluster_permissions import PERMISSIONS, TRIAL_KINDS, permissions_of
+from trialbus.kernel import limits
 from trialbus.runtime.settings import Settings
 
+STREAMS_BYTES = limits.EVENT_STREAM_BYTES + limits.DEAD_LETTER_STREAM_BYTES
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]
 
@@ -55,6 +57,8 @@ def test_wrong_values_are_refused_and_named(render: Render, values: Object, told
         ({"global": {"nats": {"url": "nats://a:4222"}}}, "install.nats"),
         ({"global": {"mongodb": {"urlSecret": {"name": "x"}}}}, "install.mongodb"),
         ({"trial-launcher": {"trialNetworkPolicy": {"enabled": True}}}, "global.namespaces"),
+        ({"nats": {"maxFileStore": "1279Mi"}}, "nats.maxFileStore is too small"),
+        ({"global": {"nats": {"eventBytes": 4 * 1024**3}}}, "nats.maxFileStore is too small"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(
@@ -62,6 +66,12 @@ def test_values_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(helm.HelmRenderError, match=told):
         render(values)
+
+
+def test_the_bus_has_room_for_its_streams_and_not_for_more(render: Render) -> None:
+    """What one MiB less does is refused, see above."""
+    assert STREAMS_BYTES == 1280 * 1024**2
+    assert render({"nats": {"maxFileStore": "1280Mi"}})
 
 
 def _of(objects: list[Object], kind: str, name: str) -> Object:
@@ -224,8 +234,10 @@ def test_every_value_has_a_sentence() -> None:
 
 def test_the_wrapper_is_not_sent_to_an_address_that_it_cannot_speak_to(render: Render) -> None:
     values: Object = {"global": {"gateway": {"tlsSecret": "gateway-tls"}}}
-    with pytest.raises(helm.HelmRenderError, match="speaks no https"):
-        render(values)
+    for url in ("", "HTTPS://inside.ml.svc", "inside.ml.svc:8080"):
+        values["global"]["gateway"]["trialUrl"] = url
+        with pytest.raises(helm.HelmRenderError, match="alone, no https"):
+            render(values)
     values["global"]["gateway"]["trialUrl"] = "http://inside.ml.svc:8080"
     launcher = _of(render(values), "Deployment", "trialbus-trial-launcher")
     assert _environment(launcher)["TRIALBUS_TRIAL_GATEWAY_URL"] == "http://inside.ml.svc:8080"

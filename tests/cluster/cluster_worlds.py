@@ -18,6 +18,7 @@ from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.run import Run
 from trialbus.kernel.trial import Trial
 from trialbus.ports.cluster import ClusterApi
+from trialbus.ports.tracing import Tracing
 from trialbus.runtime.clock import SystemClock
 from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Behaviour, Parts
@@ -143,6 +144,7 @@ async def cluster_world(
     launchers: int = 1,
     settings: Mapping[str, Any] = {},
     run: Callable[[Object], Outcome | None] | None = None,
+    tracing: Callable[[str], Tracing] | None = None,
 ) -> AsyncIterator[ClusterWorld]:
     double.pods.run = run or (lambda _pod: Outcome(log=b"loss=0.5\n"))
     given = Settings(place="kubernetes", kubeconfig=str(double.kubeconfig), **settings)
@@ -170,6 +172,7 @@ async def cluster_world(
         settings=given,
         clock=SystemClock(),  # type: ignore[arg-type]
         latency_s=0.0001,
+        tracing=tracing,
     )
     world.start_all()
     for number in range(2, launchers + 1):

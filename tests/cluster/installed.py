@@ -36,8 +36,7 @@ class Installed:
     ) -> None:
         self.folder = folder
         self._objects, self._secrets, self._more = objects, secrets, more
-        # The same one may be drawn twice.
-        ports = iter(dict.fromkeys(free_ports(6 * len(SERVICES))))
+        ports = free_ports(3 * len(SERVICES))
         self.health = {name: next(ports) for name in SERVICES}
         self.http = next(ports)
         self._grpc = {name: next(ports) for name in SERVICES}

@@ -22,7 +22,7 @@ from trialbus.testkit.gateway_world import (
     katib,
 )
 from trialbus.testkit.waits import until
-from trialbus_gateway.adapters.custom_resources import ExperimentFeed
+from trialbus_gateway.adapters.custom_resources import ExperimentFeed, kept_namespaces
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.custom_resources import CustomResources
@@ -48,8 +48,8 @@ class Kept:
     api: ClusterApi
     leaving: AsyncExitStack
 
-    async def start(self) -> Callable[[], Any]:
-        """One gateway's sync; returns what stops it."""
+    async def start(self, *, namespaces: str = "", accept: str = "") -> Callable[[], Any]:
+        """One gateway's sync, with these settings; returns what stops it."""
         parts = self.world.parts
         changes = Changes(parts)
         kept = CustomResources(
@@ -57,7 +57,9 @@ class Kept:
             Commanding(parts, CATALOGUE, deadline_s=2.0),
             changes,
             self.api,
-            lambda: ExperimentFeed(self.api, "", parts.clock),
+            lambda: ExperimentFeed(self.api, namespaces, parts.clock),
+            namespaces=kept_namespaces(namespaces),
+            accept=accept,
             rest_s=0.02,
             sweep_s=0.2,
             retry_s=0.05,
@@ -72,6 +74,14 @@ class Kept:
 
         self.leaving.push_async_callback(stop)
         return stop
+
+    async def move_to(self, double: Double) -> None:
+        """Gateways that are started from now on are beside another cluster, which has the
+        definitions and the namespace, and nothing else."""
+        define(double)
+        double.make_namespace("lab")
+        self.double = double
+        self.api = await self.leaving.enter_async_context(opened(double.kubeconfig))
 
     # What there is ------------------------------------------------------------------------------
 

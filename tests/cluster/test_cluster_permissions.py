@@ -94,6 +94,8 @@ async def _keep_experiment(cluster: ResourceCluster) -> None:
     owner = await cluster.edit_experiment(owner, {"spec": {"maxTrialCount": 2}})
     found = await cluster.experiment("default", "e")
     assert found is not None
+    assert found["metadata"]["uid"] in (await cluster.named("default", "e")).uids
+    assert await cluster.namespace_uid("default")
     await cluster.show(EXPERIMENT, found, _status())
     uid = owner["metadata"]["uid"]
     for kind, spec in (

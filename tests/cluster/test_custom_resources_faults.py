@@ -19,7 +19,8 @@ from trialbus.testkit.gateway_world import CATALOGUE, katib, open_trial, trial_o
 from trialbus.testkit.waits import until
 from trialbus_gateway.app.commanding import Commanding
 from trialbus_gateway.app.resource_cluster import ResourceCluster
-from trialbus_gateway.app.resource_documents import LINK, ResourceLink
+from trialbus_gateway.app.resource_documents import LINK, ResourceDocuments, ResourceLink
+from trialbus_gateway.app.resource_home import HomeOfResources
 from trialbus_gateway.app.resource_taking import ResourceTaking
 
 Object = dict[str, Any]
@@ -289,7 +290,10 @@ async def test_what_cannot_be_an_object_is_not_tried_with_every_change(kept: Kep
 
     kept.api.create = counted  # type: ignore[method-assign]
     commanding = Commanding(kept.world.parts, CATALOGUE, deadline_s=2.0)
-    taking = ResourceTaking(kept.world.parts, commanding, ResourceCluster(kept.api), hold_s=60.0)
+    parts, cluster = kept.world.parts, ResourceCluster(kept.api)
+    documents = ResourceDocuments(parts.store)
+    home = HomeOfResources(documents, cluster, parts.clock, parts.telemetry.log, namespaces=None)
+    taking = ResourceTaking(parts, commanding, cluster, home, hold_s=60.0)
     for _ in range(3):
         assert await taking.pair("later", "early") is None
     assert tried == ["later"]

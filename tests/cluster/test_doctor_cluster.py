@@ -76,6 +76,14 @@ def test_only_what_the_settings_need_is_needed(double: Double) -> None:
         assert wanted[name].remedy
 
 
+def test_a_gateway_that_the_wrapper_cannot_speak_to_is_told(double: Double) -> None:
+    url = {"trial_gateway_url": "https://gateway.trialbus"}
+    assert found_by(settings_for(double, **url))["gateway for trials"].good
+    found = found_by(settings_for(double, **url, wrapper_image="wrapper:1"))["gateway for trials"]
+    assert (found.good, found.needed) == (False, True)
+    assert "https" in found.found and "plain HTTP" in found.remedy
+
+
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     (tmp_path / "token").write_text("t")

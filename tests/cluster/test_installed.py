@@ -22,7 +22,11 @@ from trialbus.testkit.waits import until_sync
 pytestmark = pytest.mark.servers
 
 DEADLINE_S = 60.0
-MANIFESTS = REPOSITORY / "deploy/manifests/namespaced.yaml"
+# As few rights as possible, with keys and passwords; and as small as possible, with neither.
+INSTALLATIONS = {
+    "namespaced": REPOSITORY / "deploy/manifests/namespaced.yaml",
+    "laptop-kind": REPOSITORY / "tests/charts/golden/laptop-kind.yaml",
+}
 EXAMPLE = REPOSITORY / "examples/on-kubernetes.yaml"
 
 
@@ -41,9 +45,11 @@ def token(tmp_path: Path) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture
-def whole(double: Double, token: str, tmp_path: Path) -> Iterator[Installed]:
-    """The servers and Jobs of deploy/manifests, with Secrets as deploy/helm/secrets makes them."""
+@pytest.fixture(params=INSTALLATIONS)
+def whole(
+    request: pytest.FixtureRequest, double: Double, token: str, tmp_path: Path
+) -> Iterator[Installed]:
+    """Its servers and Jobs, with Secrets as deploy/helm/secrets makes them."""
     auth = tmp_path / "auth"
     nats_accounts.make(auth)
     key = base64.encodebytes(random.token_bytes(48)).decode()
@@ -57,7 +63,8 @@ def whole(double: Double, token: str, tmp_path: Path) -> Iterator[Installed]:
     }
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "trialbus"}}
     assert httpx.post(f"{double.url}/api/v1/namespaces", json=namespace).status_code == 201
-    objects = [it for it in yaml.safe_load_all(MANIFESTS.read_text()) if it]
+    manifests = INSTALLATIONS[request.param]
+    objects = [it for it in yaml.safe_load_all(manifests.read_text()) if it]
     # Instead of the account that a pod has.
     more = {"TRIALBUS_KUBECONFIG": str(double.kubeconfig)}
     with installed(objects, made, tmp_path / "pods", **more) as it:

@@ -159,6 +159,11 @@ async def test_a_log_is_read_as_far_as_it_is_there(api: ClusterApi) -> None:
 async def test_a_log_that_cannot_be_is_told_apart(api: ClusterApi, double: Double) -> None:
     double.pods.run = lambda _: Outcome(stuck="ImagePullBackOff")
     await api.create(PODS, NAMESPACE, pod("p"))
+
+    async def has_a_node() -> bool:
+        return bool((await api.get(PODS, NAMESPACE, "p"))["spec"].get("nodeName"))
+
+    await until(has_a_node, "it has a node")
     with pytest.raises(Invalid, match="waiting to start"):
         await api.log(NAMESPACE, "p")
     with pytest.raises(NotFound):

@@ -1,6 +1,7 @@
 """A posted event's trace, from the pipeline's request through all services and the trials' own
 processes to the end, collected as a collector would."""
 
+import asyncio
 import json
 import urllib.request
 import uuid
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from trialbus.kernel.traces import parse_traceparent
+from trialbus.testkit import wrapped
 from trialbus.testkit.otlp_receiver import OtlpReceiver, ReceivedSpan, receiving_traces
 from trialbus.testkit.real_stack import NAMESPACE, RealStack, experiment_object
 from trialbus.testkit.waits import until
+from trialbus.testkit.wrapped import Wrapped
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
@@ -108,10 +111,18 @@ async def whole_trace(receiver: OtlpReceiver, trace: str, *known: str) -> list[R
         ended = any(span.name == "experiment" for span in spans)
         trials = [span for span in spans if span.name == "trial"]
         told = SERVICES - {"trialbus-gateway"} <= {span.service for span in spans}
-        return told and ended and len(trials) == TRIALS and not parents_missing(spans, *known)
+        whole = not parents_missing(spans, *known) and not links_missing(spans, trace)
+        return told and ended and len(trials) == TRIALS and whole
 
     await until(is_whole, f"trace {trace} is whole", within_s=20.0)
     return receiver.trace(trace)
+
+
+def links_missing(spans: Sequence[ReceivedSpan], trace: str) -> set[str]:
+    """What was published and handled in this trace: either may be sent first."""
+    handled = [span for span in spans if span.kind == "consumer"]
+    linked = {link for span in handled for of, link in span.links if of == trace}
+    return linked - {span.span_id for span in spans}
 
 
 def check_times(spans: Sequence[ReceivedSpan]) -> None:
@@ -239,3 +250,70 @@ async def test_an_experiment_that_nobody_else_traces_begins_a_trace_of_its_own(
     assert (root.service, root.kind) == ("trialbus-gateway", "server")
     assert root.name == "PUT /v1/namespaces/{namespace}/experiments/{name}"
     assert NAMESPACE in {span.attributes.get("trialbus.namespace") for span in own()}
+
+
+def post_to(stack: RealStack, path: str, body: Any, headers: Mapping[str, str]) -> Any:
+    request = urllib.request.Request(
+        f"{stack.status.http}{path}", data=json.dumps(body).encode(), headers=dict(headers)
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
+
+
+@pytest.mark.skipif(wrapped.compiler() is None, reason="the wrapper is C: there is no compiler")
+async def test_what_a_pods_wrapper_claims_and_ships_is_in_the_trace_of_its_trial(
+    stack: RealStack, receiver: OtlpReceiver, tmp_path: Path
+) -> None:
+    """Without a cluster: a worker is given the trial, and runs it as a pod would."""
+    trace = new_trace()
+    object_ = experiment_object("shipped", ["none"], trials=1)
+    del object_["spec"]["trialTemplate"]
+    object_["metadata"]["annotations"] = {"trialbus.io/trials-by": "workers"}
+    create = {**event_of(stack, "shipped"), "data": object_}
+    told = {"content-type": "application/cloudevents+json"}
+    parent = {"traceparent": f"00-{trace}-{CALLERS_SPAN}-01"}
+    post_to(stack, "/v1/events", create, told | parent)
+    words = f"/v1/namespaces/{NAMESPACE}/experiments/shipped"
+    as_json = {"content-type": "application/json"}
+    ask = {"id": "one", "wait": 30}
+    [given] = (await asyncio.to_thread(post_to, stack, f"{words}/ask", ask, as_json))["trials"]
+    run = parse_traceparent(given["traceparent"])
+    assert run is not None and run.trace_id == trace
+    more = {
+        "TRIALBUS_TOKEN": "",
+        "TRIALBUS_TRIAL": given["trial"],
+        "TRIALBUS_ATTEMPT": str(given["attempt"]),
+        "TRACEPARENT": given["traceparent"],
+    }
+    pod = Wrapped(wrapped.build(tmp_path), tmp_path, str(stack.status.http), more)
+    ended = await asyncio.to_thread(pod.shell, "echo loss=0.25")
+    assert (ended.code, ended.told["error"]) == (0, "")
+    assert ended.told["stored"] == ended.told["total"] > 0
+    result = {"trial": given["trial"], "attempt": given["attempt"], "reported": True}
+    await asyncio.to_thread(post_to, stack, f"{words}/tell", {"results": [result]}, as_json)
+    await stack.ended("shipped")
+
+    def spans() -> list[ReceivedSpan]:
+        return receiver.trace(trace)
+
+    def is_whole() -> bool:
+        named = {span.name for span in spans()}
+        there = {"run", "experiment", f"{path}/claim", f"{path}/output", "commit chunks"} <= named
+        return there and not parents_missing(spans(), CALLERS_SPAN)
+
+    path = "POST /v1/trials/{trial}/attempts/{attempt}"
+    await until(is_whole, f"trace {trace} is whole", within_s=20.0)
+    asked = [it for it in spans() if it.parent_id == run.span_id and it.kind == "server"]
+    assert [(it.service, it.name) for it in asked] == [
+        ("trialbus-gateway", f"{path}/claim"),
+        ("trialbus-gateway", f"{path}/output"),
+    ]
+    # What was shipped is stored beneath the run, as on one machine.
+    stored = [
+        it
+        for it in spans()
+        if (it.service, it.name) == ("trialbus-metrics-collector", "commit chunks")
+    ]
+    above = [{it.span_id for it in ancestors(span, spans())} for span in stored]
+    assert above and all(run.span_id in ids for ids in above)
+    check_times(spans())

@@ -1,28 +1,33 @@
 """Large experiments: whoever asks for their series keeps nobody else waiting."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from trialbus.contracts.collections import EXPERIMENTS
-from trialbus.contracts.documents import EXPERIMENT
+from trialbus.contracts.collections import EXPERIMENTS, TRIALS
+from trialbus.contracts.documents import EXPERIMENT, TRIAL
 from trialbus.kernel.experiment import Experiment
 from trialbus.kernel.ids import trial_name
-from trialbus.kernel.trial import TrialPhase
-from trialbus.testkit.gateway_documents import UID, experiment
+from trialbus.kernel.trial import Assignment, TrialPhase
+from trialbus.testkit.gateway_documents import UID, experiment, trial
+from trialbus.testkit.gateway_documents import opened as open_trial
 from trialbus.testkit.gateway_world import World, gateway_world
+from trialbus_gateway.app import series_of_experiment
 from trialbus_gateway.app.failures import TooMuch
 from trialbus_gateway.app.metrics import Metrics
 from trialbus_gateway.app.series_of_experiment import Asked, ExperimentSeries, Sources
 from trialbus_gateway.app.series_reading import SeriesReading
 from trialbus_gateway.app.series_selection import MAX_TRIAL_NAMES, Span, Warnings
 from trialbus_gateway.app.trial_histories import ReadBudget, TrialHistories
+from trialbus_gateway.core.experiment_series import parameter_timelines
 from trialbus_gateway.core.selectors import parse_selector
 from trialbus_gateway.core.series_kinds import KINDS
+from trialbus_gateway.core.timelines import Timeline
 from trialbus_gateway.core.trial_histories import EndedTrial, TrialHistory
 
 EVER = Span(start=0.0, end=1e9)
@@ -95,6 +100,40 @@ async def test_trials_that_are_named_are_found_among_any_number(world: World) ->
     selector = parse_selector(f'trial_objective{{trial=~"{name}|tune-never"}}')
     values, warnings = await SeriesReading(world.parts).names("trial", selector, EVER)
     assert (values, warnings.texts) == ({name}, [])
+
+
+async def test_parameters_of_many_trials_are_told_beside_the_loop_some_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 600
+    state = experiment(
+        finished=0, next_index=count, open={str(it): open_trial() for it in range(count)}
+    )
+    assigned = (Assignment(name="lr", value="0.5"),)
+    await world.put(
+        *(TRIAL.encode(trial(it, assignments=assigned)) for it in range(count)), into=TRIALS.name
+    )
+    threads: list[int] = []
+
+    def noted(*given: Any) -> Iterator[Timeline]:
+        threads.append(threading.get_ident())
+        return parameter_timelines(*given)
+
+    monkeypatch.setattr(series_of_experiment, "parameter_timelines", noted)
+    sources = Sources(
+        store=world.gateway_store,
+        histories=TrialHistories(world.gateway_store),
+        metrics=Metrics(world.parts),
+    )
+    asked = Asked(selector=parse_selector("trial_parameter"), span=EVER, warnings=Warnings())
+    series = ExperimentSeries(sources, state, asked)
+    wanted = next(it for it in KINDS if it.name == "trial_parameter")
+    await series.learn([wanted])
+    told = await series.timelines(wanted)
+    names = [trial_name(state.name, state.id, index) for index in range(count)]
+    assert [it.labels["trial"] for it in told] == names
+    assert len(threads) == count
+    assert threading.get_ident() not in threads
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,23 @@ async def test_nobody_else_speaks_for_an_attempt(access: AccessWorld, launcher: 
     assert launcher.heard == []
 
 
+async def test_a_refused_pod_hears_what_is_wrong_with_its_token(
+    access: AccessWorld, launcher: Launcher
+) -> None:
+    """It is all that its trial will say of why it ran nothing."""
+    name, own = access.ours[1].name, access.trial_token()
+    _, other = await access.call(own, "POST", path(access, "claim", 2), json={"holder": "pod-1"})
+    assert f"the token is good for attempt 1 of {name}, and no other" in other
+    _, later = await claim(access, access.trial_token(attempt=2))
+    assert f"the token is good for attempt 2 of {name}, which is not there (any more)" in later
+    _, forged = await claim(access, access.trial_token(key=b"f" * 64))
+    assert "the trial's token is not valid: none of our keys made it" in forged
+    await access.end_our_run()
+    _, late = await claim(access)
+    assert f"the token was good for attempt 1 of {name}, which has ended" in late
+    assert launcher.heard == []
+
+
 @pytest.mark.parametrize(
     ("reply", "status"),
     [

@@ -30,6 +30,7 @@ from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.trial import TrialPhase
 from trialbus.testkit.waits import until
 from trialbus_suggestion.adapters.compute import InlineCompute, ProcessCompute
+from trialbus_suggestion.app.deaths import Death
 from trialbus_suggestion.app.timing import Computed
 from trialbus_suggestion.core.catalogue import BUILT_IN
 from trialbus_suggestion.core.registry import Registry
@@ -211,7 +212,8 @@ async def test_what_answers_take_is_told_and_only_who_needs_a_process_waits_for_
 
 
 async def test_closing_leaves_no_process_and_ends_what_runs() -> None:
-    compute = ProcessCompute(REGISTRY)
+    deaths: list[Death] = []
+    compute = ProcessCompute(REGISTRY, tell_death=deaths.append)
     past = Past()
     await past.grow(compute)
     pid = pid_of(compute)
@@ -226,6 +228,22 @@ async def test_closing_leaves_no_process_and_ends_what_runs() -> None:
     await compute.close()
     with pytest.raises(Transient, match="closed"):
         await past.grow(compute)
+    # Who is told to leave has not died.
+    assert deaths == []
+
+
+async def test_a_worker_that_died_is_told_with_what_it_died_of() -> None:
+    deaths: list[Death] = []
+    compute = ProcessCompute(REGISTRY, tell_death=deaths.append)
+    past = Past()
+    for end in (signal.SIGKILL, signal.SIGSEGV):
+        await past.grow(compute)
+        pid = pid_of(compute)
+        os.kill(pid, end)
+        await until_gone(pid)
+    await past.grow(compute)
+    await compute.close()
+    assert deaths == ["killed", "crashed"]
 
 
 # Algorithms of the tests' own: found by the worker as `implementation`.
@@ -284,22 +302,26 @@ def own_algorithms(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("own_algorithms")
 async def test_an_endless_computation_is_cut_off() -> None:
-    compute = ProcessCompute(registry_of("Endless"), timeout_s=0.6)
+    deaths: list[Death] = []
+    compute = ProcessCompute(registry_of("Endless"), timeout_s=0.6, tell_death=deaths.append)
     past = Past()
     # Two points: a minute and a sixth, if it were a minute.
     with pytest.raises(Refused, match=r"the algorithm gave no answer in 0\.7 s"):
         await compute.propose("uid", study_of("endless"), past.request(), past)
     assert compute.worker_pids == []
     await compute.close()
+    assert deaths == ["stuck"]
 
 
 @pytest.mark.usefixtures("own_algorithms")
 async def test_an_algorithm_that_kills_its_process_is_refused() -> None:
-    compute = ProcessCompute(registry_of("Deadly"))
+    deaths: list[Death] = []
+    compute = ProcessCompute(registry_of("Deadly"), tell_death=deaths.append)
     past = Past()
     with pytest.raises(Refused, match="ended its process 2 times: SIGKILL"):
         await compute.propose("uid", study_of("deadly"), past.request(), past)
     await compute.close()
+    assert deaths == ["killed", "killed"]
 
 
 @pytest.mark.usefixtures("own_algorithms")

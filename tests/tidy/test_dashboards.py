@@ -162,7 +162,8 @@ def test_what_every_replica_tells_of_the_whole_is_read_as_the_largest() -> None:
     for query in OF_METRICS:
         for asked in asked_series(query.filled(CHOSEN)):
             if metric_of(asked.name).shared:
-                assert asked.within[0] == "max", query
+                told = [it for it in asked.within if it != "last_over_time"]
+                assert told[0] == "max", query
                 seen += 1
     assert seen > 5
 
@@ -209,7 +210,7 @@ def _dimension_of_call(expr: Any) -> tuple[int, int]:
             return seconds - 1, size
         case "histogram_quantile":
             return (1, 0)
-        case "increase":
+        case "increase" | "last_over_time":
             return dimension(expr.args[0])
         case "changes":
             return (0, 0)
@@ -256,6 +257,21 @@ def test_every_promise_with_a_bound_has_its_panel_and_its_line() -> None:
         steps = json.loads(panel)["fieldConfig"]["defaults"]["thresholds"]["steps"]
         assert [step["value"] for step in steps] == [None, promise.bound_s]
         assert metric_named(promise.metric).buckets.count(promise.bound_s) == 1
+
+
+def test_every_promise_is_among_those_of_which_the_kept_share_is_shown() -> None:
+    shown = [query for query in QUERIES if query.panel.startswith("Promises kept")]
+    assert [query.legend for query in shown] == [promise.what for promise in PROMISES]
+    for query, promise in zip(shown, PROMISES, strict=True):
+        label = re.split("[!=]", promise.selector)[0]
+        assert label in query.text, query
+        assert promise.bad in query.text, query
+
+
+def test_nothing_is_divided_by_what_may_be_nothing() -> None:
+    for query in OF_METRICS:
+        divided = re.findall(r" / (.*)", query.text)
+        assert all(it.startswith("(") and it.endswith(" > 0)") for it in divided), query
 
 
 # --- The gateway's answers: selectors of its series only.

@@ -9,7 +9,7 @@ import pytest
 from trialbus.runtime import metrics
 from trialbus.runtime.metric import Kind, Metric
 
-SET = "shared/trialbus/runtime/metrics.py"
+SET = "shared/trialbus/runtime/metrics/"
 INSTRUMENTS = "shared/trialbus/runtime/telemetry.py"
 PRODUCT = re.compile(r"(shared/trialbus/(?!testkit/)|services/\w+/trialbus_)")
 SERVICE = re.compile(r"services/(\w+)/")
@@ -44,6 +44,7 @@ LABELS = {
     "collection",
     "command",
     "error",
+    "folder",
     "kind",
     "method",
     "namespace",
@@ -101,7 +102,9 @@ def misnamed(metric: Metric) -> Iterator[str]:
 
 def product(python_sources: Mapping[str, str]) -> Mapping[str, str]:
     return {
-        path: text for path, text in python_sources.items() if PRODUCT.match(path) and path != SET
+        path: text
+        for path, text in python_sources.items()
+        if PRODUCT.match(path) and not path.startswith(SET)
     }
 
 

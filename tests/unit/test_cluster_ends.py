@@ -1,9 +1,11 @@
 """Whose fault the end of an object with several pods was: the user's, or the cluster's."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from trialbus.contracts.shipping import EXIT_REFUSED, EXIT_UNANSWERED, Termination
 from trialbus.kernel.run import RunVerdict
 from trialbus_trial_launcher.app.cluster.object_ends import ObjectSight, end_of, is_inconclusive
 from trialbus_trial_launcher.app.cluster.pod_ends import PodSight, pod_sight
@@ -84,3 +86,42 @@ def test_a_failed_init_container_fails_the_trial_and_is_named() -> None:
     lost = end_of(FAILED, [replace(found, taken="Evicted")], shipped=True)
     assert lost is not None
     assert lost.lost
+
+
+def wrapped(code: int, **said: Any) -> PodSight:
+    """As the wrapper's termination message tells it."""
+    return replace(pod("a", code, 10.0), message=Termination(exit=code, **said))
+
+
+@pytest.mark.parametrize("code", [EXIT_REFUSED, EXIT_UNANSWERED])
+def test_a_wrapper_that_did_not_run_the_command_loses_the_attempt(code: int) -> None:
+    refused = end_of(FAILED, [wrapped(code, ran=False, error="the reason")], shipped=True)
+    assert refused is not None
+    assert refused.lost
+    assert refused.message.startswith("pod a ") and refused.message.endswith(": the reason")
+    silent = end_of(FAILED, [pod("a", code, 10.0)], shipped=True)
+    assert silent is not None
+    assert silent.lost
+    # The command's own code, and one of a pod without the wrapper.
+    for own in (
+        end_of(FAILED, [wrapped(code)], shipped=True),
+        end_of(FAILED, [pod("a", code, 10.0)], shipped=False),
+    ):
+        assert own is not None
+        assert (own.lost, own.exit_code) == (False, code)
+
+
+def test_a_command_that_the_wrapper_stopped_is_no_failure_though_the_launcher_is_late() -> None:
+    stopped = wrapped(143, signal=15, stop="EarlyStopped")
+    for sight in (FAILED, replace(FAILED, verdict=RunVerdict.SUCCEEDED, reason="Complete")):
+        end = end_of(sight, [stopped], shipped=True)
+        assert end is not None
+        assert (end.lost, end.exit_code, end.stop_reason) == (False, 143, "EarlyStopped")
+        assert end.verdict is None
+    taken = end_of(FAILED, [replace(stopped, taken="Evicted")], shipped=True)
+    assert taken is not None
+    assert taken.lost
+    # Words of the gateway's are no reason of ours.
+    other = end_of(FAILED, [wrapped(143, signal=15, stop="not you (409)")], shipped=True)
+    assert other is not None
+    assert (other.stop_reason, other.signal) == ("", 15)

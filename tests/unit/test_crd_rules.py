@@ -199,9 +199,10 @@ _REQUEST_CHARS = 3 * 1024**2
 
 
 def test_rules_stay_within_the_cost_that_a_server_allows() -> None:
-    """By an upper bound of cel-go's own reckoning: texts cost a tenth of their length, patterns a
-    quarter of theirs for each of that, and all of it for every item that there may be."""
-    costs = {(at, rule["rule"]): _cost(at, rule["rule"]) for at, rule in uses(SCHEMA)}
+    """Nearly cel-go's own reckoning: texts cost a tenth of their length, patterns a quarter of
+    theirs for each of that, and all of it for every item that there may be. Kubernetes' own server
+    has been seen to reckon 2.4 times as much; where it is built, it is asked (test_definitions)."""
+    costs = {(at, rule["rule"]): 3 * _cost(at, rule["rule"]) for at, rule in uses(SCHEMA)}
     assert max(costs.values()) < MAX_COST, max(costs.items(), key=lambda it: it[1])
     assert sum(costs.values()) < MAX_COST_OF_ALL
 

@@ -1,84 +1,31 @@
 """What the experiment service says there is, and waits: as the store has it, at a price that does
 not grow with what is over."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from trialbus.contracts.collections import EXPERIMENTS, RUNS
-from trialbus.contracts.documents import EXPERIMENT, RUN
+from trialbus.contracts.collections import EXPERIMENTS
+from trialbus.contracts.documents import EXPERIMENT
 from trialbus.kernel.conditions import set_condition
 from trialbus.kernel.errors import Transient
-from trialbus.kernel.experiment import ClosingTrial, Counts, Experiment, ExperimentPhase, OpenState
-from trialbus.kernel.ids import run_id
+from trialbus.kernel.experiment import ClosingTrial, Counts, ExperimentPhase, OpenState
 from trialbus.kernel.limits import LATE_WRITE_S
-from trialbus.kernel.run import Run, RunPhase
+from trialbus.kernel.run import RunPhase
 from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.trial import TrialPhase
-from trialbus.ports.store import Document, Query, Write
+from trialbus.ports.store import Query, Write
 from trialbus.runtime import metric_labels, metrics
-from trialbus.runtime.metric import Metric
 from trialbus.runtime.shared_gauges import MAX_FAILED_LOOKS
-from trialbus.testkit.experiment_states import NOW, experiment, opened, request, running, spec
-from trialbus.testkit.still_world import StillWorld
-from trialbus.testkit.told_metrics import nonzero, told_one
+from trialbus.testkit.experiment_states import NOW, opened, request, spec
+from trialbus.testkit.surveyor import SOME, Surveyor, living, over
 from trialbus_experiment.app import living as app_living
 from trialbus_experiment.app import surveying
-from trialbus_experiment.app.counting import Counting
-from trialbus_experiment.app.surveying import RECOUNT_S, Surveying
+from trialbus_experiment.app.surveying import RECOUNT_S
 from trialbus_experiment.core import told_namespaces
 from trialbus_experiment.core.stalls import STALLS
 
 P = ExperimentPhase
-SOME = Counts(succeeded=3, failed=1, early_stopped=2)
-
-
-class Surveyor:
-    """One that looks at a world at rest."""
-
-    def __init__(self) -> None:
-        self.world = StillWorld()
-        self.world.clock.time = NOW
-        self.parts = self.world.parts()
-        self.counting = Counting(self.parts.telemetry, self.parts.clock)
-        self.surveying = Surveying(self.parts, self.counting)
-        # What the store has given to looks since `watch`.
-        self.read: list[Document] = []
-
-    async def put(self, state: Experiment) -> None:
-        await self.world.put(state)
-
-    async def run(self, uid: str, index: int, **changes: Any) -> None:
-        """Of an open trial, running unless changed."""
-        run: Run = replace(running(index), id=run_id(uid, index, 1), uid=uid, version=1, **changes)
-        await self.world.insert(RUNS.name, RUN.encode(run))
-
-    async def look(self, *, later_s: float = 0.0) -> None:
-        self.world.clock.time += later_s
-        await self.surveying.look()
-
-    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        find, get_many = self.parts.store.find, self.parts.store.get_many
-
-        async def finding(collection: str, query: Query) -> list[Document]:
-            self.read.extend(found := await find(collection, query))
-            return found
-
-        async def getting(*args: Any, **more: Any) -> Mapping[str, Document]:
-            found = await get_many(*args, **more)
-            self.read.extend(found.values())
-            return found
-
-        monkeypatch.setattr(self.parts.store, "find", finding)
-        monkeypatch.setattr(self.parts.store, "get_many", getting)
-
-    def series(self, metric: Metric) -> dict[tuple[str, ...], float]:
-        return nonzero(self.parts.telemetry, metric)
-
-    def told(self, metric: Metric, **labels: str) -> float | None:
-        return told_one(self.parts.telemetry, metric, **labels)
 
 
 @pytest.fixture
@@ -86,20 +33,6 @@ async def surveyor() -> Surveyor:
     made = Surveyor()
     await made.world.prepare()
     return made
-
-
-def living(uid: str, **changes: Any) -> Experiment:
-    conditions = set_condition((), "Created", reason="ExperimentCreated", message="", now=0.0)
-    conditions = set_condition(
-        conditions, "Running", reason="ExperimentRunning", message="", now=1.0
-    )
-    fields = {"id": uid, "alive_name": f"ns/{uid}", "conditions": conditions, **changes}
-    return experiment(**fields)
-
-
-def over(uid: str, phase: ExperimentPhase = P.SUCCEEDED, **changes: Any) -> Experiment:
-    fields = {"alive_name": None, "active": False, "completed_at": NOW, "counts": SOME, **changes}
-    return living(uid, phase=phase, **fields)
 
 
 async def test_what_there_is_is_told_by_phase_and_state(surveyor: Surveyor) -> None:

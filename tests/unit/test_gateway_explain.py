@@ -21,6 +21,7 @@ from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.suggestion import Answer, LookAhead, PointsRequest
 from trialbus.kernel.trial import Assignment, MetricValues, TrialPhase
 from trialbus.testkit.gateway_documents import UID, condition, experiment, opened, run, trial
+from trialbus_experiment.core.stalls import STALLS
 from trialbus_gateway.core.experiment_story import tell_experiment
 from trialbus_gateway.core.progress import count_trials
 from trialbus_gateway.core.stories import Step, Story, for_s
@@ -107,17 +108,16 @@ def test_an_unanswered_request_says_since_when() -> None:
     assert wait.message == "request 3 for 2 points has waited 4.0 s for an answer"
 
 
-def test_a_stall_is_told_with_the_time_it_was_noticed() -> None:
-    stalled = replace(
-        condition("Running", "LaunchStalled", 500.0, "2 trials wait"), transitioned_at=101.0
-    )
+@pytest.mark.parametrize("reason", sorted(STALLS))
+def test_a_stall_is_told_with_the_time_it_was_noticed(reason: str) -> None:
+    stalled = replace(condition("Running", reason, 500.0, "2 trials wait"), transitioned_at=101.0)
     told = tell_experiment(experiment(conditions=(stalled,)), {}, [], NOW)
     assert [(step.at, step.event, step.message) for step in told.chain[:2]] == [
         (101.0, "running", "Experiment is running"),
         (500.0, "stalled", "2 trials wait"),
     ]
-    assert told.chain[1].reason == "LaunchStalled"
-    assert told.standing.reason == "LaunchStalled"
+    assert told.chain[1].reason == reason
+    assert told.standing.reason == reason
 
 
 def test_an_experiment_that_nobody_looks_at_says_so() -> None:

@@ -1,5 +1,7 @@
 """/metrics in the format that the caller asks for; /readyz; metrics that are switched off."""
 
+import os
+
 import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
@@ -72,5 +74,5 @@ async def test_metrics_that_are_switched_off_are_no_page() -> None:
 @pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
 async def test_readiness_is_a_status(ready: bool, status: int) -> None:
     page = await get("/readyz", None, ready=ready)
-    assert (page.status_code, page.json()) == (status, {"ready": ready})
+    assert (page.status_code, page.json()) == (status, {"ready": ready, "pid": os.getpid()})
     assert (await get("/healthz", None, ready=ready)).json() == {"alive": True}

@@ -113,7 +113,7 @@ class Service:
 async def running(tracing: Tracing | None = None) -> AsyncIterator[Service]:
     """A hint loop over one experiment in the store; its gate is open."""
     world = StillWorld(clock=WokenClock())
-    world.bus.ack_wait_s = 0.05
+    world.bus.ack_wait_s = 0.2
     await world.prepare(experiment(1))
     parts = world.parts()
     if tracing is not None:
@@ -122,7 +122,9 @@ async def running(tracing: Tracing | None = None) -> AsyncIterator[Service]:
     service = Service(world, replace(parts, store=seen))
     service.gate.set()
     reactor = Reactor(listens=("suggestion.proposed",), react=service.react, sweep=service.sweep)
-    loop = asyncio.create_task(HintLoop("experiment", reactor, service.parts).run())
+    hints = HintLoop("experiment", reactor, service.parts)
+    service.parts.nudge.target = hints.add
+    loop = asyncio.create_task(hints.run())
     try:
         yield service
     finally:
@@ -312,3 +314,23 @@ async def test_a_look_that_a_message_led_to_as_well_is_no_repair() -> None:
         await handled(service, 2)
         await service.sweep_now()
         assert service.repairs == 0.0
+
+
+async def test_a_look_that_was_to_come_later_anyway_is_no_repair() -> None:
+    async with running() as service:
+        service.parts.nudge([UID], after_s=60.0)
+        await service.sweep_now(UID)
+        await handled(service, 1)
+        await service.sweep_now()
+        assert service.repairs == 0.0
+
+
+async def test_a_look_asked_for_later_comes_once_however_often_it_was_asked_for() -> None:
+    async with running() as service:
+        for _ in range(3):
+            service.parts.nudge([UID], after_s=0.02)
+        assert not service.groups
+        await handled(service, 1)
+        service.parts.nudge([UID])
+        await handled(service, 2)
+        assert service.groups == [[UID], [UID]]

@@ -54,11 +54,15 @@ def test_an_experiment_keeps_its_own_words() -> None:
         _step("failed", "ExperimentFailed"),
         _step("trials"),
         _step("running", "BusUnavailable"),
+        _step("stalled", "WorkersMissing"),
+        _step(WAITING, "TrialLauncherSilent", at=NOW - 40),
     ]
     assert _told("Experiment", *steps) == [
         ("Warning", "ExperimentFailed", "so"),
         ("Normal", "TrialsSoFar", "so"),
         ("Warning", "BusUnavailable", "so"),
+        ("Warning", "WorkersMissing", "so"),
+        ("Warning", "TrialLauncherSilent", "so"),
     ]
 
 

@@ -15,6 +15,7 @@ from trialbus.kernel.run import RunPhase
 from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.suggestion import Answer, LookAhead
 from trialbus.ports.bus import Request
+from trialbus.ports.store import Write
 from trialbus.testkit.experiment_states import experiment, spec
 from trialbus.testkit.still_world import HastyClock, StillWorld
 from trialbus.testkit.waits import until
@@ -78,6 +79,34 @@ async def test_a_run_that_cannot_be_read_keeps_no_other_lease_alive() -> None:
     async with doing(Leasing(world.parts(), "/c").tasks[1]) as running:
         await until(lambda: phases() == [lost, "Dancing", lost], "the others are lost")
         assert not running.done()
+
+
+async def test_more_unreadable_runs_than_are_looked_at_at_once_keep_no_lease_alive() -> None:
+    world = StillWorld(clock=HastyClock())
+    await world.prepare()
+    # Those that nobody can read ended first, all at the same time.
+    documents = [lease_document(index, until=1.0, spoilt=True) for index in range(1100)]
+    documents.append(lease_document(1100, until=2.0))
+    for document in documents:
+        await world.insert(RUNS.name, document)
+
+    def phase(document: dict[str, object]) -> object:
+        [found] = [it for it in world.store.documents(RUNS.name) if it["_id"] == document["_id"]]
+        return found["phase"]
+
+    async with doing(Leasing(world.parts(), "/c").tasks[1]):
+        await until(lambda: phase(documents[-1]) == RunPhase.LOST.value, "the last one is lost")
+        # One that somebody has corrected is looked at again.
+        corrected = {**lease_document(0, until=1.0), "version": 2}
+        tests = world.store.client("tests")
+        await tests.commit(RUNS.name, [Write(base=documents[0], document=corrected)])
+        await until(lambda: phase(corrected) == RunPhase.LOST.value, "it is lost")
+
+
+def lease_document(index: int, *, until: float, spoilt: bool = False) -> dict[str, object]:
+    place = Place(uid=UIDS[0], namespace="ns", experiment="exp", trial="t", index=index, attempt=1)
+    document = RUN.encode(leased(place, worker="w", ask="a", lease_s=until, now=0.0))
+    return {**document, "phase": "Dancing"} if spoilt else document
 
 
 async def test_an_experiment_whose_points_cannot_be_read_keeps_nobody_else_waiting() -> None:

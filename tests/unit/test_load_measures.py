@@ -131,6 +131,15 @@ def test_what_services_say_is_added_up() -> None:
     assert scraped.errors == 2.0
 
 
+def test_trials_that_waited_for_a_worker_do_not_count_as_launched_late() -> None:
+    scraped = Scraped()
+    buckets = "trialbus_trial_launch_seconds_bucket"
+    scraped.add(
+        f'{buckets}{{place="process",le="0.1"}} 3.0\n{buckets}{{place="worker",le="0.1"}} 5.0\n'
+    )
+    assert scraped.hops == {"opened to launched": {0.1: 3.0}}
+
+
 def samples_of(own_mb: list[float], every: float = 10.0) -> list[Sample]:
     usage = [Usage(own_mb=mb, pss_mb=mb + 1, processor_s=i) for i, mb in enumerate(own_mb)]
     return [

@@ -14,8 +14,11 @@ from trialbus.contracts.documents import TRIAL
 from trialbus.contracts.katib.stubs import api_pb2
 from trialbus.kernel.errors import Refused
 from trialbus.kernel.trial import Trial, TrialPhase
+from trialbus.runtime import metrics
 from trialbus.runtime.clock import RandomIds
+from trialbus.runtime.telemetry import Telemetry
 from trialbus.testkit.still_world import UID, StillWorld, experiment
+from trialbus.testkit.told_metrics import nonzero, told
 from trialbus_metrics_collector.adapters.observation_calls import DBManager
 from trialbus_metrics_collector.app.appending import Appending
 from trialbus_metrics_collector.app.chains import Chains
@@ -31,11 +34,14 @@ Row = tuple[str, str, str]
 
 
 @asynccontextmanager
-async def served(world: StillWorld) -> AsyncIterator[grpc.aio.Channel]:
+async def served(
+    world: StillWorld, telemetry: Telemetry | None = None
+) -> AsyncIterator[grpc.aio.Channel]:
     """One trial runs; the clock stands at 1000."""
     await world.prepare(experiment(1))
     await world.insert(TRIALS.name, TRIAL.encode(TRIAL_THAT_RUNS))
     parts = replace(world.parts(), ids=RandomIds())
+    parts = replace(parts, telemetry=telemetry or parts.telemetry)
     tails = Tails(parts.store)
     chains = Chains(parts, tails, Notices(parts.outbox))
     pushes = Pushes(parts, Appending(parts, Experiments(parts.store), chains))
@@ -127,6 +133,17 @@ async def test_a_value_that_is_no_number_refuses_the_report_with_every_problem(v
         assert f"metric_logs[1].metric.value: not a number: {value!r}" in str(refused.value)
         assert "metric_logs[2].time_stamp: not a time" in str(refused.value)
         assert await rows(channel) == []
+
+
+async def test_points_that_are_refused_are_counted_as_those_of_other_pushes_are() -> None:
+    telemetry = Telemetry("metrics_collector")
+    async with served(StillWorld(), telemetry) as channel:
+        await report(channel, ("", "loss", "1"), ("", "acc", "1"))
+        with pytest.raises(Refused):
+            await report(channel, ("", "loss", "1"), ("", "loss", "none"), ("noon", "acc", "1"))
+        assert told(telemetry, metrics.METRIC_POINTS) == 2
+        assert nonzero(telemetry, metrics.METRIC_REFUSED) == {("invalid",): 3}
+        assert nonzero(telemetry, metrics.METRIC_CHUNKS) == {("stored",): 1, ("refused",): 1}
 
 
 async def test_a_long_value_that_is_no_number_is_refused_in_linear_time() -> None:

@@ -114,6 +114,16 @@ async def test_of_two_launchers_that_record_one_end_one_counts_it(differs: bool)
     assert (in_hand(one), in_hand(two)) == (0, 0)
 
 
+def test_a_run_that_two_launchers_follow_is_told_by_both_and_counted_once() -> None:
+    world = StillWorld()
+    (one, _, _), (two, hand, _) = recorder(world, "one"), recorder(world, "two")
+    assert (in_hand(one), in_hand(two)) == (1, 1)
+    # Which is why the largest is read, and no sum.
+    assert metrics.RUNS.shared
+    hand.drop(RUNNING.id)
+    assert (in_hand(one), in_hand(two)) == (1, 0)
+
+
 async def test_an_end_whose_commit_had_no_answer_is_counted_once() -> None:
     faults = LosesAnswers()
     world = StillWorld(store=MemoryStore(faults=faults), clock=HastyClock())

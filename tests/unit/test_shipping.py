@@ -70,8 +70,17 @@ async def test_of_two_that_claim_at_once_one_has_it(world: World) -> None:
 @pytest.mark.parametrize(
     ("state", "changed", "why"),
     [
-        (experiment(2), {}, "tune-a is at attempt 2, not 1"),
-        (experiment(), {}, "the trial tune-a is not open"),
+        (
+            experiment(2),
+            {},
+            "attempt 1 of tune-a is superseded: attempt 2 has taken its place",
+        ),
+        (
+            experiment(2),
+            {"phase": RunPhase.LOST, "message": "its node is gone"},
+            "attempt 1 of tune-a has ended, attempt 2 has taken its place: its node is gone",
+        ),
+        (experiment(), {}, "the trial tune-a has ended already"),
         (deleted(experiment(1)), {}, "the experiment tune is deleted"),
         (experiment(1), {"phase": RunPhase.FINISHED}, "attempt 1 of tune-a has ended"),
         (

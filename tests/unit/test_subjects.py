@@ -90,6 +90,7 @@ def test_patterns_leave_open_what_is_not_given() -> None:
     assert subjects.events() == "trialbus.v1.evt.*.*.*.*"
     assert subjects.events(namespace="n") == "trialbus.v1.evt.n.*.*.*"
     assert subjects.events(experiment="e", event_type="run.lost") == "trialbus.v1.evt.*.e.run.lost"
+    assert subjects.experiment_events() == "trialbus.v1.evt.*.*.experiment.*"
     assert subjects.commands() == "trialbus.v1.cmd.*.*.*"
     assert subjects.commands("stop") == "trialbus.v1.cmd.*.*.stop"
     assert subjects.metrics() == "trialbus.v1.metric.*.*.*"

@@ -107,6 +107,7 @@ with tracing.span("work", root=True):
     print(tracing.current().trace_id, tracing.current().span_id, flush=True)
     log.warning("within")
     logging.getLogger("asyncio").error("within, too")
+    log.info("of another", trace_id="{"a" * 32}", span_id="{"b" * 16}")
 tracing.close()
 """
 
@@ -124,7 +125,7 @@ def test_lines_of_ours_and_of_libraries_have_no_secrets_and_the_ids_of_their_spa
         "within",
         "within,",
     ]
-    plain, ours, theirs, within, library = lines[:5]
+    plain, ours, theirs, within, library, other = lines[:6]
     assert plain["name"] == "control"
     assert f"ValueError: mongodb://me:{HIDDEN}@db" in ours["exception"]
     assert f"ValueError: mongodb://me:{HIDDEN}@db" in theirs["exception"]
@@ -132,3 +133,4 @@ def test_lines_of_ours_and_of_libraries_have_no_secrets_and_the_ids_of_their_spa
     ids = done.stdout.split()
     assert [within["trace_id"], within["span_id"]] == ids
     assert [library["trace_id"], library["span_id"]] == ids
+    assert [other["trace_id"], other["span_id"]] == ["a" * 32, "b" * 16]

@@ -19,6 +19,7 @@
 static const double FULL_DEADLINE_S = 600.0; /* the command waits so long for room in the spool */
 static const double DRAIN_S = 1.0;           /* for output of processes that left the group */
 static const double RETRY_S = 0.2;           /* a full spool is tried again */
+static const double TELL_FULL_S = 60.0;      /* so often, at most, it is said to be full */
 
 /* One of its two outputs. buffer[passed, length) is not passed through, [taken, length) not shipped
  * yet; nothing more is read before both are done. */
@@ -26,9 +27,8 @@ struct output {
     int from, to; /* -1: closed */
     char buffer[LINE_BYTES];
     size_t length, passed, taken;
-    int owed; /* what the command had said when it ended and is not read yet */
+    int owed; /* what the command had said when it ended and is not read yet; 0 before */
     struct lines lines;
-    bool lines_ended;
 };
 
 static struct output outputs[2];
@@ -36,10 +36,10 @@ static sigset_t all_signals, old_signals;
 static pid_t child;
 
 static struct {
-    bool reaped, drained;
+    bool reaped;
     int status;
     bool stopping;
-    double kill_at_s, drain_until_s, full_since_s; /* 0: not */
+    double kill_at_s, drain_until_s, full_since_s, told_full_s; /* 0: not */
 } state;
 
 void child_prepare(void) {
@@ -143,8 +143,11 @@ static void take(struct output *output) {
     output->taken += done;
     if (done > 0) state.full_since_s = 0;
     if (done < left && state.full_since_s == 0) {
+        double now = now_s();
+        state.full_since_s = now;
+        if (state.told_full_s > 0 && now - state.told_full_s < TELL_FULL_S) return;
         say("the spool is full: the command waits until its metrics can be shipped");
-        state.full_since_s = now_s();
+        state.told_full_s = now;
     }
 }
 
@@ -156,7 +159,7 @@ static void read_more(struct output *output, bool ship_output) {
         output->from = -1;
         return;
     }
-    output->owed -= (int)got;
+    if (output->owed > 0) output->owed -= (int)got;
     output->length = (size_t)got;
     output->passed = output->to >= 0 ? 0 : output->length;
     output->taken = ship_output ? 0 : output->length;
@@ -211,10 +214,10 @@ static void sweep(void) {
     state.drain_until_s = now_s() + DRAIN_S;
 }
 
+/* reason: of what is stopped; a command that has ended before is not. */
 static void obey_stop(double grace_s, char *reason, size_t size) {
-    if (state.stopping || !ship_stop(reason, size)) return;
+    if (state.stopping || state.reaped || !ship_stop(reason, size)) return;
     state.stopping = true;
-    if (state.reaped) return;
     say("the command is stopped: %s", reason);
     to_group(SIGTERM);
     to_group(SIGCONT);
@@ -284,7 +287,8 @@ static void end_lines(int signal_fd, int wake_fd) {
 }
 
 static struct ended not_started(const char *name, int failed) {
-    struct ended ended = {.exit_code = failed == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTED};
+    struct ended ended = {.ran = true};
+    ended.exit_code = failed == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTED;
     snprintf(ended.error, sizeof ended.error, "%s: %s", name, strerror(failed));
     say("%s", ended.error);
     return ended;
@@ -294,7 +298,7 @@ struct ended child_run(char *const command[], double grace_s, bool ship_output, 
     int failed = start(command);
     if (failed) return not_started(command[0], failed);
     int signal_fd = signalfd(-1, &all_signals, SFD_CLOEXEC | SFD_NONBLOCK);
-    struct ended ended = {0};
+    struct ended ended = {.ran = true};
     while (!state.reaped || !all_closed()) {
         turn(signal_fd, wake_fd, ship_output);
         /* A signal that came before there was somebody to hear it is pending, so none is missed. */

@@ -24,9 +24,9 @@ void farewell(const struct settings *settings, const struct ended *ended,
     json_escape(ended->stop, stop, TEXT_CHARS);
     json_escape(ended->error[0] != '\0' ? ended->error : shipped->error, error, TEXT_CHARS);
     int length = snprintf(message, sizeof message,
-                          "{\"trialbus\":{\"exit\":%d,\"signal\":%d,\"total\":%" PRId64
+                          "{\"trialbus\":{\"ran\":%s,\"exit\":%d,\"signal\":%d,\"total\":%" PRId64
                           ",\"stored\":%" PRId64 ",\"stop\":\"%s\",\"oom\":%s,\"error\":\"%s\"}}\n",
-                          ended->exit_code, ended->signal, shipped->total, shipped->stored, stop,
+                          ended->ran ? "true" : "false", ended->exit_code, ended->signal, shipped->total, shipped->stored, stop,
                           oom ? "true" : "false", error);
     int fd = open(settings->termination_log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0) return; /* outside of a pod there is none */

@@ -16,7 +16,12 @@
 #include <unistd.h>
 
 static const double CONNECT_S = 5.0; /* to one of its addresses */
-enum { HEAD_LINES = 200, LINE_CHARS = 2048, BODY_BYTES = 1024 * 1024 };
+enum {
+    HEAD_LINES = 200,
+    LINE_CHARS = 2048,
+    BODY_BYTES = 1024 * 1024,
+    MOST_BYTES = 2 * BODY_BYTES, /* of a whole answer: what has no end is none */
+};
 
 void http_close(struct http *http) {
     if (http->fd >= 0) close(http->fd);
@@ -81,12 +86,14 @@ static bool send_all(int fd, const char *data, size_t length, double deadline_s)
     return true;
 }
 
-/* -1: the connection has ended, or time is up. */
+/* -1: the connection has ended, or time is up, or too much has come. */
 static int next_byte(struct http *http, double deadline_s) {
     while (http->used == http->have) {
+        if (http->taken >= MOST_BYTES) return -1;
         ssize_t got = recv(http->fd, http->in, sizeof http->in, 0);
         if (got > 0) {
             http->have = (size_t)got;
+            http->taken += http->have;
             http->used = 0;
         } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
             return -1;
@@ -170,8 +177,9 @@ static bool read_chunks(struct http *http, struct answer *answer, double deadlin
         if (!next_line(http, line, sizeof line, deadline_s)) return false;
         char *end;
         long long size = strtoll(line, &end, 16);
-        if (end == line || size < 0 || (all += size) > BODY_BYTES) return false;
+        if (end == line || size < 0 || size > BODY_BYTES - all) return false;
         if (size == 0) break;
+        all += size;
         if (!read_bytes(http, size, answer, deadline_s)) return false;
         if (!next_line(http, line, sizeof line, deadline_s)) return false;
     }
@@ -205,18 +213,20 @@ bool http_post(struct http *http, const char *path, const char *type, const void
                size_t length, double timeout_s, struct answer *answer) {
     char head[2 * 4096 + 1024];
     bool has_token = http->token != NULL && http->token[0] != '\0';
+    bool has_trace = http->trace != NULL && http->trace[0] != '\0';
     int size = snprintf(head, sizeof head,
                         "POST %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: trialbus-wrap\r\n"
-                        "Content-Type: %s\r\nContent-Length: %zu\r\n%s%s%s\r\n",
+                        "Content-Type: %s\r\nContent-Length: %zu\r\n%s%s%s%s%s%s\r\n",
                         http->address->base, path, http->address->authority, type, length,
                         has_token ? "Authorization: Bearer " : "", has_token ? http->token : "",
-                        has_token ? "\r\n" : "");
+                        has_token ? "\r\n" : "", has_trace ? "traceparent: " : "",
+                        has_trace ? http->trace : "", has_trace ? "\r\n" : "");
     if (size < 0 || (size_t)size >= sizeof head) return false;
     double deadline_s = now_s() + timeout_s;
     for (;;) {
         bool reused = http->fd >= 0, started = false;
         if (!reused && !http_connect(http, deadline_s)) return false;
-        http->have = http->used = 0;
+        http->have = http->used = http->taken = 0;
         if (send_all(http->fd, head, (size_t)size, deadline_s) &&
             send_all(http->fd, body, length, deadline_s) &&
             read_answer(http, answer, deadline_s, &started))

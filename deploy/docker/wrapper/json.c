@@ -65,7 +65,7 @@ bool json_whole(const char *object, const char *name, int64_t *value) {
     const char *at = find(object, name);
     if (at == NULL || *at < '0' || *at > '9') return false;
     *value = strtoll(at, NULL, 10);
-    return true;
+    return *value <= MOST_PLACE;
 }
 
 bool json_real(const char *object, const char *name, double *value) {
@@ -89,7 +89,8 @@ static const char *unescape(const char *at, char *text, size_t *length) {
         return at;
     }
     char digits[5] = "";
-    strncpy(digits, at + 1, 4);
+    size_t count = strspn(at + 1, "0123456789abcdefABCDEF");
+    memcpy(digits, at + 1, count < 4 ? count : 4); /* fewer: the text may end there */
     unsigned long code = strtoul(digits, NULL, 16);
     /* What is no ASCII is for people only. */
     text[(*length)++] = code < 0x80 && code > 0 ? (char)code : '?';

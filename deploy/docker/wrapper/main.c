@@ -57,6 +57,7 @@ static int run(const char *program, char *const command[]) {
 int main(int count, char *arguments[]) {
     signal(SIGTERM, leave);
     signal(SIGINT, leave);
+    signal(SIGCHLD, SIG_DFL); /* ignored by who starts us, nobody could wait for the command */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a spool that may not grow is a full one */
     if (count == 3 && strcmp(arguments[1], "install") == 0) return install(arguments[2]);

@@ -184,5 +184,8 @@ size_t records_next(char *data, size_t size) {
 
 void records_again(void) {
     events.pass = 2;
-    for (int i = 0; i < events.count; i++) events.files[i].at = 0;
+    for (int i = 0; i < events.count; i++) {
+        events.files[i].at = 0;
+        events.files[i].broken = false; /* what lies before that place comes again, too */
+    }
 }

@@ -57,7 +57,8 @@ const char *address_read(struct address *address, const char *url) {
     if (host_length == 0 || host_length >= sizeof address->host) return "TRIALBUS_URL names no host";
     memcpy(address->host, host, host_length);
     address->host[host_length] = '\0';
-    if (!consists_of(port, "0123456789", 5)) return "TRIALBUS_URL has a port that is no number";
+    if (!consists_of(port, "0123456789", 5) || atoi(port) < 1 || atoi(port) > 65535)
+        return "TRIALBUS_URL has a port that is none";
     strcpy(address->port, port);
 
     size_t base_length = strlen(base);
@@ -66,6 +67,18 @@ const char *address_read(struct address *address, const char *url) {
     memcpy(address->base, base, base_length);
     address->base[base_length] = '\0';
     return NULL;
+}
+
+/* W3C Trace Context, level 1. What is none is ignored, as everybody must. */
+static void trace_read(struct settings *settings, const char *text) {
+    static const char shape[] = "00-00000000000000000000000000000000-0000000000000000-00";
+    if (strlen(text) != TRACE_CHARS || strncmp(text, "ff", 2) == 0) return;
+    for (size_t i = 0; i < TRACE_CHARS; i++)
+        if (shape[i] == '-' ? text[i] != '-' : strchr("0123456789abcdef", text[i]) == NULL) return;
+    if (strspn(text + 3, "0") == 32 || strspn(text + 36, "0") == 16) return;
+    memcpy(settings->trace, text, TRACE_CHARS + 1);
+    memcpy(settings->unkept, text, TRACE_CHARS + 1);
+    memcpy(settings->unkept + TRACE_CHARS - 2, "00", 2);
 }
 
 static const char *kind_read(struct settings *settings) {
@@ -92,6 +105,7 @@ const char *settings_read(struct settings *settings) {
     settings->spool_dir = variable("TRIALBUS_SPOOL_DIR");
     settings->termination_log = variable("TRIALBUS_TERMINATION_LOG");
     if (settings->termination_log[0] == '\0') settings->termination_log = "/dev/termination-log";
+    trace_read(settings, variable("TRACEPARENT"));
     settings->restarts = strcmp(variable("TRIALBUS_WRAP_RESTARTS"), "1") == 0;
 
     char *end;

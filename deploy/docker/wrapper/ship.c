@@ -1,5 +1,5 @@
-/* Claiming the attempt, and shipping its stream: in a thread of its own, so that a slow or absent
- * gateway keeps neither the command nor its output waiting. */
+/* Shipping the stream: in a thread of its own, so that a slow or absent gateway keeps neither the
+ * command nor its output waiting. */
 #include "wrap.h"
 
 #include <errno.h>
@@ -11,12 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static const double CLAIM_DEADLINE_S = 120.0;
-static const double REQUEST_S = 30.0;
-static const double FIRST_PAUSE_S = 0.2, LAST_PAUSE_S = 5.0;
-static const double SHIP_EVERY_S = 0.2;     /* what is reported is stored well under a second */
-static const double END_DEADLINE_S = 60.0;  /* of the rest, from the last progress */
-static const double FIRST_LOOK_S = 1.0, DEFAULT_LOOK_S = 10.0, LEAST_LOOK_S = 0.1, MOST_LOOK_S = 60.0;
+static const double SHIP_EVERY_S = 0.2;    /* what is reported is stored well under a second */
+/* Of the rest, from the last progress: a gateway whose node is lost is away for minutes. */
+static const double END_DEADLINE_S = 600.0;
+static const int TRACED_REQUESTS = 100;    /* and the last: nobody reads a trace of hours */
+static const double FIRST_LOOK_S = 1.0, DEFAULT_LOOK_S = 10.0, LEAST_LOOK_S = 0.1;
 
 static struct {
     pthread_mutex_t lock;
@@ -36,65 +35,21 @@ static struct {
     int64_t end;       /* the longest that the stream was seen */
     int64_t shift;     /* place of the spool's first byte */
     bool in_long_line; /* of a file */
+    bool came_again;   /* all event records are sent once more */
+    int requests;
     double look_s, asked_at_s, progress_at_s;
 } ship; /* all zero, so that the program holds none of it */
 
 static struct answer answer; /* too large for a stack */
 
-/* Claiming ------------------------------------------------------------------------------------ */
-
-static void reason_of(const struct answer *found, char *why, size_t size) {
-    char message[TEXT_CHARS / 2];
-    if (!json_text(found->body, "message", message, sizeof message)) message[0] = '\0';
-    const char *without = found->status / 100 == 3 ? "a redirect, which is not followed"
-                                                   : "the gateway gave no reason";
-    snprintf(why, size, "%s (%d)", message[0] != '\0' ? message : without, found->status);
-}
-
-/* Worth another try: nobody there, or not now. */
-static bool is_passing(int status) {
-    return status >= 500 || status == 408 || status == 425 || status == 429;
-}
-
-static double next_pause(double pause, double asked_s) {
-    pause = pause == 0 ? FIRST_PAUSE_S : pause * 2;
-    if (pause > LAST_PAUSE_S) pause = LAST_PAUSE_S;
-    return asked_s > pause && asked_s <= MOST_LOOK_S ? asked_s : pause;
-}
-
-enum claim ship_claim(const struct settings *settings, int64_t *stored_to, char *why, size_t size) {
-    struct http http = {.address = &settings->gateway, .token = settings->token, .fd = -1};
-    char path[160], body[192];
-    snprintf(path, sizeof path, "/v1/trials/%s/attempts/%s/claim", settings->trial, settings->attempt);
-    int length = snprintf(body, sizeof body, "{\"holder\":\"%s\"}", settings->holder);
-    enum claim outcome = CLAIM_UNANSWERED;
-    double deadline_s = now_s() + CLAIM_DEADLINE_S, pause = 0;
-    bool told = false;
-    snprintf(why, size, "the gateway at %s did not answer", settings->gateway.authority);
-    for (;;) {
-        bool heard = http_post(&http, path, "application/json", body, (size_t)length, REQUEST_S, &answer);
-        if (heard && answer.status == 200 && json_whole(answer.body, "stored_to", stored_to)) {
-            outcome = CLAIM_HELD;
-            break;
-        }
-        if (heard) reason_of(&answer, why, size);
-        if (heard && !is_passing(answer.status)) {
-            outcome = answer.status >= 400 ? CLAIM_REFUSED : CLAIM_UNANSWERED;
-            break;
-        }
-        pause = next_pause(pause, heard ? answer.retry_after_s : 0);
-        if (now_s() + pause >= deadline_s) break;
-        if (!told && pause > 1) {
-            say("waiting to claim the attempt: %s", why);
-            told = true;
-        }
-        pause_s(pause);
-    }
-    http_close(&http);
-    return outcome;
-}
-
 /* The stream: what follows in the block ------------------------------------------------------- */
+
+static bool is_over(void) {
+    pthread_mutex_lock(&ship.lock);
+    bool over = ship.over;
+    pthread_mutex_unlock(&ship.lock);
+    return over;
+}
 
 static size_t after_last_line(const char *data, size_t length) {
     while (length > 0 && data[length - 1] != '\n' && data[length - 1] != '\r') length--;
@@ -145,9 +100,11 @@ static size_t next_of_file(bool ended) {
 static void fill_block(bool ended) {
     switch (ship.settings->kind) {
     case KIND_STDOUT:
+        ship.end = spool_written() + ship.shift;
         ship.length = spool_read(ship.place - ship.shift, ship.block, sizeof ship.block);
         ship.length = after_last_line(ship.block, ship.length);
-        ship.end = spool_written() + ship.shift;
+        if (ship.length == 0 && ship.place < ship.end && !is_over())
+            ship_give_up("what waited on the disk cannot be read");
         break;
     case KIND_FILE:
         ship.length = next_of_file(ended);
@@ -194,7 +151,7 @@ void ship_give_up(const char *why) {
     snprintf(ship.error, sizeof ship.error, "%s", why);
     ship.over = true;
     pthread_mutex_unlock(&ship.lock);
-    spool_abandon();
+    if (ship.settings->kind == KIND_STDOUT) spool_abandon(); /* of others there is none */
     wake_child();
 }
 
@@ -213,13 +170,6 @@ static bool has_ended(void) {
     return ended;
 }
 
-static bool is_over(void) {
-    pthread_mutex_lock(&ship.lock);
-    bool over = ship.over;
-    pthread_mutex_unlock(&ship.lock);
-    return over;
-}
-
 /* Whether the end of the command is the end of the stream. */
 static bool may_end(void) {
     pthread_mutex_lock(&ship.lock);
@@ -230,7 +180,7 @@ static bool may_end(void) {
 
 enum said { STORED, FINAL, AGAIN, LATER, OVER };
 
-static enum said understood(void) {
+static enum said understood(bool final) {
     int64_t stored_to;
     char stop[TEXT_CHARS / 2] = "";
     if (!json_whole(answer.body, "stored_to", &stored_to)) return LATER;
@@ -238,13 +188,15 @@ static enum said understood(void) {
     if (!json_real(answer.body, "look_s", &ship.look_s)) ship.look_s = DEFAULT_LOOK_S;
     if (ship.look_s < LEAST_LOOK_S) ship.look_s = LEAST_LOOK_S;
     if (ship.look_s > MOST_LOOK_S) ship.look_s = MOST_LOOK_S;
-    bool stuck = ship.length > 0 && stored_to <= ship.place;
-    if (!stuck) ship.progress_at_s = now_s();
+    bool stuck = (final || ship.length > 0) && stored_to <= ship.place;
+    bool again = json_true(answer.body, "again") && final && !ship.came_again &&
+                 ship.settings->kind == KIND_TFEVENT;
+    if (!stuck || again) ship.progress_at_s = now_s();
     move_on(stored_to);
     wake_child();
     if (json_text(answer.body, "stop", stop, sizeof stop) && stop[0] != '\0') ask_to_stop(stop);
     if (json_true(answer.body, "final")) return FINAL;
-    if (json_true(answer.body, "again")) return AGAIN;
+    if (again) return AGAIN;
     return stuck ? LATER : STORED;
 }
 
@@ -255,10 +207,13 @@ static enum said send_block(bool final, double *asked_s) {
              final ? "true" : "false", ship.note[0] != '\0' ? "&note=" : "", ship.note);
     ship.asked_at_s = now_s();
     *asked_s = 0;
+    bool traced = final || ship.requests < TRACED_REQUESTS;
+    if (!final && traced) ship.requests++;
+    ship.http.trace = traced ? ship.settings->trace : ship.settings->unkept;
     if (!http_post(&ship.http, target, "application/octet-stream", ship.block, ship.length, REQUEST_S,
                    &answer))
         return LATER;
-    if (answer.status == 200) return understood();
+    if (answer.status == 200) return understood(final);
     *asked_s = answer.retry_after_s;
     if (is_passing(answer.status)) return LATER;
     reason_of(&answer, why, sizeof why);
@@ -330,9 +285,14 @@ static void *ship_all(void *unused) {
         if (ended && !was_ended) ship.progress_at_s = now_s();
         was_ended = ended;
         if (is_over() || (ended && ship.length == 0 && !may_end())) break;
-        enum said said = send_block(is_last(ended), &asked_s);
+        bool last = is_last(ended);
+        enum said said = send_block(last, &asked_s);
+        if (said == FINAL && !last) ship_give_up("the stream was ended before the command");
         if (said == OVER || said == FINAL) break;
-        if (said == AGAIN) records_again();
+        if (said == AGAIN) {
+            records_again();
+            ship.came_again = true;
+        }
         pause = said == LATER ? next_pause(pause, asked_s) : 0;
         if (said == LATER && ended && now_s() - ship.progress_at_s > END_DEADLINE_S) {
             ship_give_up("the rest could not be shipped in time");

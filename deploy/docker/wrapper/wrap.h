@@ -17,7 +17,10 @@ enum {
     LINE_BYTES = 64 * 1024,    /* longer lines hold no metric: the parser skips them, too */
     NOTE_CHARS = 2048,
     TEXT_CHARS = 1024,  /* of a reason or an error */
+    TRACE_CHARS = 55,   /* of a trace context: 00-<trace>-<span>-<flags> */
 };
+/* Of a stream, as the collector takes it. */
+#define MOST_PLACE INT64_C(999999999999999)
 
 /* settings.c ---------------------------------------------------------------------------------- */
 
@@ -43,6 +46,8 @@ struct settings {
     const char *spool_dir; /* "": where there is room */
     int64_t spool_bytes;
     const char *checkpoint, *checkpoint_copy_of;
+    /* Of the run's span, and the same with the flags of what nobody keeps; "": no trace is kept. */
+    char trace[TRACE_CHARS + 1], unkept[TRACE_CHARS + 1];
 };
 
 /* NULL, or why the environment cannot be used. */
@@ -62,8 +67,10 @@ void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 struct http {
     const struct address *address;
     const char *token; /* NULL or "": none is sent */
+    const char *trace; /* alike */
     int fd;            /* -1: not connected */
     size_t have, used; /* of `in` */
+    size_t taken;      /* of the answer that is read */
     char in[4096];
 };
 
@@ -81,6 +88,7 @@ void http_close(struct http *http);
 
 /* json.c: of the fields of one object -------------------------------------------------------- */
 
+/* Not above MOST_PLACE. */
 bool json_whole(const char *object, const char *name, int64_t *value);
 bool json_real(const char *object, const char *name, double *value);
 bool json_true(const char *object, const char *name);
@@ -112,12 +120,25 @@ size_t records_next(char *data, size_t size);
 /* All of them once more, as pass 2. */
 void records_again(void);
 
-/* ship.c -------------------------------------------------------------------------------------- */
+/* claim.c ------------------------------------------------------------------------------------- */
+
+#define REQUEST_S 30.0
+/* No answer asks us to wait for longer. */
+#define MOST_LOOK_S 60.0
 
 enum claim { CLAIM_HELD, CLAIM_REFUSED, CLAIM_UNANSWERED };
 
 /* why: of what is not HELD. */
 enum claim ship_claim(const struct settings *settings, int64_t *stored_to, char *why, size_t size);
+/* Why the gateway refuses. */
+void reason_of(const struct answer *found, char *why, size_t size);
+/* Worth another try: nobody there, or not now. */
+bool is_passing(int status);
+/* After a pause, 0: the first; asked_s: as the answer said, 0: it did not. */
+double next_pause(double pause, double asked_s);
+
+/* ship.c -------------------------------------------------------------------------------------- */
+
 /* In a thread of its own. wake_fd: an eventfd that tells when `ship_stop` or the room in the spool
  * has changed. */
 void ship_start(const struct settings *settings, int64_t stored_to, int wake_fd);
@@ -140,9 +161,10 @@ struct shipped ship_end(int exit_code);
 /* child.c ------------------------------------------------------------------------------------- */
 
 struct ended {
+    bool ran;      /* false: the attempt was not ours to run */
     int exit_code; /* as a shell has it */
     int signal;    /* 0: none */
-    char stop[TEXT_CHARS];
+    char stop[TEXT_CHARS]; /* why we stopped it */
     char error[TEXT_CHARS]; /* why there was no command */
 };
 

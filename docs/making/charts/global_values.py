@@ -70,6 +70,13 @@ _NATS = Group(
             schema={"type": "integer", "enum": [1, 3]},
         ),
         Value(
+            name="eventBytes",
+            about="Bytes of events that the bus keeps on disk for those who come later; when they "
+            "are full, the oldest go. The bus needs 256 MiB beside them (`nats.maxFileStore`).",
+            default=1024**3,
+            schema={"type": "integer", "minimum": 16 * 1024**2},
+        ),
+        Value(
             name="keysSecret",
             about="Secret with the folder that `trialbus auth nats --out auth` makes: the key of "
             "each service (`gateway.seed`, ...) and `accounts.conf`. Empty: anybody who reaches "
@@ -147,7 +154,8 @@ _GATEWAY = Group(
         ),
         Value(
             name="trialUrl",
-            about="Address of the HTTP API as trials reach it; empty: that of its Service.",
+            about="Address of the HTTP API as trials reach it; empty: that of its Service. With "
+            "the wrapper http:// alone.",
             default="",
             schema=TEXT,
         ),

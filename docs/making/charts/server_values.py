@@ -65,7 +65,8 @@ NATS: tuple[Part, ...] = (
     ),
     Value(
         name="maxFileStore",
-        about="Most that JetStream keeps on disk; below the claim's size.",
+        about="Most that JetStream keeps on disk; below the claim's size. At least 256 MiB more "
+        "than global.nats.eventBytes.",
         default="4Gi",
         schema={"type": "string", "pattern": "^[0-9]+(Mi|Gi)$"},
     ),

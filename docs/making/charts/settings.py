@@ -16,6 +16,7 @@ BY_OTHER_VALUES = frozenset(
         "nats_tls_cert",
         "nats_tls_key",
         "nats_replicas",
+        "nats_event_bytes",
         "mongo_url",
         "mongo_database",
         "data_dir",

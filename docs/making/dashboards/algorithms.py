@@ -108,6 +108,16 @@ TIME = Row(
             unit=Unit.SECONDS,
         ),
         Panel(
+            title="Processes of algorithms that died, by reason",
+            about="What they computed is computed again, at the cost of its time; a question that "
+            "ends two fails its experiment. `killed`: mostly for memory; `crashed`: the "
+            "algorithm's libraries; `stuck`: no answer in time; `slow`: ended on purpose, its "
+            "experiment goes on among the slow ones; `unstarted`: no processes or memory. Good: "
+            "none, but for `slow`.",
+            queries=line(rate(metrics.ALGORITHM_DEATHS, "reason"), "{{reason}}"),
+            unit=Unit.PER_S,
+        ),
+        Panel(
             title="Requests for points, by algorithm",
             about="Requests, each for one or more points.",
             queries=line(rate(metrics.SUGGESTED, "algorithm", **_CHOSEN), "{{algorithm}}"),

@@ -17,7 +17,9 @@ from making.dashboards.queries import (
     CPU,
     RESIDENT,
     grown,
+    highest,
     level,
+    lowest,
     quantile,
     rate,
     share,
@@ -100,7 +102,7 @@ PLACES = Row(
         Panel(
             title="Attempts that a launcher took over, by place",
             about="Found running after a restart, or left by a replica that is gone. Few; constant "
-            "ones: launchers die.",
+            "ones: launchers die. Of several launchers each takes in what the others launch, too.",
             queries=line(rate(metrics.ADOPTIONS, "place"), "{{place}}"),
             unit=Unit.PER_S,
         ),
@@ -113,6 +115,43 @@ PLACES = Row(
                 Query(quantile(0.99, metrics.STARTED, "place"), "{{place}}: running"),
             ],
             unit=Unit.SECONDS,
+        ),
+    ],
+)
+
+DISK = Row(
+    "Room on the disk, on one machine",
+    [
+        Panel(
+            title="Free space, by folder",
+            about="Where the stack keeps outputs, logs and, on one machine, the data of its "
+            "servers (`data`), and where checkpoints and artifacts lie if that is another disk. "
+            "At 0 nothing is written any more. Claims on a cluster: its own metrics.",
+            queries=line(
+                lowest(metrics.FOLDER_FREE, "folder", "instance"), "{{folder}} at {{instance}}"
+            ),
+            unit=Unit.BYTES,
+            worse=10e9,
+            bad=1e9,
+            less_is_bad=True,
+            width=12,
+        ),
+        Panel(
+            title="Free space, of all there is, by folder",
+            about="Good: above a tenth. Below: finished experiments are kept for "
+            "`TRIALBUS_FINISHED_RETENTION_S`; checkpoints that nobody needs go with `keep-best`.",
+            queries=line(
+                share(
+                    lowest(metrics.FOLDER_FREE, "folder", "instance"),
+                    highest(metrics.FOLDER_SIZE, "folder", "instance"),
+                ),
+                "{{folder}} at {{instance}}",
+            ),
+            unit=Unit.SHARE,
+            worse=0.1,
+            bad=0.05,
+            less_is_bad=True,
+            width=12,
         ),
     ],
 )
@@ -297,6 +336,6 @@ CAPACITY = Board(
     title="Trialbus: capacity and cost",
     about="Which places trials have, what they cost and what for, and what trialbus itself takes.",
     variables=OPERATED,
-    rows=[PLACES, COST, INPUT, OWN, CLUSTER],
+    rows=[PLACES, DISK, COST, INPUT, OWN, CLUSTER],
     since="now-6h",
 )

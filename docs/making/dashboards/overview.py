@@ -9,7 +9,8 @@ from making.dashboards.queries import (
     Without,
     alerts,
     grown,
-    highest,
+    held_highest,
+    held_level,
     how_many,
     level,
     rate,
@@ -62,8 +63,9 @@ HEALTH = Row(
         figure(
             "Stalled experiments",
             "Experiments that wait longer than they should. Good: 0. The panel below has the "
-            "reasons, `trialbus explain` those of one experiment.",
-            zero_without(level(metrics.STALLED)),
+            "reasons, `trialbus explain` those of one experiment. While no experiment service "
+            "answers: as it told last, for 15 minutes, then no data.",
+            held_level(metrics.STALLED),
             Unit.COUNT,
             worse=1,
             width=6,
@@ -71,7 +73,7 @@ HEALTH = Row(
         figure(
             "Oldest stall",
             "For how long the longest of these has been waiting. Good: 0.",
-            highest(metrics.OLDEST_STALL),
+            held_highest(metrics.OLDEST_STALL),
             Unit.SECONDS,
             worse=60,
             bad=600,
@@ -120,7 +122,7 @@ HEALTH = Row(
             about="Living experiments that wait longer than they should, by the reason in their "
             "conditions: SuggestionStalled (row of algorithms), LaunchStalled (the launcher), "
             "WorkersMissing (nobody asks for trials), BusUnavailable (nats-server). Good: none.",
-            queries=line(level(metrics.STALLED, "reason"), "{{reason}}"),
+            queries=line(held_level(metrics.STALLED, "reason"), "{{reason}}"),
             unit=Unit.COUNT,
             stacked=True,
         ),
@@ -128,7 +130,7 @@ HEALTH = Row(
             title="For how long experiments have been waiting, by what for",
             about="The longest wait for points (suggestion), for a launcher, or for a worker. "
             "It grows before an experiment says that it is stalled. Good: seconds.",
-            queries=line(highest(metrics.OLDEST_WAIT, "awaited"), "{{awaited}}"),
+            queries=line(held_highest(metrics.OLDEST_WAIT, "awaited"), "{{awaited}}"),
             unit=Unit.SECONDS,
             worse=60,
         ),
@@ -140,6 +142,31 @@ HEALTH = Row(
             unit=Unit.COUNT,
             look=Look.TABLE,
             width=8,
+        ),
+        Panel(
+            title="Experiments most of whose trials fail",
+            about="They go on though most of their last trials, 10 or more, failed or told no "
+            "objective: one of them is lost among many that do well in the panel of outcomes. "
+            "Mostly its owner's code: `trialbus explain` of it has the trials' last words. "
+            "Good: none.",
+            queries=line(held_level(metrics.FAILING), "experiments"),
+            unit=Unit.COUNT,
+            worse=1,
+        ),
+        Panel(
+            title="Running trials that report nothing",
+            about="For 10 minutes or longer. Programs that report only at their end belong to "
+            "them; more than those: trials hang. `trialbus get trials -e EXPERIMENT` says which "
+            "run, `trialbus logs` their words; `activeDeadlineSeconds` ends what hangs.",
+            queries=line(held_level(metrics.SILENT_TRIALS), "trials"),
+            unit=Unit.COUNT,
+        ),
+        Panel(
+            title="Longest silence of a running trial",
+            about="Of those that report nothing, the one that is silent longest. Far above the "
+            "time that a trial takes (dashboard of capacity): it hangs.",
+            queries=line(held_highest(metrics.OLDEST_SILENCE), "longest"),
+            unit=Unit.SECONDS,
         ),
         Panel(
             title="Experiments, by phase",

@@ -236,5 +236,13 @@ DOORS = Row(
             unit=Unit.PER_S,
             worse=0.01,
         ),
+        Panel(
+            title="Custom resources are not kept",
+            about="On a cluster. Good: 0. At 1 the gateway does not know this cluster, and takes "
+            "nothing there for deleted: its log says what to do.",
+            queries=line(level(metrics.RESOURCES_HALTED), "halted"),
+            unit=Unit.COUNT,
+            worse=1,
+        ),
     ],
 )

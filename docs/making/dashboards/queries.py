@@ -15,6 +15,8 @@ TARGET_LABELS = ("job", "service", "instance", "namespace")
 WINDOW = "$__rate_interval"
 # What the time picker shows.
 SHOWN = "$__range"
+# For how long what nobody tells any more is shown as it was told last.
+HELD = "15m"
 
 
 class Without(str):
@@ -78,7 +80,7 @@ def mean(metric: Metric, *by: str, **where: str) -> str:
     """Of a histogram's values, in seconds."""
     _expect(metric, Kind.HISTOGRAM)
     spent = _sum(f"rate({_selector(metric, '_sum', **where)}[{WINDOW}])", metric, by)
-    return f"{spent} / {rate(metric, *by, **where)}"
+    return share(spent, rate(metric, *by, **where))
 
 
 def within(bound_s: float, metric: Metric, *by: str, **where: str) -> str:
@@ -89,7 +91,7 @@ def within(bound_s: float, metric: Metric, *by: str, **where: str) -> str:
         raise ValueError(f"{metric.name} has no bucket that ends at {bound_s} s")
     bucket = _selector(metric, "_bucket", le=f"{float(bound_s)}", **where)
     kept = _sum(f"increase({bucket}[{SHOWN}])", metric, by)
-    return f"{kept} / {grown(metric, *by, **where)}"
+    return share(kept, grown(metric, *by, **where))
 
 
 def level(metric: Metric, *by: str, **where: str) -> str:
@@ -99,9 +101,18 @@ def level(metric: Metric, *by: str, **where: str) -> str:
     chosen = _selector(metric, **where)
     if not metric.shared:
         return _sum(chosen, metric, by)
-    told_by = ("namespace",) if metric.services else ("namespace", "service")
-    whole = tuple(dict.fromkeys([*told_by, *metric.label_names]))
-    return _sum(_by("max", chosen, metric, whole), metric, by)
+    return _sum(_by("max", chosen, metric, _whole(metric)), metric, by)
+
+
+def held_level(metric: Metric, *by: str, **where: str) -> str:
+    """As `level`, of what every replica tells; while none does (it hangs, or has no store), what
+    was told last. So that what stands still is not shown as nothing."""
+    return _sum(_held(metric, _whole(metric), where), metric, by)
+
+
+def held_highest(metric: Metric, *by: str, **where: str) -> str:
+    """As `highest`, likewise."""
+    return _held(metric, by, where)
 
 
 def highest(metric: Metric, *by: str, **where: str) -> str:
@@ -138,8 +149,21 @@ def zero_without(query: str) -> str:
 
 
 def share(part: str, whole: str) -> str:
-    """0 to 1."""
-    return f"{part} / {whole}"
+    """0 to 1, or so much for each of the whole; no data where there is nothing of the whole."""
+    return f"{part} / ({whole} > 0)"
+
+
+def _whole(metric: Metric) -> tuple[str, ...]:
+    """What tells apart the series of a gauge that every replica tells."""
+    told_by = ("namespace",) if metric.services else ("namespace", "service")
+    return tuple(dict.fromkeys([*told_by, *metric.label_names]))
+
+
+def _held(metric: Metric, by: Sequence[str], where: dict[str, str]) -> str:
+    _expect(metric, Kind.GAUGE)
+    chosen = _selector(metric, **where)
+    now = _by("max", chosen, metric, by)
+    return f"({now} or {_by('max', f'last_over_time({chosen}[{HELD}])', metric, by)})"
 
 
 def _selector(metric: Metric, suffix: str = "", **where: str) -> str:

@@ -10,6 +10,7 @@ _DOOR = "trialbus_requests_refused_total"
 _HOOKS = "trialbus_webhook_attempts_total"
 _CLUSTER = "trialbus_cluster_request_seconds_count"
 _SYNC = "trialbus_resource_sync_failures_total"
+_HALTED = "trialbus_resource_sync_halted"
 _METHOD = "trialbus.v1.Workers/Ask"
 # Statuses that are the server's fault.
 _BROKEN = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"
@@ -205,6 +206,21 @@ GATEWAY = Group(
                 fires(series(_SYNC, "gateway", "0+6x60"), 30),
                 # One object that the cluster does not take, tried twice a minute.
                 silent(series(_SYNC, "gateway", "0+2x60"), 30),
+            ),
+        ),
+        Alert(
+            name="TrialbusResourcesHalted",
+            expr="sum by (namespace) (trialbus_resource_sync_halted) > 0",
+            severity="warning",
+            minutes=5,
+            summary="The gateway does not know this cluster, and keeps no custom resources.",
+            description="{{ $value }} of its gateways keep none: objects that are not there may be "
+            "another cluster's, so nothing is deleted or made until somebody says what is to "
+            "become of them. The log says how.",
+            cases=(
+                fires(series(_HALTED, "gateway", "0x5 1x20"), 15),
+                # A store that is put back within minutes.
+                silent(series(_HALTED, "gateway", "0x5 1x3 0x12"), 15),
             ),
         ),
     ),

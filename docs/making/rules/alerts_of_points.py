@@ -1,6 +1,6 @@
 """Alerts on algorithms and stopping rules."""
 
-from making.rules.rule import Alert, Group, Labels, fires, silent
+from making.rules.rule import Alert, Group, Labels, fires, held, silent
 from making.rules.series import latencies, series
 from trialbus.kernel.limits import (
     ALGORITHM_DEADLINE_S,
@@ -13,6 +13,8 @@ _RULE_FAILED = "trialbus_stopping_rule_failures_total"
 _TIME = "trialbus_algorithm_point_seconds"
 _QUEUE = "trialbus_algorithm_queue_seconds"
 _WAIT = "trialbus_oldest_wait_seconds"
+_AWAITED_POINTS = f'{_WAIT}{{awaited="points"}}'
+_DEATHS = "trialbus_algorithm_process_deaths_total"
 _TPE = {"algorithm": "tpe"}
 _INFINITE = float("inf")
 _STARTED_NAME = "process_start_time_seconds"
@@ -128,9 +130,30 @@ POINTS = Group(
             ),
         ),
         Alert(
+            name="TrialbusAlgorithmProcessesDie",
+            expr="sum by (namespace, reason)"
+            " (increase(trialbus_algorithm_process_deaths_total"
+            '{reason=~"killed|crashed|unstarted"}[15m])) > 3',
+            severity="warning",
+            minutes=0,
+            summary="Processes that algorithms compute in die ({{ $labels.reason }}).",
+            description="{{ $value | humanize }} processes that algorithms compute in have ended "
+            "within 15 minutes, though nobody ended them ({{ $labels.reason }}).",
+            cases=(
+                fires(
+                    series(_DEATHS, "suggestion", "0+1x40", reason="killed"),
+                    20,
+                    {"reason": "killed"},
+                ),
+                # One that is tried twice, as of one question that kills.
+                silent(series(_DEATHS, "suggestion", "0x10 2x30", reason="crashed"), 20),
+                # Ended by us, so that slow ones hold up nobody.
+                silent(series(_DEATHS, "suggestion", "0+1x40", reason="slow"), 20),
+            ),
+        ),
+        Alert(
             name="TrialbusAlgorithmHung",
-            expr="max by (namespace)"
-            f' (trialbus_oldest_wait_seconds{{awaited="points"}}) > {_HUNG_S}',
+            expr=f"{held(_AWAITED_POINTS, 'namespace')} > {_HUNG_S}",
             severity="warning",
             minutes=2,
             summary="A request for points is not answered.",

@@ -1,6 +1,7 @@
 """The groups of alerts on the services and their work."""
 
 from making.rules.alerts_of_bus import BUS
+from making.rules.alerts_of_disk import DISK
 from making.rules.alerts_of_experiments import EXPERIMENTS
 from making.rules.alerts_of_gateway import GATEWAY
 from making.rules.alerts_of_points import POINTS
@@ -16,6 +17,7 @@ GROUPS: tuple[Group, ...] = (
     EXPERIMENTS,
     POINTS,
     TRIALS,
+    DISK,
     GATEWAY,
     SLOW,
 )

@@ -53,6 +53,13 @@ class Group:
     interval: str = ""
 
 
+def held(gauge: str, by: str) -> str:
+    """PromQL of what every replica tells of the whole system; while none does (it hangs, is gone,
+    or has no store) of what was told last, for 15 minutes: TrialbusServiceDown has long said so by
+    then. Else an alert would begin anew with each such gap, and what stands still look well."""
+    return f"(max by ({by}) ({gauge}) or max by ({by}) (last_over_time({gauge}[15m])))"
+
+
 def fires(series: Labels, minute: int, *firing: Labels) -> Case:
     """Without `firing`: one alert with no labels but its own."""
     return Case(series=series, minute=minute, firing=firing or ({},))

@@ -33,8 +33,6 @@ CLASSES: dict[Kind, type[locust.User]] = {
 }
 # Calls that wait for a trial or for the end of an experiment may take so long to come back.
 GO_WITHIN_S = 30.0
-# All come within so many seconds.
-COME_WITHIN_S = 3.0
 
 
 def user_classes(plan: Plan) -> list[type[locust.User]]:
@@ -64,7 +62,7 @@ def main() -> int:
     with Recorder(environment, plan) as recorder:
         done = Event()
         gevent.signal_handler(signal.SIGTERM, done.set)
-        runner.start(count, spawn_rate=max(1.0, count / COME_WITHIN_S))
+        runner.start(count, spawn_rate=max(1.0, count / plan.come_within))
         done.wait(plan.seconds)
         # Long loops end after the call that they are in; who only listens has none.
         Seat.is_open = False

@@ -20,6 +20,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from loadtests.load.people import TOLD_LATER
 from loadtests.load.recent import Recent
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -66,6 +67,8 @@ def _listener() -> Callable[[Msg], Awaitable[None]]:
     async def heard(message: Msg) -> None:
         headers = message.headers or {}
         if "ce-time" not in headers or not recent.is_new(headers["ce-id"]):
+            return
+        if headers["ce-type"] in TOLD_LATER:
             return
         at = datetime.fromisoformat(headers["ce-time"]).timestamp()
         _write({"event_ms": max(0.0, time.time() - at) * 1000})

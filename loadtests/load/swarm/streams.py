@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import gevent
 
+from loadtests.load.people import TOLD_LATER
 from loadtests.load.recent import Recent
 from loadtests.load.swarm.http_people import LOOK_S, Caller
 
@@ -69,7 +70,8 @@ class Follower(Caller):
                     continue
                 event = json.loads(line[6:])
                 at = datetime.fromisoformat(event["time"]).timestamp()
-                if recent.is_new(event["id"]) and at > began:
+                timely = event["type"] not in TOLD_LATER
+                if recent.is_new(event["id"]) and at > began and timely:
                     self._tell("event streamed", at, None)
         finally:
             _OPEN.discard(connection)

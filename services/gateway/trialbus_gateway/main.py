@@ -11,7 +11,13 @@ from typing import Any
 from starlette.middleware import Middleware
 
 from trialbus.adapters.http import health_routes, serving
-from trialbus.contracts.collections import DELIVERIES, RESOURCE_KEEPERS, RESOURCES, WEBHOOKS
+from trialbus.contracts.collections import (
+    DELIVERIES,
+    RESOURCE_HOMES,
+    RESOURCE_KEEPERS,
+    RESOURCES,
+    WEBHOOKS,
+)
 from trialbus.kernel.errors import Refused
 from trialbus.ports.cluster import ClusterApi
 from trialbus.runtime.call_metrics import ClusterRequests, grpc_observer
@@ -50,8 +56,10 @@ async def build(parts: Parts) -> Behaviour:
     fetch = fetch_template_of(parts, cluster)
     commanding = Commanding(parts, catalogue_of(settings), fetch_template=fetch)
     working, changes = Working(parts), Changes(parts)
+    ingress = Ingress(parts, commanding, questions, working)
     webhooks = await webhooks_of(parts, leaving)
-    tasks = (webhooks.run, *custom_resources_of(parts, commanding, changes, cluster))
+    custom_resources = custom_resources_of(parts, commanding, changes, cluster)
+    tasks = (webhooks.run, ingress.ends.run, *custom_resources)
 
     def ready() -> bool:
         return parts.bus.connected and parts.store.connected
@@ -60,7 +68,7 @@ async def build(parts: Parts) -> Behaviour:
         questions,
         commanding,
         health_routes(ready, parts.telemetry.registry if settings.metrics else None),
-        ingress=Ingress(parts, commanding, questions, working),
+        ingress=ingress,
         working=working,
         shipping=Shipping(parts),
         webhooks=webhooks,
@@ -181,6 +189,7 @@ def custom_resources_of(
         cluster,
         lambda: resources.ExperimentFeed(cluster, namespaces, parts.clock),
         namespaces=resources.kept_namespaces(namespaces),
+        accept=parts.settings.accept_cluster,
     )
     return (kept.run,)
 
@@ -207,7 +216,7 @@ def grpc_addresses(settings: Settings) -> Mapping[str, str]:
 
 service = ServiceDefinition(
     name="gateway",
-    owns=(WEBHOOKS, DELIVERIES, RESOURCES, RESOURCE_KEEPERS),
+    owns=(WEBHOOKS, DELIVERIES, RESOURCES, RESOURCE_KEEPERS, RESOURCE_HOMES),
     build=build,
     check=check_safety,
 )

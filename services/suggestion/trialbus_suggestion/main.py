@@ -15,7 +15,7 @@ from trialbus_suggestion.adapters.compute import ProcessCompute
 from trialbus_suggestion.app.answering import Answering
 from trialbus_suggestion.app.outside import OutsideAnswering
 from trialbus_suggestion.app.remote import NoRemoteAlgorithms, RemoteAlgorithms
-from trialbus_suggestion.app.timing import teller
+from trialbus_suggestion.app.timing import death_teller, teller
 from trialbus_suggestion.core.registry import Registry
 
 # Small groups, so that the first of many experiments do not wait for the last.
@@ -30,6 +30,7 @@ async def build(parts: Parts) -> Behaviour:
         timeout_s=parts.settings.algorithm_deadline_s,
         processes=parts.settings.algorithm_processes,
         tell=teller(parts.telemetry),
+        tell_death=death_teller(parts.telemetry),
     )
     return compose(parts, compute, _remote_algorithms(parts))
 

@@ -29,10 +29,12 @@ from trialbus_trial_launcher.adapters.local_process import (
     LocalProcessLauncher,
     boot_id,
 )
+from trialbus_trial_launcher.adapters.local_process.space import space_of
 from trialbus_trial_launcher.adapters.scraper import Scraper
 from trialbus_trial_launcher.app.cluster.checking import Checking
 from trialbus_trial_launcher.app.cluster.place import ClusterPlace
 from trialbus_trial_launcher.app.cluster.ways import Standing, check_ways, ways_of
+from trialbus_trial_launcher.app.folder_space import FolderSpace
 from trialbus_trial_launcher.app.following import Following
 from trialbus_trial_launcher.app.hand import Hand
 from trialbus_trial_launcher.app.judging import Judging
@@ -70,12 +72,23 @@ async def build(parts: Parts) -> Behaviour:
     composed = compose(
         parts, launcher, host=_host_of(folder), boot=boot_id(), means=means, hand=hand
     )
+    space = FolderSpace(parts, _folders(settings), space_of)
 
     async def close() -> None:
         await composed.close()
         await scraper.close()
 
-    return replace(composed, close=close)
+    return replace(composed, tasks=(*composed.tasks, space.run), close=close)
+
+
+def _folders(settings: Settings) -> dict[str, str]:
+    """What fills this machine's disks, by the label of the metric. The first has all that the stack
+    keeps: outputs and logs, and the servers' data where it started them."""
+    return {
+        "data": str(settings.data_dir.absolute()),
+        "checkpoints": checkpoint_root(settings),
+        "artifacts": artifact_root(settings),
+    }
 
 
 async def build_on_cluster(parts: Parts, api: ClusterApi | None = None) -> Behaviour:
@@ -219,6 +232,7 @@ def compose_at(
             *more.tasks,
         ),
         close=close,
+        host=place.host,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from trialbus.adapters.kubernetes_api import namespaces_of, open_cluster
 from trialbus.cli.doctor import Check
+from trialbus.contracts import shipping
 from trialbus.contracts.cluster_permissions import (
     PERMISSIONS,
     TRIAL_KIND_VERSIONS,
@@ -134,6 +135,7 @@ async def _is_served(api: ClusterApi, api_version: str, kind: str) -> bool:
 def _settings(settings: Settings) -> list[Check]:
     wrapper = settings.wrapper_image
     gateway = settings.trial_gateway_url
+    wrong = shipping.no_address(gateway) if wrapper and gateway else ""
     return [
         Check(
             name="wrapper image",
@@ -144,11 +146,11 @@ def _settings(settings: Settings) -> list[Check]:
         ),
         Check(
             name="gateway for trials",
-            good=bool(gateway),
-            found=gateway or "none",
+            good=bool(gateway) and not wrong,
+            found=f"{gateway} {wrong}".rstrip() or "none",
             remedy=""
-            if gateway
-            else "set TRIALBUS_TRIAL_GATEWAY_URL to its address in the cluster",
+            if gateway and not wrong
+            else "set TRIALBUS_TRIAL_GATEWAY_URL to its plain HTTP address in the cluster",
             needed=bool(wrapper),
         ),
     ]

@@ -9,7 +9,7 @@ from typing import IO, Any
 from trialbus.cli.api import PAGE_ITEMS, Api, experiment_path, path_of
 from trialbus.cli.choices import FileFormat
 from trialbus.cli.failures import REFUSED, CommandFailed
-from trialbus.cli.names import find_namespace
+from trialbus.cli.names import find_experiment
 from trialbus.cli.trial_files import METRICS, PARAMETERS, Column, Row, format_of, writing
 
 Object = Mapping[str, Any]
@@ -31,7 +31,7 @@ def export(
     api: Api, name: str, *, namespace: str | None, form: FileFormat | None, output: str | None
 ) -> None:
     """To stdout without an output. A file is there as a whole or not at all."""
-    place = find_namespace(api, name, namespace)
+    place, name = find_experiment(api, name, namespace)
     experiment = api.get(experiment_path(place, name))
     chosen = format_of(output or "", form)
     columns = columns_of(experiment)

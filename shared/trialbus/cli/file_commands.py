@@ -57,8 +57,8 @@ def import_(
         str | None, typer.Option("--name", help="Of the experiment that the trials become.")
     ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="Where it is to be.")
-    ] = "default",
+        str | None, typer.Option("--namespace", "-n", help="Where it is to be. [default: default]")
+    ] = None,
     objective: Annotated[
         str | None, typer.Option("--objective", help="The metric that was tuned.")
     ] = None,
@@ -80,7 +80,7 @@ def import_(
     url: Url = None,
 ) -> None:
     """Make an experiment that has ended of the trials in a file; or bring in those of Katib."""
-    from trialbus.cli import importing, katib_commands, reading, stacks
+    from trialbus.cli import importing, katib_commands, names, reading, stacks
 
     if file == katib_commands.WORD and exports:
         katib_commands.import_katib(
@@ -95,8 +95,13 @@ def import_(
     if name is None:
         raise typer.BadParameter("--name is needed: of the experiment that the trials become")
     said = None if like is None else reading.read_experiment(like).document
+    place, name = names.split_name(name, namespace)
     wanted = importing.Wanted(
-        name=name, namespace=namespace, objective=objective, minimize=minimize, like=said
+        name=name,
+        namespace=place or names.DEFAULT_NAMESPACE,
+        objective=objective,
+        minimize=minimize,
+        like=said,
     )
     done = importing.import_file(stacks.connect(data_dir, url), file, wanted, form)
     typer.echo(importing.told(done))

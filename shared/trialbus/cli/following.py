@@ -9,7 +9,7 @@ from typing import Any
 
 from trialbus.cli.api import Api, experiment_path, path_of
 from trialbus.cli.failures import CommandFailed, Unreachable
-from trialbus.cli.names import find_namespace
+from trialbus.cli.names import find_experiment, find_trial
 
 _ATTRIBUTES = "data:"
 _LAST = "io.trialbus.experiment.deleted.v1"
@@ -26,7 +26,10 @@ class BrokenOff(Unreachable):
     """What was followed came to an end that is not its own."""
 
 
-def print_log(api: Api, trial: str, *, follow: bool, tail: int | None) -> None:
+def print_log(
+    api: Api, name: str, *, namespace: str | None, follow: bool, tail: int | None
+) -> None:
+    trial = find_trial(api, name, namespace)
     log = _Log(api, trial)
     if follow:
         _persistently(lambda: log.follow(tail), lambda: log.seen_bytes)
@@ -86,7 +89,7 @@ def _without(blocks: Iterator[bytes], skip: int) -> Iterator[bytes]:
 def print_events(
     api: Api, name: str, namespace: str | None, *, follow: bool, as_json: bool
 ) -> None:
-    place = find_namespace(api, name, namespace)
+    place, name = find_experiment(api, name, namespace)
     path = experiment_path(place, name, "events")
     seen: dict[str, None] = {}
 

@@ -10,7 +10,7 @@ from trialbus.cli import tables
 from trialbus.cli.api import Api, experiment_path, path_of
 from trialbus.cli.choices import Format, Kind
 from trialbus.cli.failures import NotFound
-from trialbus.cli.names import find_namespace, looks_like_a_trial
+from trialbus.cli.names import check_place, find_experiment, looks_like_a_trial, split_name
 from trialbus.cli.progress import FINISHED
 from trialbus.cli.tables import Column
 
@@ -55,12 +55,13 @@ def _one(api: Api, kind: Kind, name: str, namespace: str | None) -> Object:
     found: Object
     match kind:
         case Kind.TRIALS:
+            place, name = split_name(name, namespace)
             found = api.get(path_of("trials", name))
+            check_place(name, found["metadata"]["namespace"], place)
         case Kind.EXPERIMENTS:
-            found = api.get(experiment_path(find_namespace(api, name, namespace), name))
+            found = api.get(experiment_path(*find_experiment(api, name, namespace)))
         case Kind.SUGGESTIONS:
-            place = find_namespace(api, name, namespace)
-            found = api.get(experiment_path(place, name, "suggestion"))
+            found = api.get(experiment_path(*find_experiment(api, name, namespace), "suggestion"))
     return found
 
 
@@ -69,7 +70,7 @@ def _all(api: Api, kind: Kind, namespace: str | None, experiment: str | None) ->
         case Kind.TRIALS:
             place = namespace
             if experiment is not None:
-                place = find_namespace(api, experiment, namespace)
+                place, experiment = find_experiment(api, experiment, namespace)
             return api.items(path_of("trials"), namespace=place, experiment=experiment)
         case Kind.EXPERIMENTS:
             return api.items(path_of("experiments"), namespace=namespace)
@@ -99,15 +100,18 @@ def explain(api: Api, name: str, *, namespace: str | None, as_json: bool) -> Non
     sys.stdout.write(f"{text}\n")
 
 
-def _story(api: Api, name: str, namespace: str | None) -> Object:
+def _story(api: Api, written: str, given: str | None) -> Object:
     """Of the trial or the experiment of this name, whichever there is."""
+    namespace, name = split_name(written, given)
 
     def of_trial() -> Object:
         found: Object = api.get(path_of("trials", name, "explain"))
+        place, _, _ = str(found["subject"]).removeprefix("trial ").partition("/")
+        check_place(name, place, namespace)
         return found
 
     def of_experiment() -> Object:
-        place = find_namespace(api, name, namespace)
+        place, _ = find_experiment(api, name, namespace)
         found: Object = api.get(experiment_path(place, name, "explain"))
         return found
 
@@ -117,7 +121,8 @@ def _story(api: Api, name: str, namespace: str | None) -> Object:
     for question in questions:
         with suppress(NotFound):
             return question()
-    raise NotFound(f"there is no experiment or trial called {name}")
+    where = "" if namespace is None else f" in the namespace {namespace}"
+    raise NotFound(f"there is no experiment or trial called {name}{where}")
 
 
 _TOLD = {"subject", "uid", "state", "reason", "message", "chain", "logTail"}
@@ -147,7 +152,7 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
 
 def delete(api: Api, name: str, *, namespace: str | None, keep_history: bool) -> str:
     """Says what was done."""
-    place = find_namespace(api, name, namespace)
+    place, name = find_experiment(api, name, namespace)
     query = "?keepHistory=true" if keep_history else ""
     api.call("DELETE", f"{experiment_path(place, name)}{query}")
     kept = "; its history stays readable" if keep_history else ""
@@ -156,7 +161,7 @@ def delete(api: Api, name: str, *, namespace: str | None, keep_history: bool) ->
 
 def command(api: Api, name: str, verb: str, done: str, *, namespace: str | None) -> str:
     """Suspend or resume; says what was done."""
-    place = find_namespace(api, name, namespace)
+    place, name = find_experiment(api, name, namespace)
     state = tables.state_of(api.get(experiment_path(place, name)))
     api.call("POST", experiment_path(place, name, verb))
     if state in FINISHED:

@@ -8,7 +8,7 @@ from typing import Any
 
 from trialbus.cli import tables
 from trialbus.cli.api import Api, experiment_path, path_of
-from trialbus.cli.names import find_namespace
+from trialbus.cli.names import find_experiment
 from trialbus.kernel.lineage import (
     GENERATION_LABEL,
     MEMBER_LABEL,
@@ -61,7 +61,7 @@ class Lineage:
 
 
 def lineage(api: Api, name: str, *, namespace: str | None, as_json: bool) -> None:
-    place = find_namespace(api, name, namespace)
+    place, name = find_experiment(api, name, namespace)
     experiment = api.get(experiment_path(place, name))
     trials = list(api.items(path_of("trials"), namespace=place, experiment=name))
     found = lineage_of(experiment, trials)

@@ -17,16 +17,21 @@ from trialbus.cli.file_commands import export, import_
 from trialbus.cli.nats_auth_commands import nats, provision
 from trialbus.cli.options import (
     Anew,
+    AnyName,
     AsJson,
     DataDir,
     ExperimentName,
+    FileNamespace,
     KeepUp,
     MapImage,
     MapPath,
     Namespace,
     Observe,
     Secure,
+    Tail,
     Token,
+    TrialName,
+    TrialNamespace,
     Url,
 )
 from trialbus.cli.store_commands import initiate
@@ -64,9 +69,7 @@ def run(
     ] = False,
     keep_up: KeepUp = False,
     anew: Anew = False,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Where the file names none.")
-    ] = None,
+    namespace: FileNamespace = None,
     map_image: MapImage = None,
     map_path: MapPath = None,
     observe: Observe = False,
@@ -127,9 +130,7 @@ def status(as_json: AsJson = False, data_dir: DataDir = None, url: Url = None) -
 @app.command()
 def apply(
     file: Annotated[str, typer.Option("--file", "-f", help="An Experiment; - reads stdin.")],
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Where the file names none.")
-    ] = None,
+    namespace: FileNamespace = None,
     warm_start: Annotated[
         str | None,
         typer.Option("--warm-start", metavar="TRIALS", help="A file of trials to begin with."),
@@ -188,18 +189,18 @@ def get(
 
 @app.command()
 def logs(
-    trial: Annotated[str, typer.Argument(metavar="TRIAL")],
+    trial: TrialName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
-    tail: Annotated[
-        int | None, typer.Option("--tail", min=0, help="Only so many lines of its end.")
-    ] = None,
+    tail: Tail = None,
+    namespace: TrialNamespace = None,
     data_dir: DataDir = None,
     url: Url = None,
 ) -> None:
     """Print the output of a trial's newest attempt."""
     from trialbus.cli import following, stacks
 
-    following.print_log(stacks.connect(data_dir, url), trial, follow=follow, tail=tail)
+    api = stacks.connect(data_dir, url)
+    following.print_log(api, trial, namespace=namespace, follow=follow, tail=tail)
 
 
 @app.command()
@@ -220,7 +221,7 @@ def events(
 
 @app.command()
 def explain(
-    name: Annotated[str, typer.Argument(metavar="EXPERIMENT|TRIAL")],
+    name: AnyName,
     as_json: AsJson = False,
     namespace: Namespace = None,
     data_dir: DataDir = None,

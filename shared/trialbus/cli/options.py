@@ -59,4 +59,18 @@ Observe = Annotated[
 KeepUp = Annotated[bool, typer.Option("--keep-up", help="Leave the stack running at the end.")]
 Anew = Annotated[bool, typer.Option("--anew", help="Delete what there is of this name first.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT")]
+FileNamespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Where the file names none.")
+]
+Tail = Annotated[int | None, typer.Option("--tail", min=0, help="Only so many lines of its end.")]
+TrialName = Annotated[str, typer.Argument(metavar="TRIAL", help="Its NAME, or NAMESPACE/NAME.")]
+TrialNamespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Where it must be. Without it: wherever it is."),
+]
+AnyName = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT|TRIAL", help="Its NAME, or NAMESPACE/NAME.")
+]
+ExperimentName = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT", help="Its NAME, or NAMESPACE/NAME.")
+]

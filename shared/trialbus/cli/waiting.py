@@ -6,7 +6,7 @@ import sys
 from trialbus.cli.api import Api
 from trialbus.cli.choices import Goal
 from trialbus.cli.failures import FAILED, OK, REFUSED, TIMED_OUT, CommandFailed, NotFound
-from trialbus.cli.names import find_namespace
+from trialbus.cli.names import find_experiment
 from trialbus.cli.progress import Progress
 from trialbus.cli.watching import Silent, watch
 
@@ -18,7 +18,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s|)")
 def wait(api: Api, name: str, goal: Goal, *, namespace: str | None, within_s: float | None) -> int:
     """OK: it is so. FAILED: it ended otherwise. TIMED_OUT: not in time. Says which on stderr."""
     try:
-        place = find_namespace(api, name, namespace)
+        place, name = find_experiment(api, name, namespace)
         seen = watch(
             api,
             place,

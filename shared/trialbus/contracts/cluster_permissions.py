@@ -135,6 +135,14 @@ PERMISSIONS: tuple[ClusterPermission, ...] = (
     ClusterPermission(
         service=GATEWAY,
         group="",
+        resource="namespaces",
+        verbs=("get",),
+        why="know by a namespace's uid that this is still the cluster whose objects it keeps",
+        when=When.CUSTOM_RESOURCES,
+    ),
+    ClusterPermission(
+        service=GATEWAY,
+        group="",
         resource="configmaps",
         verbs=("get",),
         why="read the trial templates that experiments only name",

@@ -14,6 +14,8 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionSpec:
+    """owner: the service that writes it, "" where each writes its own documents."""
+
     name: str
     owner: str
     indexes: tuple[Index, ...] = ()
@@ -81,6 +83,10 @@ RESOURCES = CollectionSpec(
     name="resources", owner="gateway", indexes=(Index(fields=("namespace", "name")),)
 )
 RESOURCE_KEEPERS = CollectionSpec(name="resource_keepers", owner="gateway")
+# Which cluster those objects are of.
+RESOURCE_HOMES = CollectionSpec(name="resource_homes", owner="gateway")
+# When each service was last alive; each writes its own.
+HEARTBEATS = CollectionSpec(name="heartbeats", owner="", indexes=(Index(fields=("service",)),))
 
 COLLECTIONS = (
     EXPERIMENTS,
@@ -94,4 +100,6 @@ COLLECTIONS = (
     DELIVERIES,
     RESOURCES,
     RESOURCE_KEEPERS,
+    HEARTBEATS,
+    RESOURCE_HOMES,
 )

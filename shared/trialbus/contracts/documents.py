@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from trialbus.kernel.chunks import Chunk
 from trialbus.kernel.experiment import Experiment
+from trialbus.kernel.heartbeats import Heartbeat
 from trialbus.kernel.run import Run
 from trialbus.kernel.suggestion import Answer
 from trialbus.kernel.trial import Trial
@@ -44,3 +45,4 @@ RUN = DocumentCodec(Run)
 ANSWER = DocumentCodec(Answer)
 CHUNK = DocumentCodec(Chunk)
 WARM = DocumentCodec(WarmTrials)
+HEARTBEAT = DocumentCodec(Heartbeat)

@@ -13,6 +13,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 
@@ -36,6 +37,27 @@ EXIT_UNANSWERED = 75
 FRAME_WORD = "tfevent"
 
 _RUN, _FROM, _FINAL, _NOTE = (f"trialbus-{it}" for it in ("run", "from", "final", "note"))
+
+
+def no_address(url: str) -> str:
+    """Why the wrapper cannot speak to this gateway, "" if it can: it would end with
+    EXIT_UNANSWERED."""
+    if url[:8].lower() == "https://":
+        return (
+            "is https, which the wrapper of trials' pods does not speak: give it the gateway's "
+            "plain HTTP address inside the cluster, or do without the wrapper"
+        )
+    if url[:7].lower() != "http://":
+        return "is no http:// address"
+    try:
+        parts = urlsplit(url)
+        well_formed = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        well_formed = False
+    plain = all("!" <= it <= "~" and it not in '"\\?#' for it in url)
+    if not well_formed or not plain or "@" in parts.netloc:
+        return "is no plain address: http://HOST[:PORT][/PATH]"
+    return ""
 
 
 class WrapKind(StrEnum):
@@ -163,12 +185,14 @@ class OutputReply(Shipped):
 class Termination(Body):
     """What the wrapper leaves in the container's termination message, as `{"trialbus": ...}`.
 
-    exit: the code that it ends with. signal: that ended the command, 0: none. total: length of the
+    ran: false: it did not try to run the command, and says why with an exit code of its own. exit:
+    the code that it ends with. signal: that ended the command, 0: none. total: length of the
     stream; stored: how much of it is (less: metrics are missing). stop: the reason for which it
     stopped the command. oom: the kernel killed for want of memory in its container. error: why
     there was no command, or why metrics are missing.
     """
 
+    ran: bool = True
     exit: int
     signal: int = 0
     total: int = 0

@@ -115,6 +115,11 @@ def events(
     return ".".join([_EVENT, *names])
 
 
+def experiment_events() -> str:
+    """Of the life of experiments, without what happens to their trials."""
+    return f"{_EVENT}.*.*.experiment.*"
+
+
 def all_events_of(namespace: str) -> str:
     """Wider than `events(namespace=...)`: whoever may hear it may also ask for any part of it."""
     return f"{_EVENT}.{_name(namespace)}.>"

@@ -75,7 +75,10 @@ _TYPES = (
         "early_stopping",
     ),
     # The life of a trial.
-    _record("trial.created", "a trial was opened with its parameters"),
+    _record(
+        "trial.created",
+        "a trial was opened with its parameters; of one for workers it is told a little later",
+    ),
     _record("trial.retried", "an attempt was lost and the trial starts again as the next attempt"),
     _record("trial.succeeded", "a trial ended well and its objective was observed"),
     _record("trial.failed", "a trial's command failed"),

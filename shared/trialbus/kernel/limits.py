@@ -334,3 +334,10 @@ DELETED_RETENTION_S = 24 * 3600.0
 # Of a deleted experiment: a write that was decided before its deletion may come this much later,
 # so owners remove what they keep of it once more.
 LATE_WRITE_S = 60.0
+
+# Signs of life ------------------------------------------------------------------------------
+# A service writes so often that it lives: one small document, for all of its replicas together.
+HEARTBEAT_S = 10.0
+# So long after its last one a service is said to be silent: within a minute, but not for one beat
+# that is late, or for clocks that differ by seconds.
+SILENCE_S = 35.0

@@ -30,6 +30,7 @@ async def open_bus(
         options,
         wait_s=wait_s,
         replicas=settings.nats_replicas,
+        event_stream_bytes=settings.nats_event_bytes,
         provisions=makes or not secured,
     )
 

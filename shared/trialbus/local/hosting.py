@@ -14,12 +14,13 @@ from trialbus.adapters.http import health_app, serving
 from trialbus.adapters.mongo_store import MongoSettings, MongoStore
 from trialbus.adapters.nats_bus import NatsBus
 from trialbus.adapters.opentelemetry import open_tracing
-from trialbus.contracts.collections import EXPERIMENTS
+from trialbus.contracts.collections import EXPERIMENTS, HEARTBEATS
 from trialbus.contracts.nats_identities import Identity, Role
 from trialbus.kernel.errors import Transient
 from trialbus.local.bus_connection import open_bus
 from trialbus.local.definitions import load_definition
 from trialbus.local.service_logs import log_as_json
+from trialbus.runtime.beating import Beating
 from trialbus.runtime.clock import RandomIds, SystemClock
 from trialbus.runtime.outbox import Outbox
 from trialbus.runtime.parts import Behaviour, Parts, ServiceDefinition
@@ -114,13 +115,14 @@ async def _connect(
 def _with(
     definition: ServiceDefinition, tasks: tuple[Callable[[], Awaitable[None]], ...]
 ) -> ServiceDefinition:
-    """These are done beside the service's own."""
+    """These are done beside the service's own, and its heart beats."""
 
     async def build(parts: Parts) -> Behaviour:
         behaviour = await definition.build(parts)
-        return replace(behaviour, tasks=(*behaviour.tasks, *tasks))
+        beating = Beating(parts, definition.name, behaviour.host)
+        return replace(behaviour, tasks=(*behaviour.tasks, *tasks, beating.run))
 
-    return replace(definition, build=build)
+    return replace(definition, build=build, owns=(*definition.owns, HEARTBEATS))
 
 
 async def _unless_denied(bus: NatsBus, work: Coroutine[Any, Any, None]) -> None:

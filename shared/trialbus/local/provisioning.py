@@ -17,8 +17,9 @@ async def provision(settings: Settings, *, within_s: float) -> None:
     date. Raises Transient when it takes longer, NotPermitted when the identity may not."""
     identity = Identity(name=PROVISIONER, role=Role.PROVISIONER)
     bus = await open_bus(identity, settings, makes=True, wait_s=0)
+    failures: list[str] = []
     try:
-        making = asyncio.ensure_future(_make(bus))
+        making = asyncio.ensure_future(_make(bus, failures))
         denied = asyncio.ensure_future(bus.denied())
         try:
             await asyncio.wait(
@@ -27,7 +28,7 @@ async def provision(settings: Settings, *, within_s: float) -> None:
             if denied.done():
                 raise denied.result()
             if not making.done():
-                raise Transient(f"not within {within_s:g} s, {_why(bus)}")
+                raise Transient(f"not within {within_s:g} s, {_why(bus, failures)}")
             making.result()
         finally:
             for task in (making, denied):
@@ -37,21 +38,25 @@ async def provision(settings: Settings, *, within_s: float) -> None:
         await bus.close()
 
 
-def _why(bus: NatsBus) -> str:
-    return "JetStream is slow" if bus.connected else f"no connection: {bus.last_error}"
+def _why(bus: NatsBus, failures: list[str]) -> str:
+    if not bus.connected:
+        return f"no connection: {bus.last_error}"
+    return failures[-1] if failures else "JetStream is slow"
 
 
-async def _make(bus: NatsBus) -> None:
-    await _patiently(bus.provision)
-    await _patiently(bus.provision_queues)
+async def _make(bus: NatsBus, failures: list[str]) -> None:
+    await _patiently(bus.provision, failures)
+    await _patiently(bus.provision_queues, failures)
 
 
-async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
-    """JetStream of a cluster has no leader for a moment; a server may be starting."""
+async def _patiently(action: Callable[[], Awaitable[None]], failures: list[str]) -> None:
+    """JetStream of a cluster has no leader for a moment; a server may be starting. failures: gets
+    the last one."""
     while True:
         try:
             await action()
-        except Transient:
+        except Transient as error:
+            failures[:] = [str(error)]
             await asyncio.sleep(RETRY_PAUSE_S)
         else:
             return

@@ -46,7 +46,8 @@ _Line = MutableMapping[str, Any]
 
 def _with_span(_logger: Any, _method: str, line: _Line) -> _Line:
     ids = current_ids()
-    if ids is not None:
+    # A line may be of another span than the current one, as that of one trial of many.
+    if ids is not None and "trace_id" not in line:
         line["trace_id"], line["span_id"] = ids
     return line
 

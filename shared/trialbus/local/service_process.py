@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +17,8 @@ GATEWAY = "gateway"
 PORT_NAMES = ("health_port", "http_port", "grpc_port")
 # Each gets its own gRPC port, whatever the user's environment says of the gateway's.
 _PORT_NAMES_OF_OTHERS = ("health_port", "grpc_port")
+# So many are drawn that some are left when others of this stack were given the same.
+MOST_DRAWN = 64
 # While it starts, people wait; afterwards a look is only for `trialbus status`.
 FIRST_LOOK_S = 0.05
 LOOK_S = 1.0
@@ -27,8 +29,9 @@ MAX_LOG_BYTES = 16 * 1024 * 1024
 
 
 class KeptService:
-    """environ: addresses of the servers and the like, the same for all services. last_ports: those
-    that clients may remember; they are taken again where they are free."""
+    """environ: addresses of the servers and the like, the same for all services. taken: ports of
+    this stack, which no other of its services is given. last_ports: those that clients may
+    remember; they are taken again where they are free."""
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class KeptService:
         environ: dict[str, str],
         log_folder: Path,
         changed: Callable[[], None],
+        taken: set[int],
         last_ports: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
@@ -46,6 +50,7 @@ class KeptService:
         self._fork_server = fork_server
         self._environ = environ
         self._log_path = log_folder / f"{name}.log"
+        self._taken = taken
         self._was_ready = False
         self._watching: asyncio.Task[None] | None = None
         self._draw_ports(last_ports or {})
@@ -84,19 +89,23 @@ class KeptService:
         last = {
             name: last_ports[name]
             for name in wanted
-            if name in last_ports and is_free(last_ports[name])
+            if name in last_ports
+            and last_ports[name] not in self._taken
+            and is_free(last_ports[name])
         }
-        drawn = (
-            port for port in _distinct(free_ports(4 * len(PORT_NAMES))) if port not in last.values()
-        )
+        self._taken.update(last.values())
+        # None is listened on yet: what another service was given may still look free.
+        drawn = (port for port in free_ports(MOST_DRAWN) if port not in self._taken)
         self.ports = {name: last.get(name) or next(drawn) for name in wanted}
+        self._taken.update(self.ports.values())
 
     async def _watch(self) -> None:
         """Look at the service's own word for its state, and at the size of its log."""
         loop = asyncio.get_running_loop()
         last_ready_at = loop.time()
         while True:
-            ready = await is_ready(self.ports["health_port"])
+            pid = self.kept.pid
+            ready = pid is not None and await is_ready(self.ports["health_port"], pid)
             if self.kept.pid is not None and (ready or self.kept.state is not State.STARTING):
                 self._was_ready |= ready
                 self.kept.show(State.READY if ready else State.NOT_READY)
@@ -110,14 +119,6 @@ class KeptService:
             keep_log_short(self._log_path)
         except OSError as error:  # the service goes on with a log that is too long
             log("log not moved aside", process=self.name, error=str(error))
-
-
-def _distinct(ports: Iterator[int]) -> Iterator[int]:
-    seen: set[int] = set()
-    for port in ports:
-        if port not in seen:
-            seen.add(port)
-            yield port
 
 
 def last_ports_of_gateway(folder: Path) -> Mapping[str, int]:
@@ -136,19 +137,21 @@ def look_pause_s(not_ready_s: float) -> float:
     return min(max(LOOK_SHARE * not_ready_s, FIRST_LOOK_S), LOOK_S)
 
 
-async def is_ready(port: int) -> bool:
-    """Whether `/readyz` says yes."""
+async def is_ready(port: int, pid: int) -> bool:
+    """Whether `/readyz` says yes, and it is this process that says so: ports may be another's."""
     try:
         async with asyncio.timeout(HEALTH_DEADLINE_S):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
             try:
                 writer.write(b"GET /readyz HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n")
                 status = await reader.readline()
+                # To its end: head and body may come apart.
+                _, _, said = (await reader.read()).partition(b"\r\n\r\n")
             finally:
                 writer.close()
-    except (OSError, TimeoutError, ValueError):
+            return status.split()[1:2] == [b"200"] and json.loads(said)["pid"] == pid
+    except (OSError, TimeoutError, ValueError, KeyError, TypeError):
         return False
-    return status.split()[1:2] == [b"200"]
 
 
 def keep_log_short(path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:

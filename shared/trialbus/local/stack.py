@@ -66,6 +66,7 @@ class Stack:
         self._servers: dict[str, Kept] = {}
         self._urls: dict[str, str] = {}
         self._services: dict[str, KeptService] = {}
+        self._service_ports: set[int] = set()
         self._writing_again: asyncio.TimerHandle | None = None
         self._log_folder = folder / "logs"
         self._log_folder.mkdir(exist_ok=True, mode=0o700)
@@ -161,6 +162,7 @@ class Stack:
             environ=environ,
             log_folder=self._log_folder,
             changed=self._write,
+            taken=self._service_ports,
             last_ports=last_ports_of_gateway(self._folder) if name == GATEWAY else {},
         )
         self._services[name].keep()

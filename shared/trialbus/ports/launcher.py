@@ -54,8 +54,8 @@ class ObjectPlan:
     time after it. success, failure: GJSON paths into the live object. container: the one whose
     exit code and output are the run's, in pods that have `pod_labels`. pods_by: the label by which
     pods that do not carry ours name the object. shipped: a wrapper claims the attempt and ships
-    its metrics, so the object may be created again. follows: its output is read as it comes.
-    retain: the object stays."""
+    its metrics, so the object may be created again. claimed: one had claimed it when the plan was
+    made. follows: its output is read as it comes. retain: the object stays."""
 
     run_id: str
     body: Mapping[str, Any]
@@ -66,6 +66,7 @@ class ObjectPlan:
     pod_labels: Mapping[str, str] = field(default_factory=dict)
     pods_by: str = ""
     shipped: bool = False
+    claimed: bool = False
     follows: bool = False
     retain: bool = False
 

@@ -32,6 +32,8 @@ class HintLoop:
         self._nudged: dict[str, TraceContext] = {}
         self._in_hand: set[str] = set()
         self._resting: set[str] = set()
+        # To be looked at later, when what they wait for is due.
+        self._later: set[str] = set()
         self._wake = asyncio.Event()
         self._draining = False
         self._tasks = asyncio.TaskGroup()
@@ -52,8 +54,15 @@ class HintLoop:
         while self._in_hand:
             await self._parts.clock.sleep(0.01)
 
-    def add(self, uids: Sequence[str]) -> None:
-        """Look at these experiments soon, without a message."""
+    def add(self, uids: Sequence[str], after_s: float = 0.0) -> None:
+        """Look at these experiments without a message: soon, or later, once for all who ask for
+        that before it comes."""
+        if after_s > 0:
+            for uid in uids:
+                if uid not in self._later:
+                    self._later.add(uid)
+                    asyncio.get_running_loop().call_later(after_s, self._fall_due, uid)
+            return
         tracing = self._parts.telemetry.tracing
         if tracing.on and (current := tracing.current()) is not None and current.sampled:
             self._nudged.update(dict.fromkeys(uids, current))
@@ -61,6 +70,12 @@ class HintLoop:
             self._pending.setdefault(uid, [])
         if uids:
             self._wake.set()
+
+    def _fall_due(self, uid: str) -> None:
+        self._later.discard(uid)
+        # The timer has the context of the look before.
+        with self._parts.telemetry.tracing.outside():
+            self.add([uid])
 
     async def _receive(self, partition: int) -> None:
         async with self._parts.bus.inbox(self._service, self._reactor.listens, partition) as inbox:
@@ -120,7 +135,7 @@ class HintLoop:
                 self._parts.telemetry.log.warning("sweep waits", error=str(error))
                 continue
             self._parts.telemetry.add(metrics.HINTS, len(uids), source="sweep")
-            self._repairs.sweep(uids, self._pending.keys() | self._in_hand)
+            self._repairs.sweep(uids, self._pending.keys() | self._in_hand | self._later)
             self.add(uids)
 
     async def _handle_groups(self) -> None:

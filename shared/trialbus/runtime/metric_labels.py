@@ -22,6 +22,19 @@ LAUNCH_FAILURE = Label(
     "`command`: what is to be launched cannot be, its owner's matter; `machine`: what launches it",
     ("command", "machine"),
 )
+# Not one that shares its file system with one before it, so its values are not known before.
+FOLDER = Label(
+    "folder",
+    "`data` (the stack's own: outputs, logs, and the data of servers that it started); "
+    "`checkpoints`, `artifacts`: where these are on a file system of their own",
+)
+DEATH = Label(
+    "reason",
+    "`killed`: by SIGKILL, for want of memory mostly; `crashed`: any other end; `stuck`: ended by "
+    "us, as it gave no answer in time; `slow`: likewise, as it held up fast algorithms, and is "
+    "asked again where slow ones compute; `unstarted`: it could not be started",
+    ("killed", "crashed", "stuck", "slow", "unstarted"),
+)
 NAMESPACE = Label("namespace", "namespace of the experiment; `_other`: beyond the first 500")
 STATUS = Label("status", "type of the last condition, as Katib has it")
 RULE = Label("rule", "name of the stopping rule")

@@ -7,7 +7,7 @@ from trialbus.contracts.collections import EXPERIMENTS, TRIALS
 from trialbus.contracts.documents import Document
 from trialbus.kernel.errors import NotThere
 from trialbus.kernel.experiment import ExperimentPhase
-from trialbus.kernel.ids import RunKey
+from trialbus.kernel.ids import RunKey, trial_index
 from trialbus.kernel.trial import TrialPhase
 from trialbus.ports.store import Query, Store
 
@@ -52,7 +52,25 @@ class NamedTrials:
             if experiment is None or experiment["phase"] == ExperimentPhase.DELETED.value:
                 continue
             return _named(name, document, experiment)
-        raise NotThere(f"there is no trial {name!r}")
+        young = await self._young(name)
+        if young is None:
+            raise NotThere(f"there is no trial {name!r}")
+        return young
+
+    async def _young(self, name: str) -> NamedTrial | None:
+        """One that a worker was given a moment ago: its document follows."""
+        query = Query(equals={"name": name.rpartition("-")[0]}, fields=_EXPERIMENT_FIELDS)
+        for experiment in await self._store.find(EXPERIMENTS.name, query):
+            uid = experiment["_id"]
+            index = trial_index(experiment["name"], uid, name)
+            key = str(index)
+            held = experiment["open"].get(key) or experiment["closing"].get(key)
+            if held is None or experiment["phase"] == ExperimentPhase.DELETED.value:
+                continue
+            phase = TrialPhase.CREATED.value
+            trial = {"uid": uid, "index": index, "attempt": held["attempt"], "phase": phase}
+            return _named(name, trial, experiment)
+        return None
 
     async def _of_this_name(self, name: str) -> list[Document]:
         """Nearly always one: names are made from ids. The living and the newest come first."""

@@ -28,14 +28,15 @@ Sweep = Callable[[], Awaitable[Sequence[str]]]
 
 
 class Nudge:
-    """Asks the service's own hint loop to look at experiments soon, without a message."""
+    """Asks the service's own hint loop to look at experiments without a message: soon, or after so
+    many seconds."""
 
     def __init__(self) -> None:
-        self.target: Callable[[Sequence[str]], None] | None = None
+        self.target: Callable[[Sequence[str], float], None] | None = None
 
-    def __call__(self, uids: Sequence[str]) -> None:
+    def __call__(self, uids: Sequence[str], *, after_s: float = 0.0) -> None:
         if self.target is not None:
-            self.target(uids)
+            self.target(uids, after_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +94,14 @@ async def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What a service does: react, answer, and work of its own until it is cancelled."""
+    """What a service does: react, answer, and work of its own until it is cancelled. host: of a
+    trial launcher, whose runs it follows."""
 
     reactor: Reactor | None = None
     served: tuple[Served, ...] = ()
     tasks: tuple[Callable[[], Awaitable[None]], ...] = ()
     close: Callable[[], Awaitable[None]] = _nothing
+    host: str = ""
 
 
 def _nothing_refused(_settings: Settings) -> None:

@@ -34,6 +34,12 @@ class Settings(BaseSettings):
         description="Servers of a NATS cluster that each stream is kept on; at most as many as "
         "there are.",
     )
+    nats_event_bytes: int = Field(
+        limits.EVENT_STREAM_BYTES,
+        ge=16 * 1024**2,
+        description="Bytes of events that the bus keeps on disk for those who come later; when "
+        "they are full, the oldest go.",
+    )
     mongo_url: str = Field(
         "mongodb://127.0.0.1:27017/?directConnection=true",
         description="Connection string of MongoDB (a replica set of one or more).",
@@ -122,6 +128,13 @@ class Settings(BaseSettings):
         description="Whether the gateway keeps the cluster's Experiment, Trial and Suggestion "
         "objects and the store in step.",
     )
+    accept_cluster: str = Field(
+        "",
+        pattern="^((recreate|drop):.+)?$",
+        description="What becomes of experiments whose objects are not in a cluster that the "
+        "gateway does not know: `recreate:ID` makes the objects anew, `drop:ID` deletes the "
+        "experiments. Its log tells the ID; empty, or another ID: it keeps no custom resources.",
+    )
     forward_kubernetes: bool = Field(
         False,
         description="Whether the gateway's /api and /apis are the cluster's own API, asked with "
@@ -140,8 +153,8 @@ class Settings(BaseSettings):
     )
     trial_gateway_url: str = Field(
         "",
-        description="Address of the gateway's HTTP API as trials reach it; empty: as it announces "
-        "it on this machine.",
+        description="Address of the gateway's HTTP API as trials reach it, with a wrapper http:// "
+        "alone; empty: as it announces it on this machine.",
     )
     trial_gateway_grpc: str = Field("", description="The same of its gRPC API, HOST:PORT.")
     checkpoint_claim: str = Field(

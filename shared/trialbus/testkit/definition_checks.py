@@ -18,13 +18,21 @@ _FREE = "x-kubernetes-preserve-unknown-fields"
 # Words of CEL's own that are names of fields here.
 _ESCAPED = {"namespace": "__namespace__"}
 _MISSING = object()
+_FORMATS = jsonschema.FormatChecker(formats=())
+
+
+def _is_int32(value: object) -> bool:
+    return not isinstance(value, int) or -(2**31) <= value < 2**31
+
+
+_FORMATS.checks("int32")(_is_int32)
 
 
 def problems(schema: Schema, obj: Mapping[str, Json], old: Json = _MISSING) -> list[Found]:
     """(field, message) of all that is wrong. old: what an update replaces. Rules are looked at
     only where the schema finds nothing."""
     kept = pruned(schema, obj)
-    validator = jsonschema.Draft4Validator(_without_lists_of_keys(schema))
+    validator = jsonschema.Draft4Validator(_without_lists_of_keys(schema), format_checker=_FORMATS)
     found = [(_joined(it.absolute_path), it.message) for it in validator.iter_errors(kept)]
     found += _repeated(schema, kept, "")
     if found:

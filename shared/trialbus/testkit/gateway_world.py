@@ -47,6 +47,7 @@ from trialbus_gateway.adapters.kubernetes import kubernetes_routes
 from trialbus_gateway.adapters.routes import http_app
 from trialbus_gateway.app.changes import Changes
 from trialbus_gateway.app.commanding import Commanding
+from trialbus_gateway.app.experiment_ends import ExperimentEnds
 from trialbus_gateway.app.following import Following
 from trialbus_gateway.app.guarded_ports import guarded
 from trialbus_gateway.app.ingress import Ingress
@@ -87,7 +88,8 @@ def katib(name: str = "tune", namespace: str = "lab", **spec: Any) -> dict[str, 
 
 @dataclass
 class World:
-    """One gateway, with an experiment service that takes commands and does no more."""
+    """One gateway, with an experiment service that takes commands and does no more. ends: not
+    followed, unless a test runs it."""
 
     bus: MemoryBus
     store: MemoryStore
@@ -97,6 +99,7 @@ class World:
     client: httpx.AsyncClient
     app: Any
     changes: Changes
+    ends: ExperimentEnds
 
     async def put(self, *documents: Document, into: str) -> None:
         writes = [Write(base=None, document=document) for document in documents]
@@ -177,13 +180,14 @@ async def gateway_world(
     )
     commanding, changes = Commanding(parts, CATALOGUE, deadline_s=3.0), Changes(parts)
     working = Working(parts, deadline_s=3.0, attempt_s=0.1)
+    ingress = Ingress(parts, commanding, questions, working)
     app = http_app(
         questions,
         commanding,
         health_routes(
             lambda: gateway_bus.connected and gateway_store.connected, parts.telemetry.registry
         ),
-        ingress=Ingress(parts, commanding, questions, working),
+        ingress=ingress,
         working=working,
         shipping=Shipping(parts, deadline_s=3.0, attempt_s=0.1),
         webhooks=Webhooks(parts),
@@ -211,6 +215,7 @@ async def gateway_world(
             client=client,
             app=app,
             changes=changes,
+            ends=ingress.ends,
         )
         await changes.close()
 

@@ -14,8 +14,9 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 # slow: the answer comes late. lost: the request has its effect, and its answer never comes. reset:
-# cut off before the request is read. cut: half an answer. A number: that status, and no effect.
-Fault = Literal["slow", "lost", "reset", "cut", "chunked"] | int
+# cut off before the request is read. cut: half an answer. flood: one without an end. A number: that
+# status, and no effect; also with a body of its own.
+Fault = Literal["slow", "lost", "reset", "cut", "chunked", "flood"] | int | tuple[int, bytes]
 _SLOW_S = 0.3
 
 
@@ -33,8 +34,9 @@ class Asked:
 @dataclass(slots=True)
 class PodGateway:
     """stream: what is stored; it begins at `base`. faults: of the next requests, one each. wrong:
-    breaches of the protocol. passes_over: lines that are too long, of a file. stop, again: what the
-    next answers say. refusal: status of all."""
+    breaches of the protocol. traces: `claim` or `output`, and the headers `traceparent` of each
+    request. passes_over: lines that are too long, of a file. stop, again: what the next answers
+    say. refusal: status of all. instead: fields of answers to output that say something else."""
 
     base: int = 0
     stream: bytearray = field(default_factory=bytearray)
@@ -42,12 +44,14 @@ class PodGateway:
     holder: str = ""
     claims: list[dict[str, Any]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    traces: list[tuple[str, list[str]]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     passes_over: bool = False
     stop: str = ""
     again: bool = False
     look_s: float = 10.0
+    instead: dict[str, Any] = field(default_factory=dict)
     refusal: int = 0
     token: str = "secret"
     url: str = ""
@@ -74,6 +78,8 @@ class PodGateway:
             address = urlsplit(target)
             if method != "POST" or headers.get("authorization") != f"Bearer {self.token}":
                 self.wrong.append(f"{method} {target} {headers}")
+            traces = headers.get_all("traceparent", [])
+            self.traces.append((address.path.rpartition("/")[2], traces))
             if self.refusal:
                 return self.refusal, {"message": "not you", "problems": []}
             if address.path == "/v1/trials/tune-a/attempts/1/claim":
@@ -119,6 +125,7 @@ class PodGateway:
             "final": self.final,
             "again": again,
             "look_s": self.look_s,
+            **self.instead,
         }
 
 
@@ -144,6 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         if isinstance(fault, int):
             self._send(fault, b"<html>no JSON</html>")
+            return
+        if isinstance(fault, tuple):
+            self._send(*fault)
+            return
+        if fault == "flood":
+            self._flood()
             return
         status, answer = gateway.answer(self.command, self.path, self.headers, body)
         content = json.dumps(answer).encode()
@@ -182,6 +195,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x;extension=1\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\ntrailer: yes\r\n\r\n")
         self.wfile.flush()
+
+    def _flood(self) -> None:
+        """Until nobody takes it."""
+        self.close_connection = True
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nx: ")
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"x" * 65536)
 
     def _reset(self) -> None:
         self.close_connection = True

@@ -14,6 +14,8 @@ from typing import IO, Any
 
 SOURCES = Path(__file__).parents[3] / "deploy" / "docker" / "wrapper"
 WAIT_S = 30.0
+# What a shell runs until the test makes this file, in the folder that it is told of.
+UNTIL_GO = "until [ -e $0/go ]; do sleep 0.01; done"
 
 
 def compiler() -> str | None:
@@ -61,7 +63,8 @@ class Wrapped:
             "TRIALBUS_TERMINATION_LOG": str(self._termination_log),
             "TRIALBUS_SPOOL_DIR": str(self.folder),
         }
-        return {**os.environ, **ours, **self.more}
+        inherited = {name: it for name, it in os.environ.items() if name != "TRACEPARENT"}
+        return {**inherited, **ours, **self.more}
 
     @property
     def _termination_log(self) -> Path:

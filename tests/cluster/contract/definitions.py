@@ -88,6 +88,29 @@ def definition(group: str) -> Object:
     }
 
 
+def define_config_maps(target: Target) -> None:
+    """On a server that has none: a kind that looks like them."""
+    group = f"core.{target.group}"
+    data = {"type": "object", "additionalProperties": {"type": "string"}}
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"data": data}}},
+    }
+    names = {"plural": "configmaps", "kind": "ConfigMap"}
+    body = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"configmaps.{group}"},
+        "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+    target.make("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body)
+    target.core = f"/apis/{group}/{VERSION}"
+    path = target.path("configmaps")
+    target.until(lambda: target.http.get(path).status_code == 200, "ConfigMaps are served")
+
+
 def sample(target: Target, name: str, **spec: Any) -> Object:
     return {
         "apiVersion": f"{target.group}/{VERSION}",

@@ -34,13 +34,15 @@ MERGE = "application/merge-patch+json"
 
 @dataclass(slots=True, kw_only=True)
 class Target:
-    """One API server. namespace: of these tests alone; group: of their custom resources."""
+    """One API server. namespace: of these tests alone; group: of their custom resources. core:
+    where its ConfigMaps are, with their apiVersion."""
 
     http: httpx.Client
     namespace: str
     group: str
     deadline_s: float
     double: Double | None = None
+    core: str = "/api/v1"
 
     @property
     def linger_s(self) -> float:
@@ -51,7 +53,7 @@ class Target:
 
     def path(self, plural: str, name: str = "", sub: str = "", *, group: str = "") -> str:
         """Of a namespaced kind; group `batch/v1`, "" is v1."""
-        base = f"/apis/{group}" if group else "/api/v1"
+        base = f"/apis/{group}" if group else self.core
         parts = [base, "namespaces", self.namespace, plural, name, sub]
         return "/".join(part for part in parts if part)
 
@@ -69,6 +71,9 @@ class Target:
         return self.call("GET", path, params=params)
 
     def make(self, path: str, body: Object, *, expect: int = 201, **params: Any) -> Any:
+        if path.startswith(self.core) and body.get("apiVersion") == "v1":
+            version = self.core.removeprefix("/apis/").removeprefix("/api/")
+            body = {**body, "apiVersion": version}
         return self.call("POST", path, json=body, params=params, expect=expect)
 
     def patch(
@@ -181,17 +186,22 @@ def job(name_: str, script: str, *, pod_more: Object | None = None, **spec: Any)
     }
 
 
-@contextmanager
-def ready(http: httpx.Client, deadline_s: float, double: Double | None = None) -> Iterator[Target]:
-    """With a namespace of its own, which goes at the end with all that is in it."""
+def target_of(http: httpx.Client, deadline_s: float, double: Double | None = None) -> Target:
+    """With names of its own, of which nothing is made yet."""
     mark = uuid.uuid4().hex[:8]
-    target = Target(
+    return Target(
         http=http,
         namespace=f"trialbus-contract-{mark}",
         group=f"c{mark}.contract.trialbus.io",
         deadline_s=deadline_s,
         double=double,
     )
+
+
+@contextmanager
+def ready(http: httpx.Client, deadline_s: float, double: Double | None = None) -> Iterator[Target]:
+    """With a namespace of its own, which goes at the end with all that is in it."""
+    target = target_of(http, deadline_s, double)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     target.make(
         "/api/v1/namespaces",

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.cluster.contract.conftest import WITH_DEFINITIONS
 from tests.cluster.contract.definitions import VERSION, definition, sample
 from tests.cluster.contract.targets import Target, name
 from tests.cluster.contract.watching import watching
 
+pytestmark = WITH_DEFINITIONS
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 Object = dict[str, Any]
 
@@ -43,7 +45,7 @@ def test_a_definition_is_served_and_discovered(served: Target) -> None:
     assert {entry["name"] for entry in listed} == {"samples", "samples/status"}
     found = next(entry for entry in listed if entry["name"] == "samples")
     assert (found["kind"], found["shortNames"]) == ("Sample", ["smp"])
-    assert served.group in {group["name"] for group in served.get("/apis")["groups"]}
+    assert served.get(f"/apis/{served.group}")["preferredVersion"]["version"] == VERSION
 
 
 def test_defaults_are_filled_and_unknown_fields_pruned(served: Target) -> None:
@@ -190,3 +192,27 @@ def test_a_definition_has_the_name_of_its_plural_and_group(target: Target) -> No
     body = definition(target.group)
     body["metadata"]["name"] = "others.example.com"
     assert "metadata.name" in fields(target.make(CRDS, body, expect=422))
+
+
+def test_a_list_by_name_says_that_an_object_is_not_there_and_when_that_is(served: Target) -> None:
+    """What a deletion is believed by: the kind is served, and time has not gone back."""
+    made = make(served, sample(served, name("by-name")))
+    query = {"fieldSelector": f"metadata.name={made['metadata']['name']}"}
+    there = served.get(at(served), **query)
+    assert [it["metadata"]["uid"] for it in there["items"]] == [made["metadata"]["uid"]]
+    served.delete(at(served, made["metadata"]["name"]))
+    gone = served.get(at(served), **query)
+    assert gone["items"] == []
+    versions = [int(it["metadata"]["resourceVersion"]) for it in (made, there, gone)]
+    assert versions == sorted(versions)
+    assert versions[2] > versions[0]
+
+
+def test_what_has_gone_comes_back_with_another_uid(served: Target) -> None:
+    again = name("again")
+    uids = []
+    for _ in range(2):
+        uids.append(make(served, sample(served, again))["metadata"]["uid"])
+        served.delete(at(served, again))
+        served.expect_gone(at(served, again))
+    assert len(set(uids)) == 2

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,9 +24,11 @@ from tests.cluster.double.watches import BOOKMARK_EVERY_S, Watch
 
 Object = dict[str, Any]
 # Raises ApiError before anything is sent.
-LogReader = Callable[[Call], AsyncIterator[bytes]]
+LogReader = Callable[[Call], AsyncIterator[bytes] | None]
 # Namespace and name of a pod, and how it is to be deleted.
 Drain = Callable[[str, str, Object], None]
+# Answers in the place of the double; with the request's body.
+Elsewhere = Callable[[web.BaseRequest, bytes], Awaitable[web.StreamResponse]]
 _JSON = "application/json"
 
 
@@ -48,6 +50,8 @@ class _Broken(Exception):
 
 @dataclass(slots=True)
 class Answering:
+    """elsewhere_groups: API groups whose objects another server has."""
+
     objects: Objects
     faults: Faults
     access: Access
@@ -57,6 +61,8 @@ class Answering:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watches: set[Watch] = field(default_factory=set)
     bookmark_every_s: float = BOOKMARK_EVERY_S
+    elsewhere: Elsewhere | None = None
+    elsewhere_groups: frozenset[str] = frozenset()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -91,6 +97,8 @@ class Answering:
         data = await request.read() if request.can_read_body else b""
         if fault is not None:
             await self._before(fault)
+        if self.elsewhere is not None and call.kind.group in self.elsewhere_groups:
+            return await self.elsewhere(request, data)
         if call.verb == "watch":
             return await self._watch(request, call, fault, accept)
         if call.subresource == "log":
@@ -239,7 +247,10 @@ class Answering:
             watch.detach()
 
     async def _log(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
-        return await _streamed(request, self.read_log(call), "text/plain")
+        chunks = self.read_log(call)
+        if chunks is None:
+            return web.Response(status=204)
+        return await _streamed(request, chunks, "text/plain")
 
 
 async def _streamed(

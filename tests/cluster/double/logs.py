@@ -69,14 +69,16 @@ class Logs:
             for book in self.books.pop(place):
                 book.end(self.now())
 
-    def read(self, call: Call, pod: Object | None) -> AsyncIterator[bytes]:
-        """Raises 404 and 400 at once."""
+    def read(self, call: Call, pod: Object | None) -> AsyncIterator[bytes] | None:
+        """None: it has no node, where there could be any. Raises 404 and 400 at once."""
         if pod is None:
             raise errors.not_found("", "pods", call.name)
-        return _Reading(self._book(call, pod), call, self.now()).chunks()
-
-    def _book(self, call: Call, pod: Object) -> Book:
         container = _container(call, pod)
+        if not pod["spec"].get("nodeName"):
+            return None
+        return _Reading(self._book(call, pod, container), call, self.now()).chunks()
+
+    def _book(self, call: Call, pod: Object, container: str) -> Book:
         found = self.books.get((pod["metadata"]["uid"], container))
         name = pod["metadata"]["name"]
         if call.flag("previous"):

@@ -195,7 +195,7 @@ class Double:
         plural = "secrets" if kind == "secret" else "configmaps"
         return config_data(self.state.get("", plural, namespace, name))
 
-    def _read_log(self, call: Call) -> AsyncIterator[bytes]:
+    def _read_log(self, call: Call) -> AsyncIterator[bytes] | None:
         return self.logs.read(call, self.state.get("", "pods", call.namespace, call.name))
 
     # -- what a test does; each hops to the double's thread

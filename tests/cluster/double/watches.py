@@ -15,7 +15,8 @@ from tests.cluster.double.state import Event, Shelf, State, Stored, event_line
 
 Object = dict[str, Any]
 Encode = Callable[[Call, Stored], bytes]
-# A real server sends one about once a minute, and shortly before it ends a watch.
+# A real server sends one about once a minute, and shortly before it ends a watch, if there was any
+# change of the kind since; this one in any case.
 BOOKMARK_EVERY_S = 60.0
 _INITIAL_END = "k8s.io/initial-events-end"
 

@@ -5,8 +5,8 @@
 {{- $host := include "trialbus-lib.host" (dict "root" $ "name" "gateway") }}
 {{- $scheme := ternary "https" "http" (ne $gateway.tlsSecret "") }}
 {{- $url := $gateway.trialUrl | default (printf "%s://%s" $scheme $host) }}
-{{- if and .Values.wrapper.enabled (hasPrefix "https:" $url) }}
-{{- fail "the wrapper speaks no https: give trials another address (global.gateway.trialUrl), or set wrapper.enabled to false" }}
+{{- if and .Values.wrapper.enabled (not (hasPrefix "http://" (lower $url))) }}
+{{- fail "the wrapper speaks http:// alone, no https: give trials another address (global.gateway.trialUrl), or set wrapper.enabled to false" }}
 {{- end }}
 - name: TRIALBUS_TRIAL_KEY_FILE
   value: /etc/trialbus/trial-key/{{ $gateway.trialKeySecret.key }}

@@ -12,6 +12,8 @@ seed is the identity on the bus; empty: none is needed. */ -}}
   value: {{ include "trialbus-lib.natsUrl" .root | quote }}
 - name: TRIALBUS_NATS_REPLICAS
   value: {{ $nats.members | quote }}
+- name: TRIALBUS_NATS_EVENT_BYTES
+  value: {{ int64 $nats.eventBytes | quote }}
 {{- if $nats.keysSecret }}
 - name: TRIALBUS_NATS_SEED_FILE
   value: /etc/trialbus/nats-key/seed

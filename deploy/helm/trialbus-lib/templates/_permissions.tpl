@@ -37,6 +37,12 @@
   verbs: ["patch"]
 {{- end }}
 {{- if .customResources }}
+# know by a namespace's uid that this is still the cluster whose objects it keeps
+- apiGroups: [""]
+  resources: ["namespaces"]
+  verbs: ["get"]
+{{- end }}
+{{- if .customResources }}
 # read the trial templates that experiments only name
 - apiGroups: [""]
   resources: ["configmaps"]

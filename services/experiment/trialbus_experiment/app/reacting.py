@@ -1,6 +1,5 @@
 """load -> decide -> commit -> let the trial documents follow, for a group of experiments."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -39,12 +38,10 @@ class ExperimentReactor:
         self._parts = parts
         self._counting = counting or Counting(parts.telemetry, parts.clock)
         self._views = Views(parts.store)
-        self._trials = TrialDocuments(parts.store, parts.outbox, parts.telemetry.tracing)
+        self._trials = TrialDocuments(parts.store, parts.outbox, parts.telemetry)
         self._purging = Purging(parts.store, parts.clock, self._remove_trials)
         # Living experiments whose trials workers ask for.
         self._asked: set[str] = set()
-        # Of these, those that are looked at again soon, for documents that were not due yet.
-        self._looks: set[str] = set()
 
     async def react(self, uids: Sequence[str]) -> Mapping[str, Exception]:
         """Advance each experiment as far as what is seen allows."""
@@ -86,8 +83,9 @@ class ExperimentReactor:
         self._offer([it for it in committed if it.spec.trials_by is TrialsBy.WORKERS])
         await self._trials.follow(list(current.values()), observed, self._parts.clock.now())
         self._offer([it for it in committed if it.spec.trials_by is not TrialsBy.WORKERS])
-        for uid in current:
-            self._look_again(uid)
+        # When the documents of young trials are due, nothing else may wake it.
+        young = [uid for uid in current if self._trials.waiting(uid)]
+        self._parts.nudge(young, after_s=ASKED_TRIAL_DOCUMENT_S)
         again = [uid for uid, state in current.items() if _waits_for_settling(state)]
         for state in current.values():
             await self._clean_up(state)
@@ -131,19 +129,6 @@ class ExperimentReactor:
     def _offer(self, states: Sequence[Experiment]) -> None:
         for state in states:
             self._parts.outbox.offer(EXPERIMENTS.name, state.id, state.outbox, urgent=True)
-
-    def _look_again(self, uid: str) -> None:
-        """When the documents of its young trials are due: nothing else may wake it by then."""
-        if uid in self._looks or not self._trials.waiting(uid):
-            return
-        self._looks.add(uid)
-        asyncio.get_running_loop().call_later(ASKED_TRIAL_DOCUMENT_S, self._look, uid)
-
-    def _look(self, uid: str) -> None:
-        self._looks.discard(uid)
-        # The timer has the context of the look before.
-        with self._parts.telemetry.tracing.outside():
-            self._parts.nudge([uid])
 
     async def _clean_up(self, state: Experiment) -> None:
         """Drop what this process remembers of what is over."""

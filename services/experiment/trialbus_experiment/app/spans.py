@@ -80,7 +80,7 @@ def _is_traced(state: Experiment) -> bool:
 
 def in_trace(state: Experiment, trial: Trial) -> Trial:
     """With the trial's own span as the context of its events: the same whoever writes it."""
-    span = _trial_span(state, trial.index)
+    span = trial_context(state, trial.index)
     if span is None:
         return trial
     text = str(span)
@@ -131,7 +131,7 @@ def tell_trials(
         return
     for trial in closed:
         state = states[trial.uid]
-        trace, span = kept(state.traceparent), _trial_span(state, trial.index)
+        trace, span = kept(state.traceparent), trial_context(state, trial.index)
         if trace is None or span is None:
             continue
         attributes: dict[str, Attribute] = {
@@ -154,7 +154,8 @@ def tell_trials(
         )
 
 
-def _trial_span(state: Experiment, index: int) -> TraceContext | None:
+def trial_context(state: Experiment, index: int) -> TraceContext | None:
+    """The span of a trial; None where it is not kept."""
     trace = kept(state.traceparent)
     if trace is None or index >= TRACED_TRIALS:
         return None

@@ -8,7 +8,7 @@ once in ten minutes all is added up anew.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from trialbus.contracts.collections import EXPERIMENTS, RUNS
+from trialbus.contracts.collections import CHUNKS, EXPERIMENTS, RUNS
 from trialbus.contracts.documents import Document, DocumentCodec
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.experiment import Counts, ExperimentPhase
@@ -21,7 +21,9 @@ from trialbus.runtime.parts import Parts
 from trialbus.runtime.shared_gauges import SharedGauges
 from trialbus_experiment.app.counting import Counting
 from trialbus_experiment.app.living import LivingExperiments, readable
+from trialbus_experiment.core.failing import Failing
 from trialbus_experiment.core.overview import EndedSums, Living, Overview
+from trialbus_experiment.core.silence import Silence
 from trialbus_experiment.core.told_namespaces import first_namespaces, folded
 
 INTERVAL_S = 12.0
@@ -65,6 +67,7 @@ class Surveying:
         self._living = LivingExperiments(parts.store)
         self._gauges = SharedGauges(parts.telemetry, *_GAUGES)
         self._ended = EndedSums()
+        self._failing, self._silence = Failing(), Silence()
         # Up to when the ended ones are known; None: not at all.
         self._known_until: float | None = None
         self._counted_at = 0.0
@@ -95,7 +98,17 @@ class Surveying:
             self._ended.drop(uid)
         states = [state for uid, state in living.items() if uid not in over]
         runs = await self._read_runs(states)
-        self._tell(Overview(states, self._ended, runs, self._parts.clock.now()))
+        told = {
+            key: is_told_running(it.phase, it.started_at, it.stop_reason)
+            for key, it in runs.items()
+        }
+        self._tell(Overview(states, self._ended, told, self._parts.clock.now()))
+        telemetry = self._parts.telemetry
+        telemetry.set(metrics.FAILING, self._failing.look(states))
+        # Last: one after the other, which a slow store makes long.
+        silences = await self._ask_after(runs)
+        telemetry.set(metrics.SILENT_TRIALS, len(silences))
+        telemetry.set(metrics.OLDEST_SILENCE, max(silences, default=0.0))
 
     async def _catch_up(self) -> set[str]:
         """Take in what has ended or gone since the last look; who of them is over now."""
@@ -142,15 +155,32 @@ class Surveying:
             ),
         )
 
-    async def _read_runs(self, states: Collection[Living]) -> Mapping[str, bool]:
+    async def _read_runs(self, states: Collection[Living]) -> Mapping[str, _SeenRun]:
         wanted = [run for state in states for run, _ in state.runs]
-        told: dict[str, bool] = {}
+        seen: dict[str, _SeenRun] = {}
         for begin in range(0, len(wanted), _PAGE_RUNS):
             page = wanted[begin : begin + _PAGE_RUNS]
             found = await self._parts.store.get_many(RUNS.name, page, fields=_RUN_FIELDS)
-            for run in readable(_RUN, found.values()):
-                told[run.id] = is_told_running(run.phase, run.started_at, run.stop_reason)
-        return told
+            seen |= {run.id: run for run in readable(_RUN, found.values())}
+        return seen
+
+    async def _ask_after(self, runs: Mapping[str, _SeenRun]) -> list[float]:
+        """For how long each running trial that reports nothing has been silent."""
+        running = {
+            key: it.started_at
+            for key, it in runs.items()
+            if it.phase is RunPhase.RUNNING and it.started_at is not None
+        }
+        due = self._silence.due(running, self._parts.clock.now())
+        reported = {key: await self._reported_at(key) for key in due}
+        now = self._parts.clock.now()
+        self._silence.hear(reported, now)
+        return self._silence.lasting(now)
+
+    async def _reported_at(self, run: str) -> float | None:
+        newest = Query(prefix=f"{run}@", order="-_id", limit=1, fields=("stored_at",))
+        found = await self._parts.store.find(CHUNKS.name, newest)
+        return float(found[0]["stored_at"]) if found else None
 
     def _tell(self, overview: Overview) -> None:
         telemetry = self._parts.telemetry

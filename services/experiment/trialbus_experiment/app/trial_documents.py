@@ -11,8 +11,9 @@ from trialbus.kernel.limits import ASKED_TRIAL_DOCUMENT_S
 from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.trial import Trial
 from trialbus.ports.store import Outcome, Store, Write
-from trialbus.ports.tracing import Tracing
 from trialbus.runtime.outbox import Outbox
+from trialbus.runtime.telemetry import Telemetry
+from trialbus_experiment.app.failure_lines import tell_failures
 from trialbus_experiment.app.spans import in_trace, tell_trials
 from trialbus_experiment.core.observed import Observed
 from trialbus_experiment.core.trials import closed_trial, opened_trial
@@ -25,10 +26,10 @@ class TrialDocuments:
     """Writes what the committed experiments imply. Repeats are harmless: a trial document is a
     function of its experiment's document and of immutable answers, runs and observations."""
 
-    def __init__(self, store: Store, outbox: Outbox, tracing: Tracing) -> None:
+    def __init__(self, store: Store, outbox: Outbox, telemetry: Telemetry) -> None:
         self._store = store
         self._outbox = outbox
-        self._tracing = tracing
+        self._telemetry = telemetry
         self._known: dict[str, dict[int, Trial]] = {}
         self._settled: dict[str, set[int]] = {}
         self._waiting: set[str] = set()
@@ -66,7 +67,9 @@ class TrialDocuments:
             await self._note_opened(opening, outcomes[: len(opening)])
             closed = [after for _, after in closing]
             done = await self._note_closed(closed, outcomes[len(opening) :])
-            tell_trials(self._tracing, {state.id: state for state in states}, done)
+            by_uid = {state.id: state for state in states}
+            tell_trials(self._telemetry.tracing, by_uid, done)
+            tell_failures(self._telemetry.log, by_uid, done)
         for state in states:
             self._drop_finished(state)
 

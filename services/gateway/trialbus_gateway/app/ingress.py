@@ -12,12 +12,9 @@ from trialbus.kernel.errors import NotThere
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.commanding import Accepted, Commanding, Conditions
 from trialbus_gateway.app.documents import Documents
+from trialbus_gateway.app.experiment_ends import ExperimentEnds
 from trialbus_gateway.app.questions import Questions
 from trialbus_gateway.app.working import Working
-
-# Between two looks at an experiment that somebody waits for.
-_FIRST_PAUSE_S = 0.2
-_LAST_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +66,7 @@ class Ingress:
         self._commanding = commanding
         self._questions = questions
         self._working = working
+        self.ends = ExperimentEnds(parts)
 
     async def take(self, event: CloudEvent) -> Taken | Worked:
         """Returns when it is committed. The same event again (source and id) has no second effect.
@@ -120,18 +118,18 @@ class Ingress:
     async def result(self, taken: Taken, timeout_s: float) -> dict[str, Any] | None:
         """How the experiment has ended, as `progress` tells it; None: it has not, in this time, or
         it was deleted."""
-        deadline, pause = self._clock.monotonic() + timeout_s, _FIRST_PAUSE_S
-        while True:
-            found = await self._documents.experiments([taken.uid])
-            if taken.uid not in found:
-                return None
-            if found[taken.uid].ended:
-                return await self._progress(taken)
-            left = deadline - self._clock.monotonic()
-            if left <= 0:
-                return None
-            await self._clock.sleep(min(pause, left))
-            pause = min(pause * 2, _LAST_PAUSE_S)
+        deadline = self._clock.monotonic() + timeout_s
+        with self.ends.awaited(taken.uid) as end:
+            while True:
+                found = await self._documents.experiments([taken.uid])
+                if taken.uid not in found:
+                    return None
+                if found[taken.uid].ended:
+                    return await self._progress(taken)
+                left_s = deadline - self._clock.monotonic()
+                if left_s <= 0:
+                    return None
+                await end.until_next_look(left_s)
 
     async def _progress(self, taken: Taken) -> dict[str, Any] | None:
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from trialbus.contracts.katib.models import API_VERSION
@@ -12,6 +13,7 @@ from trialbus.ports.cluster import (
     ClusterError,
     Conflict,
     NotFound,
+    Page,
     Resource,
 )
 from trialbus_gateway.core.custom_resources import merge_diff, without_null
@@ -24,6 +26,15 @@ SUGGESTION = "Suggestion"
 TRIAL_KIND = "Trial"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """Uids of the Experiment objects of one name, and the version of the cluster's state that this
+    is of; 0: it cannot be compared."""
+
+    uids: frozenset[str]
+    newest: int
+
+
 class ResourceCluster:
     def __init__(self, api: ClusterApi) -> None:
         self._api = api
@@ -34,6 +45,28 @@ class ResourceCluster:
 
     async def experiment(self, namespace: str, name: str) -> Object | None:
         return await self._get(EXPERIMENT, namespace, name)
+
+    async def named(self, namespace: str, name: str) -> Named:
+        """By a list: unlike the answer to a get it says that the kind is served, and of when it
+        is."""
+        kind = await self.kind(EXPERIMENT)
+        selector = f"metadata.name={name}"
+        page = await self._api.list(kind, namespace, field_selector=selector)
+        uids = frozenset(str(it["metadata"]["uid"]) for it in page.items)
+        return Named(uids=uids, newest=_version(page))
+
+    async def newest(self, namespace: str | None) -> int:
+        """The version of the cluster's state, 0: it cannot be compared. None: as all namespaces
+        are listed."""
+        return _version(await self._api.list(await self.kind(EXPERIMENT), namespace, limit=1))
+
+    async def namespace_uid(self, name: str) -> str:
+        """ "" of one that is not there. Raises Forbidden."""
+        try:
+            found = await self._api.get(await self._api.resource("v1", "Namespace"), None, name)
+        except NotFound:
+            return ""
+        return str(found["metadata"]["uid"])
 
     async def create_experiment(self, obj: Object) -> Object:
         """Raises AlreadyExists, Invalid, NotFound: there is no such namespace."""
@@ -155,6 +188,10 @@ class ResourceCluster:
             return await self._api.get(resource, namespace, name)
         except NotFound:
             return None
+
+
+def _version(page: Page) -> int:
+    return int(page.resource_version) if page.resource_version.isdigit() else 0
 
 
 def owner_uid(obj: Mapping[str, Any]) -> str:

@@ -1,14 +1,17 @@
-"""What is stored of custom resources: which object stands for which experiment, and who keeps them
-in step."""
+"""What is stored of custom resources: which object stands for which experiment, who keeps them in
+step, and in which cluster they are."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from trialbus.contracts.collections import RESOURCE_KEEPERS, RESOURCES
+from trialbus.contracts.collections import RESOURCE_HOMES, RESOURCE_KEEPERS, RESOURCES
 from trialbus.contracts.documents import Document, DocumentCodec
 from trialbus.kernel.errors import Problem
 from trialbus.ports.store import Outcome, Query, Store, Write
 
 KEEPER_ID = "keeper"
+HOME_ID = "home"
+_INTENT = "making-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +43,26 @@ class ResourceKeeper:
     beat: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceHome:
+    """namespaces: uids by name, of some that the cluster is known by. newest: the newest
+    resourceVersion that was seen there. restored: it was found to be of another time since."""
+
+    id: str
+    version: int
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    newest: int = 0
+    restored: bool = False
+
+
 LINK = DocumentCodec(ResourceLink)
 KEEPER = DocumentCodec(ResourceKeeper)
+HOME = DocumentCodec(ResourceHome)
+
+
+def intent_of(uid: str | None) -> str:
+    """The key of what says that an object is about to be made for an experiment."""
+    return f"{_INTENT}{uid}"
 
 
 class ResourceDocuments:
@@ -57,6 +78,12 @@ class ResourceDocuments:
         """Namespaces and names of all."""
         found = await self._store.find(RESOURCES.name, Query(fields=("namespace", "name")))
         return {(str(it["namespace"]), str(it["name"])) for it in found}
+
+    async def made(self) -> list[ResourceLink]:
+        """Of all objects that there are, or were, and that experiments were made of or for."""
+        found = await self._store.find(RESOURCES.name, Query())
+        links = [LINK.decode(it) for it in found]
+        return [it for it in links if it.uid is not None and not it.id.startswith(_INTENT)]
 
     async def put(self, link: ResourceLink) -> ResourceLink:
         """As it is stored then; whatever was there is replaced. Only the keeper writes: where two
@@ -91,3 +118,16 @@ class ResourceDocuments:
         write = Write(base=base, document=KEEPER.encode(after))
         outcomes = await self._store.commit(RESOURCE_KEEPERS.name, [write])
         return outcomes == [Outcome.DONE]
+
+    async def home(self) -> ResourceHome | None:
+        found = await self._store.get_many(RESOURCE_HOMES.name, [HOME_ID])
+        return HOME.decode(found[HOME_ID]) if HOME_ID in found else None
+
+    async def settle(self, before: ResourceHome | None, after: ResourceHome) -> None:
+        """Who is slower than another leaves it as that one says."""
+        if before is not None and replace(after, version=before.version) == before:
+            return
+        base = None if before is None else HOME.encode(before)
+        version = 1 if before is None else before.version + 1
+        write = Write(base=base, document=HOME.encode(replace(after, version=version)))
+        await self._store.commit(RESOURCE_HOMES.name, [write])

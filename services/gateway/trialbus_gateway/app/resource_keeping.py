@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from trialbus.kernel.errors import Transient
 from trialbus.runtime.parts import Parts
+from trialbus_gateway.app.lasting_troubles import LastingTroubles
 from trialbus_gateway.app.resource_documents import ResourceDocuments, ResourceKeeper
 
 BEAT_S = 2.0
 # So long after the last beat that was seen, another one takes over.
 SILENCE_S = 6.0
+_STORE = "store"
 
 
 class ResourceKeeping:
@@ -19,6 +21,7 @@ class ResourceKeeping:
     ) -> None:
         self._clock = parts.clock
         self._log = parts.telemetry.log
+        self._troubles = LastingTroubles(parts.clock, parts.telemetry.log)
         self._documents = ResourceDocuments(parts.store)
         self._holder = parts.ids.new_id()
         self._beat_s = beat_s
@@ -59,8 +62,9 @@ class ResourceKeeping:
                 self._held_at = now if await self._documents.keep(found, self._holder) else None
             else:
                 self._held_at = None
+            self._troubles.over(_STORE)
         except Transient as error:
-            self._log.warning("custom resources wait for the store", error=str(error))
+            self._troubles.met(_STORE, "custom resources wait for the store", error=str(error))
 
     async def _leave(self) -> None:
         """So that nobody has to wait for our silence."""

@@ -20,7 +20,8 @@ from trialbus_gateway.app.documents import Documents
 from trialbus_gateway.app.failures import AnotherByNow, NotThere, TooLarge, Unreadable
 from trialbus_gateway.app.objects import Objects
 from trialbus_gateway.app.resource_cluster import EXPERIMENT, ResourceCluster
-from trialbus_gateway.app.resource_documents import ResourceDocuments, ResourceLink
+from trialbus_gateway.app.resource_documents import ResourceDocuments, ResourceLink, intent_of
+from trialbus_gateway.app.resource_home import HomeOfResources
 from trialbus_gateway.core.custom_resources import (
     UID_ANNOTATION,
     edits,
@@ -59,9 +60,16 @@ class ResourceTaking:
     edited; its trials change often."""
 
     def __init__(
-        self, parts: Parts, commanding: Commanding, cluster: ResourceCluster, *, hold_s: float
+        self,
+        parts: Parts,
+        commanding: Commanding,
+        cluster: ResourceCluster,
+        home: HomeOfResources,
+        *,
+        hold_s: float,
     ) -> None:
         self._parts = parts
+        self._home = home
         self._hold_s = hold_s
         # Until when, by experiment and revision.
         self._held: dict[tuple[str, int], float] = {}
@@ -99,7 +107,7 @@ class ResourceTaking:
         found = None
         for link in await self._links.named(namespace, name):
             lives = state is not None and link.uid == state.id
-            if link.id == _intent(link.uid):
+            if link.id == intent_of(link.uid):
                 await self._end_intent(link, resource, state if lives else None)
                 continue
             if link.id == uid and (lives or link.uid is None):
@@ -112,6 +120,8 @@ class ResourceTaking:
                 # Deleted otherwise: its object goes, too.
                 await self._cluster.delete_experiment(namespace, name, link.id)
             elif lives and link.uid is not None:
+                if not await self._home.has_lost(link):
+                    raise Again
                 await self._delete(namespace, name, link.uid)
             await self._links.forget(link)
             raise Again
@@ -266,7 +276,7 @@ class ResourceTaking:
             return None
         view = (await self._objects.experiments([state]))[0]
         intent = ResourceLink(
-            id=_intent(state.id),
+            id=intent_of(state.id),
             version=1,
             namespace=state.namespace,
             name=state.name,
@@ -355,11 +365,6 @@ def _first_link(resource: Mapping[str, Any]) -> ResourceLink:
         name=metadata["name"],
         uid=uid_made_by(metadata["uid"]),
     )
-
-
-def _intent(uid: str | None) -> str:
-    """The key of what says that an object is about to be made for an experiment."""
-    return f"making-{uid}"
 
 
 def _told_uid(resource: Mapping[str, Any]) -> str:

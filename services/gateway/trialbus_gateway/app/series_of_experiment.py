@@ -4,7 +4,7 @@ What takes longer the more trials there are is done in a thread: others are answ
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from trialbus.contracts.collections import TRIALS
@@ -41,6 +41,8 @@ MAX_TRIALS = 2_000
 MAX_CURVES = 20
 # Of one curve; a longer one is thinned out, its extremes stay.
 MAX_CURVE_POINTS = 10_000
+# Whose parameters are read at a time: some milliseconds of work between two other calls.
+_TRIALS_AT_ONCE = 250
 _OPEN_FIELDS = ("index", "created_at", "finished")
 _ASSIGNED_FIELDS = ("index", "created_at", "assignments")
 
@@ -126,10 +128,10 @@ class ExperimentSeries:
             return []
         chosen = await asyncio.to_thread(self._with_parameters, len(names))
         made: list[Timeline] = []
-        for document in await self._documents(chosen, _ASSIGNED_FIELDS):
-            given = [Assignment(**it) for it in document["assignments"] if it["name"] in names]
-            index, opened_at = int(document["index"]), float(document["created_at"])
-            made += parameter_timelines(state, index, opened_at, given)
+        for begin in range(0, len(chosen), _TRIALS_AT_ONCE):
+            page = chosen[begin : begin + _TRIALS_AT_ONCE]
+            found = await self._documents(page, _ASSIGNED_FIELDS)
+            made += await asyncio.to_thread(_assigned, state, found, frozenset(names))
         return made
 
     def _with_parameters(self, count: int) -> list[int]:
@@ -214,6 +216,18 @@ class ExperimentSeries:
     @property
     def _name(self) -> str:
         return f"{self._state.namespace}/{self._state.name}"
+
+
+def _assigned(
+    state: Experiment, documents: Iterable[Document], names: Collection[str]
+) -> list[Timeline]:
+    """names: of the parameters that are meant."""
+    made: list[Timeline] = []
+    for document in documents:
+        given = [Assignment(**it) for it in document["assignments"] if it["name"] in names]
+        index, opened_at = int(document["index"]), float(document["created_at"])
+        made += parameter_timelines(state, index, opened_at, given)
+    return made
 
 
 def _drawn(

@@ -32,6 +32,8 @@ from trialbus_gateway.core.timelines import Timeline
 MAX_VALUES = 5_000
 # Each may hold some tens of megabytes; the others wait.
 _ANSWERS_AT_ONCE = 4
+# Are looked at between two other calls.
+_SERIES_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +110,11 @@ class SeriesReading:
             series = ExperimentSeries(self._sources, state, asked)
             await series.learn(kinds)
             for kind in kinds:
-                for timeline in await series.timelines(kind):
+                for place, timeline in enumerate(await series.timelines(kind), start=1):
                     if _fits(asked.selector, timeline):
                         found.append(Series(kind=kind, timeline=timeline))
+                    if place % _SERIES_AT_ONCE == 0:
+                        await asyncio.sleep(0)
                 if len(found) > MAX_SERIES:
                     raise TooMuch(
                         f"more than {MAX_SERIES} series are meant: add matchers, such as "

@@ -69,7 +69,8 @@ class Shipping:
             run = run_id(found.uid, found.index, attempt)
             return run, (found.namespace, found.experiment, trial)
         if (grant.trial, grant.attempt) != (trial, attempt):
-            raise NotThere(f"there is no attempt {attempt} of {trial}")
+            mine = f"attempt {grant.attempt} of {grant.trial}"
+            raise NotThere(f"the token is good for {mine}, not for attempt {attempt} of {trial}")
         run = run_id(grant.uid, grant.index, grant.attempt)
         return run, (grant.namespace, grant.experiment, grant.trial)
 

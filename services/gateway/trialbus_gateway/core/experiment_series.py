@@ -60,10 +60,11 @@ def parameter_timelines(
 ) -> Iterator[Timeline]:
     """Of one trial; a value that is neither a number nor one of a list has none."""
     parameters = {it.name: it for it in state.spec.parameters}
+    of_trial = labels_of_trial(state, index)
     for given in assignments:
         value, text = _place(parameters.get(given.name), given.value)
         if value is not None:
-            labels = {**labels_of_trial(state, index), "parameter": given.name}
+            labels = {**of_trial, "parameter": given.name}
             if text:
                 labels["text"] = text
             yield constant(labels, value, opened_at)

@@ -10,6 +10,7 @@ from trialbus.kernel.run import Run
 from trialbus.kernel.spec import TrialsBy
 from trialbus.kernel.trial import Trial
 from trialbus_gateway.core.stories import (
+    STALLS,
     WAITING,
     Step,
     Story,
@@ -35,7 +36,6 @@ _BEGUN = {
     "Created": ("ExperimentCreated", "Experiment is created"),
     "Running": ("ExperimentRunning", "Experiment is running"),
 }
-_STALLS = frozenset({"SuggestionStalled", "LaunchStalled", "BusUnavailable", "TrialsWaiting"})
 # Events that are not published within this time wait for the bus.
 _OUTBOX_PATIENCE_S = 5.0
 
@@ -76,7 +76,7 @@ def _condition_steps(condition: Condition) -> Iterator[Step]:
         return
     usual, told = _BEGUN[condition.type]
     yield Step(at=condition.transitioned_at, event=event, reason=usual, message=told)
-    if reason in _STALLS:
+    if reason in STALLS:
         yield Step(at=condition.updated_at, event="stalled", reason=reason, message=message)
     elif condition.type == "Running":
         again = f"{message} again"

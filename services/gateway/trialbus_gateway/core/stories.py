@@ -9,6 +9,10 @@ from trialbus.kernel.measurements import format_value
 
 # What still has to happen is told last, whatever its time.
 WAITING = "waiting"
+# Reasons of conditions that say what is waited for too long.
+STALLS = frozenset(
+    {"BusUnavailable", "LaunchStalled", "SuggestionStalled", "TrialsWaiting", "WorkersMissing"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,12 @@ class DBManager:
         )
 
     async def _report(self, request: Any) -> Message:
-        points = await _points(request.observation_log)
+        try:
+            points = await _points(request.observation_log)
+        except Refused:
+            # What is well is not taken, either; the others' points count themselves.
+            self._pushes.counting.refused("invalid", len(request.observation_log.metric_logs))
+            raise
         await self._pushes.push(Addressed(trial=request.trial_name), points, push_id=call_id())
         return api_pb2.ReportObservationLogReply()
 

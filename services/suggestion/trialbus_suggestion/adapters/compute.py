@@ -21,6 +21,7 @@ from trialbus_suggestion.adapters.worker import (
     WorkerStuck,
     WorkerUnavailable,
 )
+from trialbus_suggestion.app.deaths import TellDeath, ignore_death
 from trialbus_suggestion.app.timing import Computed, TellComputed, tell_nobody
 from trialbus_suggestion.core.catalogue import BUILT_IN
 from trialbus_suggestion.core.memory import Memory
@@ -77,7 +78,7 @@ class ProcessCompute:
 
     A worker may die at any time: a new one is started, and told what it lacks. Workers die with
     this process. `timeout_s`: of a computation for one point, see `deadline_s`. `tell`: hears of
-    every answer what it took.
+    every answer what it took. `tell_death`: of every worker that ends before it is told to.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class ProcessCompute:
         timeout_s: float = ALGORITHM_DEADLINE_S,
         processes: int = 0,
         tell: TellComputed = tell_nobody,
+        tell_death: TellDeath = ignore_death,
     ) -> None:
         self._light = {
             it.name
@@ -96,7 +98,9 @@ class ProcessCompute:
         self._tell = tell
         self._inline = InlineCompute(registry, tell)
         built_in = frozenset(it.name for it in registry.descriptions if it in BUILT_IN)
-        self._lanes = Lanes(registry.descriptions, built_in, processes_for(processes))
+        self._lanes = Lanes(
+            registry.descriptions, built_in, processes_for(processes), tell_death=tell_death
+        )
         self._closed = False
 
     @property

@@ -28,6 +28,7 @@ from trialbus_suggestion.adapters.worker import (
     WorkerProcess,
     WorkerStuck,
 )
+from trialbus_suggestion.app.deaths import Death, TellDeath, ignore_death
 
 # Who computes for seconds leaves the processor to services and to fast algorithms.
 _SLOW_NICENESS = 10
@@ -92,9 +93,21 @@ class _Pace:
     lane: Lane | None = field(default=None)
 
 
-def _lane(descriptions: Sequence[AlgorithmDescription], *, is_fast: bool, alone: bool) -> Lane:
+def _lane(
+    descriptions: Sequence[AlgorithmDescription],
+    tell_death: TellDeath,
+    *,
+    is_fast: bool,
+    alone: bool,
+) -> Lane:
     niceness = 0 if is_fast or alone else _SLOW_NICENESS
-    return Lane(WorkerProcess(descriptions, niceness=niceness), is_fast=is_fast)
+
+    def died(why: Death) -> None:
+        # Its experiment moves on, and comes to an answer.
+        tell_death("slow" if is_fast and why == "stuck" else why)
+
+    worker = WorkerProcess(descriptions, niceness=niceness, died=died)
+    return Lane(worker, is_fast=is_fast)
 
 
 class Lanes:
@@ -110,10 +123,17 @@ class Lanes:
         descriptions: Sequence[AlgorithmDescription],
         presumed_fast: frozenset[str],
         processes: int,
+        *,
+        tell_death: TellDeath = ignore_death,
     ) -> None:
         fast = max(1, processes // 2)
         self._lanes = [
-            _lane(descriptions, is_fast=number < fast and processes > 1, alone=processes == 1)
+            _lane(
+                descriptions,
+                tell_death,
+                is_fast=number < fast and processes > 1,
+                alone=processes == 1,
+            )
             for number in range(processes)
         ]
         self._is_slow = {it.name: it.name not in presumed_fast for it in descriptions}

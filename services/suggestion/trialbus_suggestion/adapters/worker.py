@@ -18,6 +18,7 @@ from trialbus.kernel.catalogue import AlgorithmDescription
 from trialbus.kernel.errors import Problem, Refused, Transient
 from trialbus.kernel.limits import WORKER_START_DEADLINE_S
 from trialbus.kernel.proposals import History, Proposal, ProposalRequest, Study
+from trialbus_suggestion.app.deaths import Death, TellDeath, ignore_death
 from trialbus_suggestion.core.memory import HistoryNeeded, Memory
 from trialbus_suggestion.core.registry import Registry
 
@@ -78,10 +79,18 @@ class WorkerUnavailable(Exception):
 
 
 class WorkerProcess:
-    """Starts on the first question. All but `kill` and `pid` is for one thread at a time."""
+    """Starts on the first question. All but `kill` and `pid` is for one thread at a time. died:
+    hears, in that thread, of each end that nobody has told it to come to."""
 
-    def __init__(self, descriptions: Iterable[AlgorithmDescription], *, niceness: int = 0) -> None:
+    def __init__(
+        self,
+        descriptions: Iterable[AlgorithmDescription],
+        *,
+        niceness: int = 0,
+        died: TellDeath = ignore_death,
+    ) -> None:
         self._niceness = niceness
+        self._died = died
         # Only what finds the code and checks its answers is sent: settings and checks hold
         # functions, which may not cross.
         self._descriptions = [
@@ -108,7 +117,8 @@ class WorkerProcess:
         """Raises WorkerLost, WorkerStuck, WorkerUnavailable, or what `Memory.answer` raised.
         load_timeout_s: for the algorithm's libraries, which it loads once."""
         if self._running is not None and not self._running[0].is_alive():
-            self.end()  # while nobody asked: this question has nothing to do with it
+            # While nobody asked: this question has nothing to do with it.
+            self._lost(_death_of(self._running[0].exitcode))
         running = self._running or self._start()
         algorithm = question[1].algorithm.name
         if algorithm not in self._loaded:
@@ -143,6 +153,12 @@ class WorkerProcess:
         process.join(LEAVE_DEADLINE_S)
         pipe.close()
 
+    def _lost(self, why: Death) -> None:
+        """It has ended, or must, though its work goes on elsewhere."""
+        self.end()
+        if not self._closed:
+            self._died(why)
+
     def _exchange(
         self, running: tuple[SpawnProcess, Connection], message: object, timeout_s: float
     ) -> object:
@@ -152,16 +168,16 @@ class WorkerProcess:
             pipe.send(message)
             reply = self._received(running, timeout_s)
         except WorkerStuck:
-            self.end()
+            self._lost("stuck")
             raise
         except GONE as error:
             process.join(LEAVE_DEADLINE_S)
             how = how_it_ended(process.exitcode)
-            self.end()
+            self._lost(_death_of(process.exitcode))
             raise WorkerLost(how) from error
         except Exception as error:
             # What it wrote is no message: an algorithm has written into the pipe.
-            self.end()
+            self._lost("crashed")
             raise WorkerLost(f"garbage in its pipe, {type(error).__name__}") from error
         if isinstance(reply, Failure):
             raise reply.as_error()
@@ -192,6 +208,7 @@ class WorkerProcess:
             )
             process.start()
         except OSError as error:
+            self._lost("unstarted")
             raise WorkerUnavailable(f"no process for algorithms can be started: {error}") from error
         # Only the worker holds its end now, so either side sees the other's death.
         theirs.close()
@@ -208,11 +225,15 @@ class WorkerProcess:
         try:
             self._received(running, WORKER_START_DEADLINE_S)
         except (*GONE, WorkerStuck, pickle.UnpicklingError) as error:
-            self.end()
+            self._lost("unstarted")
             if self._closed:
                 raise WorkerLost("closed") from error
             how = how_it_ended(running[0].exitcode)
             raise WorkerUnavailable(f"a process for algorithms did not start: {how}") from error
+
+
+def _death_of(exit_code: int | None) -> Death:
+    return "killed" if exit_code == -signal.SIGKILL else "crashed"
 
 
 def how_it_ended(exit_code: int | None) -> str:

@@ -1,10 +1,11 @@
-"""How long algorithms compute, and wait for it, as metrics."""
+"""How long algorithms compute, and wait for it, and what their processes die of, as metrics."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from trialbus.runtime import metrics
 from trialbus.runtime.telemetry import Telemetry
+from trialbus_suggestion.app.deaths import Death, TellDeath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,13 @@ TellComputed = Callable[[Computed], None]
 
 def tell_nobody(_: Computed) -> None:
     """For who has no metrics."""
+
+
+def death_teller(telemetry: Telemetry) -> TellDeath:
+    def tell(why: Death) -> None:
+        telemetry.add(metrics.ALGORITHM_DEATHS, reason=why)
+
+    return tell
 
 
 def teller(telemetry: Telemetry) -> TellComputed:

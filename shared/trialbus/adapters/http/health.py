@@ -1,5 +1,6 @@
 """What every service says of itself over HTTP: alive, able to work, and its metrics."""
 
+import os
 from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,16 +19,17 @@ def health_app(ready: Callable[[], bool], registry: CollectorRegistry | None) ->
 def health_routes(
     ready: Callable[[], bool], registry: CollectorRegistry | None
 ) -> Sequence[BaseRoute]:
-    """/healthz says that the loop runs; /readyz is 503 while a server is away; /metrics, in
-    OpenMetrics with exemplars for who takes it. ready: whether the service can do its work now.
-    registry: of this process; None: metrics are switched off."""
+    """/healthz says that the loop runs; /readyz is 503 while a server is away, and whose word that
+    is (`pid`); /metrics, in OpenMetrics with exemplars for who takes it. ready: whether the service
+    can do its work now. registry: of this process; None: metrics are switched off."""
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"alive": True})
 
     async def readyz(_request: Request) -> Response:
         is_ready = ready()
-        return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
+        said = {"ready": is_ready, "pid": os.getpid()}
+        return JSONResponse(said, status_code=200 if is_ready else 503)
 
     async def metrics(request: Request) -> Response:
         if registry is None:

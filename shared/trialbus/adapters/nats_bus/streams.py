@@ -22,7 +22,6 @@ from trialbus.ports.bus import Backlog
 API_TIMEOUT_S = 5.0
 
 STREAM_NOT_FOUND = 10059
-STREAM_DIFFERS = 10058
 CONSUMER_NOT_FOUND = 10014
 CONSUMER_EXISTS = 10148
 _NANOSECONDS = 1_000_000_000
@@ -93,24 +92,35 @@ def stream_configs(*, replicas: int, event_stream_bytes: int) -> Sequence[Config
 
 
 async def provision_stream(connection: Connection, config: Config) -> None:
-    """Create or update one stream. Idempotent."""
+    """Create or update one stream. Idempotent. Raises Transient.
+
+    What is there is looked at first: asked to create a stream a second time, nats-server wants room
+    for two.
+    """
     name = config["name"]
-    try:
+    found = await _stream_config(connection, name)
+    if found is None:
         await call_api(connection, jetstream_api.create_stream(name), config)
-    except ApiError as error:
-        if error.code != STREAM_DIFFERS:
-            raise
+    elif any(found.get(key) != value for key, value in config.items()):
         await call_api(connection, jetstream_api.update_stream(name), config)
 
 
 async def check_stream(connection: Connection, name: str) -> None:
     """Raises NotProvisioned, Transient."""
+    if await _stream_config(connection, name) is None:
+        raise NotProvisioned(f"stream {name}")
+
+
+async def _stream_config(connection: Connection, name: str) -> Config | None:
+    """With the server's own additions; None: there is no such stream. Raises Transient."""
     try:
-        await call_api(connection, jetstream_api.stream_info(name))
+        info = await call_api(connection, jetstream_api.stream_info(name))
     except ApiError as error:
-        if error.code != STREAM_NOT_FOUND:
-            raise
-        raise NotProvisioned(f"stream {name}") from error
+        if error.code == STREAM_NOT_FOUND:
+            return None
+        raise
+    config: Config = info["config"]
+    return config
 
 
 def durable_config(

@@ -65,7 +65,7 @@ MAX_ITEMS: Mapping[str, int] = {
     "spec.nasConfig.operations": 100,
     "spec.nasConfig.graphConfig.inputSizes": 100,
     "spec.nasConfig.graphConfig.outputSizes": 100,
-    "spec.nasConfig.operations[].parameters": 100,
+    "spec.nasConfig.operations[].parameters": 50,
     "spec.nasConfig.operations[].parameters[].feasibleSpace.list": 1000,
 }
 MIN_ITEMS: Mapping[str, int] = {"spec.nasConfig.operations": 1}

@@ -27,10 +27,11 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> Iterator[int]:
-    """Up to `count` ports that are free when drawn. The starter tries the next one when it lost."""
-    drawn = 0
+    """Up to `count` ports, each another, that are free when drawn. The starter tries the next one
+    when it lost."""
+    drawn: set[int] = set()
     for _ in range(MAX_DRAWS):
         port = LOWEST_PORT + secrets.randbelow(PORT_COUNT)
-        if drawn < count and is_free(port):
-            drawn += 1
+        if len(drawn) < count and port not in drawn and is_free(port):
+            drawn.add(port)
             yield port

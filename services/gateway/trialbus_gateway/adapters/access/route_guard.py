@@ -88,7 +88,10 @@ def _check_trial(identity: Identity, need: Need, request: Request) -> None:
         case needs.Scope.EACH if may and Action.REPORT in _actions(need, request):
             return
         case needs.Scope.ATTEMPT if path["attempt"] != str(grant.attempt):
-            raise NotThere(f"there is no attempt {str(path['attempt'])[:100]} of this trial")
+            # Its own pod may have been given it: of others it learns nothing.
+            raise NotThere(
+                f"the token is good for attempt {grant.attempt} of {grant.trial}, and no other"
+            )
         case needs.Scope.TRIAL | needs.Scope.ATTEMPT:
             if path["trial"] != grant.trial:
                 raise NotThere(f"there is no trial {str(path['trial'])[:100]}")

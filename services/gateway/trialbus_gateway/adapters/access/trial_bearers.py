@@ -10,6 +10,8 @@ from trialbus.ports.store import Store
 from trialbus_gateway.app.failures import Unauthenticated
 from trialbus_gateway.core.identities import Identity, of_trial
 
+_FIELDS = ("phase", "trial", "stop_reason", "message")
+
 
 class TrialBearers:
     """store: unguarded, because nobody is known yet when it is asked."""
@@ -25,12 +27,14 @@ class TrialBearers:
         """Raises Unauthenticated, Transient."""
         grant = read_trial_token(token, self._keys)
         if grant is None:
-            raise Unauthenticated("the token is not valid")
+            raise Unauthenticated("the trial's token is not valid: none of our keys made it")
         key = run_id(grant.uid, grant.index, grant.attempt)
-        found = await self._store.get_many(RUNS.name, [key], fields=("phase", "trial"))
-        run = found.get(key)
+        found = await self._store.get_many(RUNS.name, [key], fields=_FIELDS)
+        run, attempt = found.get(key), f"attempt {grant.attempt} of {grant.trial}"
         if run is None or run["trial"] != grant.trial:
-            raise Unauthenticated("the token's trial is not there")
+            raise Unauthenticated(f"the token is good for {attempt}, which is not there (any more)")
         if run["phase"] != RunPhase.RUNNING.value:
-            raise Unauthenticated("the token's trial has ended")
+            how = run.get("stop_reason") or run.get("message")
+            told = f": {how}" if how else ""
+            raise Unauthenticated(f"the token was good for {attempt}, which has ended{told}")
         return of_trial(grant)

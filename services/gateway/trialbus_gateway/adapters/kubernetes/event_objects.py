@@ -7,7 +7,8 @@ from typing import Any
 
 from trialbus.contracts.katib.times import rfc3339
 from trialbus_gateway.core.rule_failures import RULE_FAILED
-from trialbus_gateway.core.stories import WAITING, Step, Story
+from trialbus_gateway.core.silences import SILENCES
+from trialbus_gateway.core.stories import STALLS, WAITING, Step, Story
 
 Object = dict[str, Any]
 
@@ -28,9 +29,7 @@ _REASONS = {
     "verdict": "Verdict",
 }
 _BAD = frozenset({"failed", "lost", "stalled", "trial failed", "metrics unavailable", RULE_FAILED})
-_STALL_REASONS = frozenset(
-    {"SuggestionStalled", "LaunchStalled", "BusUnavailable", "TrialsWaiting"}
-)
+_BAD_REASONS = STALLS | SILENCES
 # What Job and Pod tell of their trial's story.
 _OF_A_RUN = frozenset({"taken", "started", "judged", "ended", "lost", WAITING})
 _TOLD_BY = {
@@ -112,4 +111,4 @@ def _told(involved: Involved, step: Step) -> tuple[str, str]:
 
 
 def _is_bad(step: Step) -> bool:
-    return step.event in _BAD or step.reason in _STALL_REASONS
+    return step.event in _BAD or step.reason in _BAD_REASONS

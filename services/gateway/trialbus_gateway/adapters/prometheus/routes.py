@@ -61,11 +61,7 @@ class PrometheusReading:
                 return _answer(_data("vector", [{"metric": {}, "value": sample}]))
             return _answer(_data("scalar", sample))
         found = await self._series.of(query, Span(start=now, end=now))
-        results = [
-            {"metric": series.labels, "value": [now, text_of(value)]}
-            for series in _in_order(found.series)
-            if (value := series.timeline.at(now)) is not None
-        ]
+        results = await asyncio.to_thread(_told_at, found.series, now)
         return _answer(_data("vector", _limited(results, asked, found.warnings)), found.warnings)
 
     async def _query_range(self, request: Request) -> Response:
@@ -94,8 +90,7 @@ class PrometheusReading:
             found = await self._series.of(selector, span)
             for text in found.warnings.texts:
                 warnings.add(text)
-            for series in found.series:
-                listed[tuple(sorted(series.labels.items()))] = series.labels
+            listed |= await asyncio.to_thread(_by_labels, found.series)
         in_order = [listed[key] for key in sorted(listed)]
         return _answer(_limited(in_order, asked, warnings), warnings)
 
@@ -161,8 +156,27 @@ def _sampled(series: Sequence[Series], moments: Sequence[float]) -> list[Json]:
     ]
 
 
+def _told_at(series: Sequence[Series], now: float) -> list[Json]:
+    return [
+        {"metric": it.labels, "value": [now, text_of(value)]}
+        for it in _in_order(series)
+        if (value := it.timeline.at(now)) is not None
+    ]
+
+
+def _by_labels(series: Iterable[Series]) -> dict[tuple[tuple[str, str], ...], dict[str, str]]:
+    told = (it.labels for it in series)
+    return {tuple(sorted(labels.items())): labels for labels in told}
+
+
 def _in_order(series: Iterable[Series]) -> list[Series]:
-    return sorted(series, key=lambda it: sorted(it.labels.items()))
+    return sorted(series, key=_place)
+
+
+def _place(series: Series) -> str:
+    """Sorts as the sorted labels would. As one text, because a sort of thousands of lists lets
+    nobody else have a turn, in a thread neither."""
+    return "\0".join(f"{name}\1{value}" for name, value in sorted(series.labels.items()))
 
 
 def _data(kind: str, result: Json) -> Json:

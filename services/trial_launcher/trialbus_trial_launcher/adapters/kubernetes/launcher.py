@@ -180,7 +180,7 @@ class ClusterLauncher(NoFolders):
 
     async def tidy(self, run_ids: Sequence[str]) -> None:
         records = [it for key in run_ids if (it := self._records.get(key)) is not None]
-        gone = [record for record in records if record.kind.retain or record.sight is None]
+        gone = [record for record in records if record.stays or record.sight is None]
         for record in gone:
             await self._drop(record)
         for record in records:
@@ -373,7 +373,7 @@ class ClusterLauncher(NoFolders):
 
     def _stream(self, record: Record) -> LogStream | None:
         pod = record.primary
-        if not record.kind.follows or pod is None:
+        if not record.kind.follows or pod is None or pod.started_at is None:
             return record.log
         if record.log is None:
             record.log = LogStream(

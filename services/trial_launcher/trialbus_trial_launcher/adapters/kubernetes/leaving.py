@@ -1,5 +1,5 @@
-"""Pods of a run as the API server has them, and runs whose object others have deleted: they are
-over when their pods are, so that no other attempt runs beside them."""
+"""Pods of a run as the API server has them, and runs whose object others have deleted, or suspended
+while it ran: they are over when their pods are, so that no other attempt runs beside them."""
 
 from collections.abc import Callable
 
@@ -49,11 +49,11 @@ class Leaving:
         until = self._clock.monotonic() + limits.CLUSTER_STOP_DEADLINE_S
         while record.end is None:
             if await self._has_left(record):
-                self._finish(record, _end_of(record))
+                self._finish(record, end_of_left(record))
             elif self._clock.monotonic() > until:
                 left = [pod.name for pod in record.pods.values() if not pod.over]
-                self._log.error("pods of a deleted object do not go", run=record.run_id, pods=left)
-                self._finish(record, _end_of(record))
+                self._log.error("pods of a run do not go", run=record.run_id, pods=left)
+                self._finish(record, end_of_left(record))
             else:
                 await self._clock.sleep(_LOOK_EVERY_S)
 
@@ -66,10 +66,15 @@ class Leaving:
         for name in record.pods.keys() - there:
             # No view has told of its going.
             record.pod_gone(name)
-        return record.pods_are_over
+        return record.pods_are_over if record.withdrawn is None else record.withdrawn_are_over
 
 
-def _end_of(record: Record) -> RunEnd:
+def end_of_left(record: Record) -> RunEnd:
+    """Of a run whose pods are gone because of what became of its object."""
     if record.stop:
         return stopped_end(record.stop, record.pods.values())
+    if record.withdrawn is not None and not record.gone:
+        queue = record.sight.queue if record.sight is not None else ""
+        why = f"preempted in Kueue's queue {queue!r}" if queue else "it may run again when resumed"
+        return RunEnd(lost=True, message=f"{record} was suspended while it ran: {why}")
     return RunEnd(lost=True, message=f"{record} was deleted by others")

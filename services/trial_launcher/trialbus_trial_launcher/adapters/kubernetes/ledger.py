@@ -10,6 +10,7 @@ from trialbus.kernel.errors import InvariantBroken
 from trialbus.ports.cluster import Object
 from trialbus.ports.launcher import ObjectPlan, Plan
 from trialbus_trial_launcher.adapters.kubernetes.creating import owner_of
+from trialbus_trial_launcher.adapters.kubernetes.leaving import end_of_left
 from trialbus_trial_launcher.adapters.kubernetes.records import Record, record_of
 from trialbus_trial_launcher.app.cluster.object_ends import (
     ObjectSight,
@@ -24,8 +25,8 @@ from trialbus_trial_launcher.app.cluster.pod_ends import PodSight, pod_sight
 
 class Ledger:
     """look_again: asks for the pods of a run whose end they do not explain yet. running: hears of
-    runs whose command has begun, once. leave: waits for the pods of a deleted object, and ends its
-    run."""
+    runs whose command has begun, once. leave: waits for the pods of an object that was deleted or
+    suspended, and ends its run."""
 
     def __init__(
         self,
@@ -124,6 +125,13 @@ class Ledger:
             if record.gone and record.pods_are_over:
                 self.finish(record, stopped_end(sight.stop or record.stop, pods))
             return
+        if record.sees_withdrawal() and not record.ended_well:
+            # Whatever its object says later is of another beginning.
+            if record.withdrawn_are_over:
+                self.finish(record, end_of_left(record))
+            else:
+                self.leave(record)
+            return
         end = end_of(sight, pods, shipped=record.kind.shipped, gone=record.lost_pods)
         if end is not None and is_inconclusive(sight, pods) and not record.looked:
             if not record.looking:
@@ -131,11 +139,11 @@ class Ledger:
                 self._look_again(record)
         elif end is not None:
             self.finish(record, end)
-        elif record.gone:
+        elif record.gone or record.withdrawn is not None:
             self.leave(record)
 
     def leave(self, record: Record) -> None:
-        """Others have deleted its object; its pods may still be in their grace period."""
+        """Others have deleted or suspended its object; its pods may be in their grace period."""
         if not record.leaving:
             record.leaving = True
             self._leave(record)

@@ -42,7 +42,9 @@ class Record:
     none any more. seen: its view has shown it. pods: by name. looking: its pods are about to be
     asked for since it ended; looked: they have been. stop: why we stop it. kept_tail: read before
     its pods went. checked_at: when it was last asked for, monotonic. running: its command runs, or
-    has run. leaving: it is waited for that pods of a deleted object go."""
+    has run. claimed: by a pod, before it was known here. suspended: after that. withdrawn: the pods
+    that were taken from it then. leaving: it is waited for that pods go, of an object that was
+    deleted or suspended."""
 
     run_id: str
     name: str
@@ -65,7 +67,10 @@ class Record:
     end: RunEnd | None = None
     finished_at: float | None = None
     running: bool = False
+    claimed: bool = False
+    suspended: bool = False
     leaving: bool = False
+    withdrawn: frozenset[str] | None = None
     log: LogStream | None = None
     kept_tail: bytes | None = None
     checked_at: float = 0.0
@@ -90,6 +95,44 @@ class Record:
     @property
     def pods_are_over(self) -> bool:
         return all(pod.over for pod in self.pods.values())
+
+    @property
+    def stays(self) -> bool:
+        """Whether its object is kept when its run has ended. One that was suspended would run again
+        when it is resumed."""
+        return self.kind.retain and self.withdrawn is None
+
+    def sees_withdrawal(self) -> bool:
+        """Whether its pods were taken from it: its object was suspended after its command had
+        begun, as Kueue preempts. It stays so: the pods that it gets when it is resumed are another
+        beginning of the same attempt."""
+        if self.sight is not None and self.sight.suspended and (self.running or self.claimed):
+            # News of its pods come later, perhaps when it has been resumed.
+            self.suspended = True
+        if self.withdrawn is None and self.suspended and self._is_losing_pods:
+            self.withdrawn = frozenset(self.pods)
+        return self.withdrawn is not None
+
+    @property
+    def _is_losing_pods(self) -> bool:
+        if self.claimed and not self.pods:
+            return True
+        going = any(pod.primary and pod.deleted for pod in self.pods.values())
+        return self.running and (going or bool(self.lost_pods))
+
+    @property
+    def withdrawn_are_over(self) -> bool:
+        return all(pod.over for pod in self._withdrawn_pods) and not self.ended_well
+
+    @property
+    def ended_well(self) -> bool:
+        """At the last moment before it was suspended: its object will say so."""
+        return any(pod.primary and pod.exit_code == 0 for pod in self._withdrawn_pods)
+
+    @property
+    def _withdrawn_pods(self) -> list[PodSight]:
+        names = self.withdrawn or frozenset()
+        return [pod for pod in self.pods.values() if pod.deleted or pod.name in names]
 
     @property
     def is_silent(self) -> bool:
@@ -172,7 +215,11 @@ def record_of(plan: ObjectPlan) -> Record:
         (plan.shipped, plan.follows, plan.retain),
     )
     return Record(
-        run_id=plan.run_id, name=str(metadata["name"]), kind=kind, created_at=plan.created_at
+        run_id=plan.run_id,
+        name=str(metadata["name"]),
+        kind=kind,
+        created_at=plan.created_at,
+        claimed=plan.claimed,
     )
 
 

@@ -22,6 +22,7 @@ Json = Any
 _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _DEADLINE = "DeadlineExceeded"
 _DISRUPTED = "PodFailurePolicy"
+_STOPS = frozenset(it.value for it in StopReason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +100,15 @@ def end_of(
     if sight.verdict is None:
         return None
     primary = _primary(pods)
+    stop = _stop_told(primary)
     if sight.verdict is RunVerdict.SUCCEEDED:
-        return _succeeded(sight, primary)
+        return stopped_end(stop, pods) if stop else _succeeded(sight, primary)
     if sight.is_job and sight.reason == _DEADLINE:
         # Before all else: it takes its pods away itself.
         return RunEnd(stop_reason=StopReason.DEADLINE_EXCEEDED.value, message=sight.message)
     if lost := _infrastructure(sight, pods, primary, shipped=shipped, gone=gone):
         return RunEnd(lost=True, message=lost[:MAX_MESSAGE_CHARS])
-    return _failed(sight, primary)
+    return stopped_end(stop, pods) if stop else _failed(sight, primary)
 
 
 def stopped_end(reason: str, pods: Collection[PodSight]) -> RunEnd:
@@ -114,6 +116,13 @@ def stopped_end(reason: str, pods: Collection[PodSight]) -> RunEnd:
     primary = _primary(pods)
     code = None if primary is None else primary.exit_code
     return RunEnd(exit_code=code, stop_reason=reason)
+
+
+def _stop_told(primary: PodSight | None) -> str:
+    """Why the wrapper stopped the command before we did, "" if it did not: it asks for itself,
+    and a launcher may be late."""
+    said = "" if primary is None or primary.message is None else primary.message.stop
+    return said if said in _STOPS else ""
 
 
 def is_inconclusive(sight: ObjectSight, pods: Collection[PodSight]) -> bool:
@@ -232,11 +241,12 @@ def _infrastructure(
     if sight.is_job and sight.reason == _DISRUPTED and "DisruptionTarget" in sight.message:
         return f"its pod was taken: {sight.message}"
     code = _code(primary)
-    if shipped and primary is not None and primary.message is None:
+    if shipped and primary is not None and (primary.message is None or not primary.message.ran):
+        why = f": {primary.message.error}" if primary.message is not None else ""
         if code == EXIT_REFUSED:
-            return f"another pod than {primary.name} has claimed this attempt"
+            return f"pod {primary.name} may not run this attempt{why}"
         if code == EXIT_UNANSWERED:
-            return f"pod {primary.name} could not claim its attempt: the gateway did not answer"
+            return f"pod {primary.name} could not claim its attempt{why}"
     if _failed_first(pods) or (primary is not None and primary.unready):
         return ""
     deleted = [f"pod {pod.name} was deleted" for pod in pods if pod.deleted and pod.primary]

@@ -98,6 +98,7 @@ class ClusterPlace:
                 pod_labels=template.primary_pod_labels,
                 pods_by=made.pods_by,
                 shipped=made.wrapped,
+                claimed=bool(run.holder),
                 follows=kind is CollectorKind.STDOUT and not made.wrapped,
                 retain=template.retain,
             ),

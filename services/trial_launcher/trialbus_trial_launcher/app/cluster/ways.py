@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
+from trialbus.contracts import shipping
 from trialbus.contracts.collections import EXPERIMENTS, RUNS
 from trialbus.kernel.checkpoints import is_uri
 from trialbus.kernel.errors import Problem, Refused
@@ -29,10 +30,14 @@ def ways_of(settings: Settings) -> ClusterWays:
 
 
 def check_ways(settings: Settings) -> None:
-    """Raises Refused: pods would look for the gateway on their own node."""
-    on_cluster = settings.place == "kubernetes"
-    if on_cluster and settings.wrapper_image and not settings.trial_gateway_url:
-        message = "must be given with TRIALBUS_WRAPPER_IMAGE: pods report there"
+    """Raises Refused: pods would look for the gateway on their own node, or end without a word
+    that it understands."""
+    if settings.place != "kubernetes" or not settings.wrapper_image:
+        return
+    url = settings.trial_gateway_url
+    missing = "must be given with TRIALBUS_WRAPPER_IMAGE: pods report there"
+    message = shipping.no_address(url) if url else missing
+    if message:
         raise Refused([Problem(field="TRIALBUS_TRIAL_GATEWAY_URL", message=message)])
 
 

@@ -39,7 +39,8 @@ class Ending:
         self.notices = Notices(parts)
         # Living runs as this process committed them last.
         self._remembered: OrderedDict[str, Run] = OrderedDict()
-        self._unreadable: set[str] = set()
+        # By id, the version that cannot be read: corrected, it can.
+        self._unreadable: dict[str, int] = {}
         self._held = SharedGauges(parts.telemetry, metrics.LEASES)
 
     async def runs(
@@ -155,11 +156,29 @@ class Ending:
 
     async def _expire_due(self) -> None:
         now = self._parts.clock.now()
-        query = Query(below={"lease_until": now}, order="lease_until", limit=_EXPIRED_AT_ONCE)
-        found = await self._parts.store.find(RUNS.name, query)
+        found = await self._due(now)
         due = [run for document in found if (run := self._readable(document)) is not None]
         done = await self.commit([(run, lost(run, now)) for run in due])
         self._parts.telemetry.add(metrics.LEASE_LOSSES, len(done))
+
+    async def _due(self, now: float) -> list[Document]:
+        """Those whose leases ended first, but for those that are known to be unreadable: however
+        many these are, they come first for ever."""
+        known = self._unreadable
+        limit = _EXPIRED_AT_ONCE + len(known)
+        query = Query(
+            below={"lease_until": now}, order="lease_until", limit=limit, fields=("version",)
+        )
+        found = await self._parts.store.find(RUNS.name, query)
+        if known and len(found) < limit:
+            # Some were corrected, or have gone with their experiments.
+            there = {str(it["_id"]) for it in found}
+            known = self._unreadable = {key: it for key, it in known.items() if key in there}
+        keys = [key for it in found if known.get(key := str(it["_id"])) != it.get("version")]
+        if not keys:
+            return []
+        documents = await self._parts.store.get_many(RUNS.name, keys[:_EXPIRED_AT_ONCE])
+        return list(documents.values())
 
     async def tell_held(self) -> None:
         """For ever: how many leases there are."""
@@ -178,8 +197,8 @@ class Ending:
         try:
             return RUN.decode(document)
         except ValidationError as error:
-            key = str(document["_id"])
-            if key not in self._unreadable:
-                self._unreadable.add(key)
+            key, version = str(document["_id"]), document["version"]
+            if self._unreadable.get(key) != version:
+                self._unreadable[key] = version
                 self._parts.telemetry.log.error("unreadable run", id=key, error=str(error))
             return None

@@ -29,17 +29,27 @@ class Attempt:
         """Why nothing more of it is wanted, "" while it is."""
         run = self.run
         if run.ended:
-            return f"attempt {run.attempt} of {run.trial} has ended{_how(run)}"
+            next_one = self._superseded_by
+            then = "" if next_one is None else f", attempt {next_one} has taken its place"
+            return f"attempt {run.attempt} of {run.trial} has ended{then}{_how(run)}"
         if self.work is None or self.work.phase is ExperimentPhase.DELETED:
             return f"the experiment {run.experiment} is deleted"
         trial = self.work.open.get(run.index)
         if trial is None:
-            return f"the trial {run.trial} is not open"
+            return f"the trial {run.trial} has ended already"
         if trial.attempt != run.attempt:
-            return f"{run.trial} is at attempt {trial.attempt}, not {run.attempt}"
+            return (
+                f"attempt {run.attempt} of {run.trial} is superseded: attempt {trial.attempt} has "
+                "taken its place"
+            )
         if trial.state is not OpenState.ACTIVE:
             return f"the experiment {run.experiment} is suspended"
         return ""
+
+    @property
+    def _superseded_by(self) -> int | None:
+        trial = None if self.work is None else self.work.open.get(self.run.index)
+        return trial.attempt if trial is not None and trial.attempt > self.run.attempt else None
 
 
 def _how(run: Run) -> str:

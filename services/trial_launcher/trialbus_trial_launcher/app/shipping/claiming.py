@@ -85,7 +85,8 @@ class Claiming:
     async def _reply(self, claim: Claim, settled: _Settled) -> ClaimReply:
         attempt = settled.attempts.get(claim.run)
         if attempt is None:
-            return ClaimReply(held=False, known=False, refused="there is no such attempt")
+            why = "there is no such attempt: its experiment is deleted, or another installation's"
+            return ClaimReply(held=False, known=False, refused=why)
         why = _refusal(attempt)
         if not why and attempt.run.holder != claim.holder:
             why = f"another pod has this attempt: {attempt.run.holder}"

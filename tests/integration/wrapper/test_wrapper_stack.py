@@ -35,7 +35,6 @@ from trialbus.runtime.parts import ServiceDefinition
 from trialbus.runtime.service import RunningService
 from trialbus.runtime.settings import Settings
 from trialbus.runtime.trial_keys import trial_keys
-from trialbus.testkit import wrapped
 from trialbus.testkit.gateway_world import parts_of, trial_of
 from trialbus.testkit.still_world import experiment
 from trialbus.testkit.waits import until
@@ -44,12 +43,7 @@ from trialbus_gateway.main import service as gateway
 from trialbus_metrics_collector.main import service as collector
 from trialbus_trial_launcher.main import service as launcher
 
-pytestmark = [
-    pytest.mark.servers,
-    pytest.mark.skipif(
-        wrapped.compiler() is None, reason="the wrapper is C: there is no compiler here, or no make"
-    ),
-]
+pytestmark = pytest.mark.servers
 
 ADMIN = f"tbs_{'x' * 40}"
 
@@ -146,11 +140,6 @@ class Stack:
     async def is_final(self) -> bool:
         found = await self.store.find("chunks", Query(prefix=self.run_id, order="_id"))
         return bool(found) and CHUNK.decode(found[-1]).final
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return wrapped.build(tmp_path_factory.mktemp("wrapper"))
 
 
 @pytest.fixture

@@ -5,39 +5,17 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from trialbus.testkit import wrapped
 from trialbus.testkit.pod_gateway import Fault, PodGateway
 from trialbus.testkit.waits import until_sync
-from trialbus.testkit.wrapped import WAIT_S, Wrapped, python
+from trialbus.testkit.wrapped import UNTIL_GO, WAIT_S, Wrapped, python
 
-pytestmark = pytest.mark.skipif(
-    wrapped.compiler() is None, reason="the wrapper is C: there is no compiler here, or no make"
-)
 LINE_BYTES = 64 * 1024
 # A second is promised, and kept; a busy machine adds to it.
 SOON_S = 3.0
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return wrapped.build(tmp_path_factory.mktemp("wrapper"))
-
-
-@pytest.fixture
-def gateway() -> Iterator[PodGateway]:
-    with PodGateway().served() as made:
-        yield made
-        assert made.wrong == []
-
-
-@pytest.fixture
-def pod(program: Path, tmp_path: Path, gateway: PodGateway) -> Wrapped:
-    return Wrapped(program, tmp_path, gateway.url)
 
 
 # What passes through, and what is shipped -------------------------------------------------------
@@ -53,6 +31,7 @@ def test_output_passes_through_and_is_shipped_in_whole_lines(
     assert gateway.claims == [{"holder": "pod-1"}]
     total = len(gateway.stream)
     assert ended.told == {
+        "ran": True,
         "exit": 3,
         "signal": 0,
         "total": total,
@@ -315,7 +294,7 @@ def test_a_command_that_ignores_a_stop_is_killed_after_the_grace(
 def test_where_nothing_more_is_wanted_the_command_goes_on(
     pod: Wrapped, gateway: PodGateway, status: int
 ) -> None:
-    process = pod.start("sh", "-c", "echo a=1; until [ -e $0/go ]; do sleep 0.01; done; seq 50000",
+    process = pod.start("sh", "-c", f"echo a=1; {UNTIL_GO}; seq 50000",
                         str(pod.folder))  # fmt: skip
     until_sync(lambda: gateway.stream, "it is so")
     gateway.refusal = status
@@ -330,7 +309,7 @@ def test_where_nothing_more_is_wanted_the_command_goes_on(
 def test_where_the_attempt_is_over_the_command_is_stopped(
     pod: Wrapped, gateway: PodGateway
 ) -> None:
-    process = pod.start("sh", "-c", "echo a=1; until [ -e $0/go ]; do sleep 0.01; done; echo b=2;"
+    process = pod.start("sh", "-c", f"echo a=1; {UNTIL_GO}; echo b=2;"
                         "exec sleep 600", str(pod.folder))  # fmt: skip
     until_sync(lambda: gateway.stream, "it is so")
     gateway.refusal = 409
@@ -355,23 +334,6 @@ def test_a_claim_is_repeated_until_it_is_answered(pod: Wrapped, gateway: PodGate
     gateway.faults += ["reset", 503, "lost", "cut"]
     assert pod.shell("echo loss=1").stdout == b"loss=1\n"
     assert len(gateway.claims) == 3
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("https://gateway", b"https"),
-        ("gateway:80", b"no http:// address"),
-        ("http://", b"names no host"),
-        ("http://gateway:x", b"port"),
-    ],
-)
-def test_an_address_that_it_cannot_use_is_told_and_the_command_is_not_run(
-    pod: Wrapped, url: str, said: bytes
-) -> None:
-    pod.more["TRIALBUS_URL"] = url
-    ended = pod.shell("echo never")
-    assert (ended.code, ended.stdout, said in ended.stderr) == (75, b"", True)
 
 
 def test_a_redirect_is_not_followed(pod: Wrapped, gateway: PodGateway) -> None:

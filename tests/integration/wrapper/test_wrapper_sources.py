@@ -3,40 +3,14 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tensorboardX import SummaryWriter
 
-from trialbus.testkit import wrapped
 from trialbus.testkit.pod_gateway import PodGateway
 from trialbus.testkit.waits import until_sync
-from trialbus.testkit.wrapped import Wrapped, python
-
-pytestmark = pytest.mark.skipif(
-    wrapped.compiler() is None, reason="the wrapper is C: there is no compiler here, or no make"
-)
-# Runs until the test makes the file that it is told of.
-UNTIL_GO = "until [ -e $0/go ]; do sleep 0.01; done"
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return wrapped.build(tmp_path_factory.mktemp("wrapper"))
-
-
-@pytest.fixture
-def gateway() -> Iterator[PodGateway]:
-    with PodGateway().served() as made:
-        yield made
-        assert made.wrong == []
-
-
-@pytest.fixture
-def pod(program: Path, tmp_path: Path, gateway: PodGateway) -> Wrapped:
-    return Wrapped(program, tmp_path, gateway.url)
-
+from trialbus.testkit.wrapped import UNTIL_GO, Wrapped, python
 
 # Files ------------------------------------------------------------------------------------------
 
@@ -184,14 +158,17 @@ def test_broken_and_huge_records_are_passed_over(
 def test_event_records_come_a_second_time_where_they_are_wanted_again(
     pod: Wrapped, gateway: PodGateway, events: Path
 ) -> None:
+    """Of a file that breaks off in nonsense all that lies before that."""
     data = write_events(pod.folder / "made", *range(3000))
     events.mkdir()
     (events / "a.tfevents").write_bytes(data)
+    (events / "b.tfevents").write_bytes(data + b"\0" * 12)
     gateway.again = True
     gateway.faults += ["chunked", "lost", 500]
     assert pod.run("true").code == 0
-    assert files_in(bytes(gateway.stream), 1) == {"a.tfevents": data}
-    assert files_in(bytes(gateway.stream), 2) == {"a.tfevents": data}
+    for turn in (1, 2):
+        found = files_in(bytes(gateway.stream), turn)
+        assert found == {"a.tfevents": data, "b.tfevents": data}
     assert gateway.final
 
 
