@@ -11,6 +11,7 @@ from trialbus.cli import starting
 from trialbus.cli.failures import CommandFailed
 from trialbus.local import stack_file
 from trialbus.local.service_process import keep_log_short, look_pause_s
+from trialbus.local.stack_file import StackStatus
 
 
 def test_an_outage_is_looked_at_ever_more_seldom() -> None:
@@ -64,6 +65,24 @@ def test_a_look_at_the_lock_does_not_keep_a_supervisor_out(tmp_path: Path) -> No
     finally:
         os.close(descriptor)
     assert not stack_file.is_held(tmp_path)
+
+
+def test_what_a_killed_supervisor_left_is_not_the_next_ones(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as killed:
+        pass
+    descriptor = stack_file.open_lock(tmp_path, stack_file.LOCK)
+    try:
+        assert stack_file.try_lock(descriptor, stack_file.EXCLUSIVE)
+        stack_file.write(tmp_path, _status(killed.pid))
+        assert stack_file.read_running(tmp_path) is None
+        stack_file.write(tmp_path, _status(os.getpid()))
+        assert stack_file.read_running(tmp_path) == _status(os.getpid())
+    finally:
+        os.close(descriptor)
+
+
+def _status(pid: int) -> StackStatus:
+    return StackStatus(http="", grpc="", nats="", mongo="", pid=pid, data_dir="")
 
 
 def test_a_large_log_is_moved_aside_and_its_writer_goes_on(tmp_path: Path) -> None:

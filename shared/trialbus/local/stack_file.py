@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from trialbus.adapters.processes import lives
+
 FILE = "stack.json"
 LOCK = "stack.lock"
 USERS = "stack.users"
@@ -87,6 +89,8 @@ def read_running(folder: Path) -> StackStatus | None:
         found = json.loads((folder / FILE).read_text())
     except FileNotFoundError:
         return None
+    if not lives(found["pid"]):
+        return None  # a killed one's: who holds the folder now is just about to remove it
     for kind in ("services", "servers"):
         found[kind] = {name: ProcessStatus(**each) for name, each in found[kind].items()}
     return StackStatus(**found)

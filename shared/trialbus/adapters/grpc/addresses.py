@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trialbus.adapters.processes import lives
+
 
 @contextmanager
 def announcing(data_dir: Path, service: str, *, host: str, port: int) -> Iterator[str]:
@@ -34,18 +36,8 @@ def announced(data_dir: Path, service: str) -> str | None:
         pid, address = int(said["pid"]), str(said["grpc"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return address if _lives(pid) else None
+    return address if lives(pid) else None
 
 
 def _path(data_dir: Path, service: str) -> Path:
     return data_dir / "run" / f"{service}.grpc.json"
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from trialbus.adapters.processes import lives
 from trialbus.local.servers.ports import LOOPBACK
 from trialbus.local.servers.process import MAX_LOG_BYTES, POLL_INTERVAL_S, ServerSpec
 
@@ -89,7 +90,7 @@ class NatsServerSpec(ServerSpec):
     def _remove_stale_ports_files(self) -> None:
         """Those that killed servers left: a pid may come again. A living one keeps its file."""
         for ports_file in self.folder.glob(f"{self.binary.name}_*.ports"):
-            if not _is_alive(int(ports_file.stem.rpartition("_")[2])):
+            if not lives(int(ports_file.stem.rpartition("_")[2])):
                 ports_file.unlink(missing_ok=True)
 
     async def _make_ready(self, port: int, pid: int) -> None:
@@ -99,16 +100,6 @@ class NatsServerSpec(ServerSpec):
             if monitoring and await _healthy(int(monitoring.rpartition(":")[2])):
                 return
             await asyncio.sleep(POLL_INTERVAL_S)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # somebody else's, so it lives
-    return True
 
 
 async def _healthy(monitoring_port: int) -> bool:
