@@ -1,5 +1,5 @@
-"""Runs whose object is suspended while it runs, as Kueue preempts: the attempt is lost at once, and
-the next one waits in the queue."""
+"""Runs that lose their node. One whose object is suspended while it runs, as Kueue preempts, is
+lost at once, and the next attempt waits in the queue; one whose node is cut off is waited for."""
 
 import copy
 from dataclasses import replace
@@ -18,6 +18,7 @@ from trialbus.ports.launcher import RunState
 from trialbus.testkit.waits import until
 
 Object = dict[str, Any]
+ENDS = "trialbus_trial_launcher.app.cluster.object_ends"
 GOOD = Outcome(log=b"loss=0.5\n")
 
 
@@ -134,6 +135,36 @@ async def test_a_preempted_run_is_not_begun_anew_beside_its_old_pod(double: Doub
 
         await until(has_gone, "its pod has gone")
         await until(lambda: len(cluster.runs()) == 2, "the next attempt")
+
+
+@pytest.mark.parametrize("retain", [False, True])
+async def test_a_run_whose_node_answers_no_more_is_lost_and_begins_anew_on_another(
+    double: Double, retain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{ENDS}.CLUSTER_STOP_DEADLINE_S", 1.0)
+    outcomes = [RUNS_ON, GOOD]
+    brief = job()
+    brief["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
+    async with cluster_world(double, run=lambda _: outcomes.pop(0)) as cluster:
+        await cluster.apply(wanted("cut", brief, template={"retain": retain}))
+        pod = await running(cluster)
+        await until_begun(cluster)
+        [node] = {it["spec"]["nodeName"] for it in cluster.objects("pods")}
+        [first] = [it["metadata"]["name"] for it in cluster.objects()]
+        double.pods.lose_node(node)
+        await cluster.ended("cut")
+        [trial] = cluster.trials()
+        assert (trial.phase, trial.value) == (TrialPhase.SUCCEEDED, 0.5)
+        lost, ended = sorted(cluster.runs(), key=lambda it: it.attempt)
+        assert (lost.phase, ended.phase) == (RunPhase.LOST, RunPhase.FINISHED)
+        assert lost.message == (
+            f"pod {pod} is being deleted (DeletionByTaintManager: Taint manager: deleting due to "
+            "NoExecute taint), and its node does not answer"
+        )
+        # Or it would run again when its node is there again.
+        await until(
+            lambda: first not in [it["metadata"]["name"] for it in cluster.objects()], "no first"
+        )
 
 
 async def test_what_had_not_begun_is_the_same_attempt_when_it_is_admitted_again(

@@ -2,7 +2,7 @@
 after its trial's node was taken away.
 
 TRIALBUS_TEST_KILL_NODE: a command with `{node}` that ends a node for good (`docker rm -f {node}`
-of kind); without it the trial's pod is evicted, as draining a node does.
+of kind), where two nodes take pods; without it the trial's pod is evicted, as draining a node does.
 """
 
 import json
@@ -26,9 +26,10 @@ from trialbus.testkit.waits import until_sync
 KILL_NODE = os.environ.get("TRIALBUS_TEST_KILL_NODE", "")
 CRDS = REPOSITORY / "deploy/crds"
 VALUES = REPOSITORY / "deploy/helm/trialbus/examples/laptop-kind.yaml"
-# A node that went is given up by Kubernetes after five minutes.
-DEADLINE_S = 900.0
+# A node that went is given up by Kubernetes after five minutes, and its pods by us after five more.
+DEADLINE_S = 1200.0
 READY_S = 300.0
+GONE_S = 180
 Object = dict[str, Any]
 
 pytestmark = [
@@ -40,10 +41,12 @@ pytestmark = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """namespace: of the services; lab: of experiments, which enforces the restricted standard."""
+    """namespace: of the services; lab: of experiments, which enforces the restricted standard.
+    spare: a node that runs none of the services, and may be killed; "": none will be."""
 
     namespace: str
     lab: str
+    spare: str
 
     def get(self, kind: str, *arguments: str) -> list[Object]:
         found = kubectl("get", kind, "-n", self.lab, "-o", "json", *arguments)
@@ -78,10 +81,16 @@ def kubectl(*arguments: str, text: str | None = None, check: bool = True) -> str
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """All of it goes at the end, the definitions only if they were not there before."""
     mark = uuid.uuid4().hex[:6]
-    made = Installed(namespace=f"trialbus-test-{mark}", lab=f"trialbus-lab-{mark}")
+    made = Installed(
+        namespace=f"trialbus-test-{mark}",
+        lab=f"trialbus-lab-{mark}",
+        spare=spare_node() if KILL_NODE else "",
+    )
     defined = [it for it in sorted(CRDS.glob("*.yaml")) if not is_there(it)]
     manifests = charts(made, mark, tmp_path_factory.mktemp("charts"))
     try:
+        if made.spare:
+            kubectl("cordon", made.spare)
         for namespace in (made.namespace, made.lab):
             kubectl("create", "namespace", namespace)
             standard = "pod-security.kubernetes.io/enforce=restricted"
@@ -103,14 +112,48 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
             "wait", "deployment,statefulset", "--all", "-n", made.namespace,
             "--for=jsonpath={.status.readyReplicas}=1", f"--timeout={READY_S:.0f}s",
         )  # fmt: skip
+        if made.spare:
+            kubectl("uncordon", made.spare)
         yield made
+    except BaseException:
+        show(made)
+        raise
     finally:
-        kubectl("delete", "experiments,trials,suggestions", "--all", "-n", made.lab, check=False)
-        kubectl("delete", "-f", "-", text=manifests, check=False)
+        if made.spare:
+            kubectl("uncordon", made.spare, check=False)
+        delete("experiments,trials,suggestions", "--all", "-n", made.lab)
+        kubectl("delete", "-f", "-", f"--timeout={GONE_S}s", text=manifests, check=False)
         for namespace in (made.lab, made.namespace):
-            kubectl("delete", "namespace", namespace, check=False)
+            delete("namespace", namespace)
         for path in defined:
-            kubectl("delete", "-f", str(path), check=False)
+            delete("-f", str(path))
+
+
+@pytest.fixture(autouse=True)
+def shown(installed: Installed) -> Iterator[None]:
+    """What a failed test needs to be understood: soon all of it is gone."""
+    yield
+    show(installed)
+
+
+def show(installed: Installed) -> None:
+    for namespace in (installed.namespace, installed.lab):
+        print(kubectl("get", "pods,jobs,events", "-n", namespace, "-o", "wide", check=False))
+    logs = ("logs", "-n", installed.namespace, "--prefix", "--tail=40", "--all-containers")
+    print(kubectl(*logs, "-l", "app.kubernetes.io/part-of=trialbus", check=False))
+
+
+def delete(*what: str) -> None:
+    """What of it does not go keeps nothing else."""
+    kubectl("delete", *what, "--ignore-not-found", f"--timeout={GONE_S}s", check=False)
+
+
+def spare_node() -> str:
+    """One of at least two that take pods."""
+    nodes = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
+    names = [str(it["metadata"]["name"]) for it in nodes if not it["spec"].get("taints")]
+    assert len(names) > 1, f"TRIALBUS_TEST_KILL_NODE needs two nodes that take pods, not {names}"
+    return names[-1]
 
 
 def is_there(path: Path) -> bool:
@@ -138,15 +181,16 @@ def tutorial(lab: str) -> Object:
     return document
 
 
-def slow(name: str) -> Object:
-    """One trial that reports for two minutes, in the image that the tutorial's trials run in."""
+def slow(name: str, node: str) -> Object:
+    """One trial that reports for two minutes, in the image that the tutorial's trials run in; on
+    that node if it can, unless it is ""."""
     program = "import time\nfor i in range(60): print(f'loss={i}', flush=True), time.sleep(2)"
     container = {
         "name": "main",
         "image": IMAGE,
         "command": ["python", "-c", program, "${trialParameters.x}"],
     }
-    pod = {"spec": {"containers": [container], "restartPolicy": "Never"}}
+    pod = {"spec": {"containers": [container], "restartPolicy": "Never", **preferring(node)}}
     return {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",
@@ -172,6 +216,15 @@ def slow(name: str) -> Object:
     }
 
 
+def preferring(node: str) -> Object:
+    if not node:
+        return {}
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    term = {"weight": 100, "preference": {"matchExpressions": [here]}}
+    terms = {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
+    return {"affinity": {"nodeAffinity": terms}}
+
+
 def test_the_tutorials_experiment_runs_to_its_end(installed: Installed) -> None:
     installed.apply(tutorial(installed.lab))
     installed.wait("quick-start")
@@ -190,16 +243,27 @@ def test_the_tutorials_experiment_runs_to_its_end(installed: Installed) -> None:
 
 
 def test_a_trial_whose_node_is_taken_away_runs_again(installed: Installed) -> None:
-    installed.apply(slow("survivor"))
+    installed.apply(slow("survivor", installed.spare))
     until_sync(lambda: running(installed), "the trial's pod runs", within_s=READY_S)
     [pod] = running(installed)
     node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
     assert not secrets_of(pod)
     if KILL_NODE:
-        subprocess.run(shlex.split(KILL_NODE.format(node=node)), check=True, timeout=READY_S)
+        assert node == installed.spare, "the trial runs where the services do"
+        subprocess.run(
+            shlex.split(KILL_NODE.format(node=node)),
+            env={**os.environ, "KUBECONFIG": KUBECONFIG},
+            check=True,
+            timeout=READY_S,
+        )
     else:
         evict(installed.lab, name)
-    installed.wait("survivor")
+    try:
+        installed.wait("survivor")
+    finally:
+        if KILL_NODE:
+            # The pods of a node that is not there go only when its object goes.
+            delete("node", node)
     [trial] = installed.get("trials", "-l", "katib.kubeflow.org/experiment=survivor")
     [metric] = trial["status"]["observation"]["metrics"]
     # Only what the attempt that ended it has reported counts.

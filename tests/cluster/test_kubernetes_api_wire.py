@@ -77,6 +77,19 @@ async def test_a_login_is_never_taken_from_a_netrc_nor_a_redirection_followed(
     assert asked == ["Bearer one"]
 
 
+async def test_nothing_goes_to_this_machine_through_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    async def handler(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"items": []})
+
+    async with scripted(tmp_path, handler) as api:
+        assert (await api.list(JOBS, "n")).items == ()
+
+
 async def test_answers_that_are_no_json_are_transient(tmp_path: Path) -> None:
     async def handler(_request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(text="<html>a proxy</html>")

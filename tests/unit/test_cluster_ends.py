@@ -6,8 +6,14 @@ from typing import Any
 import pytest
 
 from trialbus.contracts.shipping import EXIT_REFUSED, EXIT_UNANSWERED, Termination
+from trialbus.kernel.limits import CLUSTER_STOP_DEADLINE_S
 from trialbus.kernel.run import RunVerdict
-from trialbus_trial_launcher.app.cluster.object_ends import ObjectSight, end_of, is_inconclusive
+from trialbus_trial_launcher.app.cluster.object_ends import (
+    ObjectSight,
+    end_of,
+    is_inconclusive,
+    overdue,
+)
 from trialbus_trial_launcher.app.cluster.pod_ends import PodSight, pod_sight
 
 FAILED = ObjectSight(
@@ -125,3 +131,28 @@ def test_a_command_that_the_wrapper_stopped_is_no_failure_though_the_launcher_is
     other = end_of(FAILED, [wrapped(143, signal=15, stop="not you (409)")], shipped=True)
     assert other is not None
     assert (other.stop_reason, other.signal) == ("", 15)
+
+
+STUCK = PodSight(run="u.0.1", name="a", deleted=True, gone_by=100.0)
+LIVES = PodSight(run="u.0.1", name="b")
+
+
+@pytest.mark.parametrize(
+    ("pods", "lost"),
+    [
+        ([STUCK], True),
+        ([STUCK, replace(LIVES, primary=False)], True),
+        ([replace(STUCK, gone_by=100.5)], False),
+        ([replace(STUCK, over=True)], False),
+        # Its controller has made another one.
+        ([STUCK, LIVES], False),
+        ([replace(STUCK, primary=False), LIVES], False),
+        ([replace(STUCK, primary=False)], False),
+        ([], False),
+    ],
+)
+def test_a_run_is_lost_when_all_of_its_pods_should_long_be_gone(
+    pods: list[PodSight], lost: bool
+) -> None:
+    end = overdue(pods, 100.25 + CLUSTER_STOP_DEADLINE_S)
+    assert (end is not None and end.lost) == lost

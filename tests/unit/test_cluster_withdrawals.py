@@ -6,7 +6,7 @@ import pytest
 
 from trialbus.ports.launcher import ObjectPlan
 from trialbus_trial_launcher.adapters.kubernetes.records import Record, record_of
-from trialbus_trial_launcher.app.cluster.object_ends import ObjectSight
+from trialbus_trial_launcher.app.cluster.object_ends import ObjectSight, RunEnd
 from trialbus_trial_launcher.app.cluster.pod_ends import PodSight
 
 RUNS = PodSight(run="r", name="a", started_at=1.0)
@@ -55,3 +55,13 @@ def test_what_ended_well_as_it_was_suspended_has_ended_well() -> None:
     assert not made.withdrawn_are_over, "its object says so"
     made.pods = {"a": replace(RUNS, deleted=True, over=True, exit_code=143)}
     assert made.withdrawn_are_over
+
+
+def test_the_object_of_a_lost_run_stays_only_when_nothing_of_it_runs() -> None:
+    made = record(RUNS, suspended=False)
+    made.end = RunEnd()
+    assert made.stays
+    made.end = RunEnd(lost=True)
+    assert not made.stays
+    made.pods = {"a": replace(RUNS, over=True)}
+    assert made.stays

@@ -261,7 +261,7 @@ CLUSTER_CREATE_DEADLINE_S = 600.0
 CLUSTER_FIRST_CREATE_S = 30.0
 # And calls it lost after this long: a server ends its requests after a minute.
 CLUSTER_LOST_AFTER_S = 120.0
-# Pods of a stopped run that have not gone: their nodes do not answer.
+# Pods that were to go, of a stopped run or by others, and have not: their nodes do not answer.
 CLUSTER_STOP_DEADLINE_S = 300.0
 # What our labels name but no run does is removed: leftovers of crashes, so they are few.
 CLUSTER_ORPHANS_S = 300.0

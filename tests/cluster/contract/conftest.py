@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.cluster.contract.definitions import define_config_maps
+from tests.cluster.contract.definitions import define_config_maps, serving_samples
 from tests.cluster.contract.targets import (
     CLUSTER_DEADLINE_S,
     DOUBLE_DEADLINE_S,
@@ -52,4 +52,11 @@ def target(
         httpx.Client(base_url=double.url, timeout=30.0, trust_env=False) as http,
         ready(http, DOUBLE_DEADLINE_S, double) as found,
     ):
+        yield found
+
+
+@pytest.fixture(scope="module")
+def served(target: Target) -> Iterator[Target]:
+    """The target with `samples` served."""
+    with serving_samples(target) as found:
         yield found

@@ -1,11 +1,15 @@
 """A custom resource definition that has everything which the product leans on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from tests.cluster.contract.targets import Target
+from tests.cluster.contract.targets import Target, name
 
 Object = dict[str, Any]
 VERSION = "v1"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _COLUMNS = [
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
     {
@@ -88,6 +92,26 @@ def definition(group: str) -> Object:
     }
 
 
+@contextmanager
+def serving_samples(target: Target) -> Iterator[Target]:
+    """The target with a group of its own, in which `samples` are served during the block."""
+    served = replace(target, group=f"{name('s')}.{target.group}")
+    body = definition(served.group)
+    served.make(CRDS, body)
+    place = f"{CRDS}/{body['metadata']['name']}"
+    try:
+        served.until_condition(place, "Established")
+        path = served.path("samples", group=f"{served.group}/{VERSION}")
+        served.until(lambda: served.http.get(path).status_code == 200, "samples are served")
+        # Another of the server's parts, which hears of it by itself.
+        listed = f"/apis/{served.group}/{VERSION}"
+        served.until(lambda: served.http.get(listed).status_code == 200, "they are discovered")
+        yield served
+    finally:
+        served.delete(place)
+        served.expect_gone(place)
+
+
 def define_config_maps(target: Target) -> None:
     """On a server that has none: a kind that looks like them."""
     group = f"core.{target.group}"
@@ -105,16 +129,16 @@ def define_config_maps(target: Target) -> None:
         "metadata": {"name": f"configmaps.{group}"},
         "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
     }
-    target.make("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body)
+    target.make(CRDS, body)
     target.core = f"/apis/{group}/{VERSION}"
     path = target.path("configmaps")
     target.until(lambda: target.http.get(path).status_code == 200, "ConfigMaps are served")
 
 
-def sample(target: Target, name: str, **spec: Any) -> Object:
+def sample(target: Target, called: str, **spec: Any) -> Object:
     return {
         "apiVersion": f"{target.group}/{VERSION}",
         "kind": "Sample",
-        "metadata": {"name": name},
+        "metadata": {"name": called},
         "spec": {"size": 2, **spec},
     }

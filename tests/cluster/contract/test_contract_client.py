@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.cluster.cluster_clients import CONFIG_MAPS, PODS, config_map, opened
+from tests.cluster.contract.definitions import VERSION
 from tests.cluster.contract.targets import KUBECONFIG, Target, job, name, pod
 
 from trialbus.adapters.kubernetes_api import Change, Reflector
@@ -105,10 +106,11 @@ async def test_the_log_of_a_pod_that_is_over(api: ClusterApi, target: Target) ->
         await api.log(here, name("nobody"))
 
 
-async def test_a_watch_from_an_impossible_past_is_gone(api: ClusterApi, target: Target) -> None:
+async def test_a_watch_from_an_impossible_past_is_gone(api: ClusterApi, served: Target) -> None:
+    samples = await api.resource(f"{served.group}/{VERSION}", "Sample")
     with pytest.raises(Gone):
         async with api.watch(
-            CONFIG_MAPS, target.namespace, resource_version="1", timeout_s=5
+            samples, served.namespace, resource_version="1", timeout_s=5
         ) as events:
             async for _ in events:
                 pass

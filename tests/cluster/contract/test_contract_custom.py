@@ -1,31 +1,15 @@
 """Custom resources: served, checked against their schema, pruned, filled; status apart."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.cluster.contract.conftest import WITH_DEFINITIONS
-from tests.cluster.contract.definitions import VERSION, definition, sample
+from tests.cluster.contract.definitions import CRDS, VERSION, definition, sample
 from tests.cluster.contract.targets import Target, name
-from tests.cluster.contract.watching import watching
+from tests.cluster.contract.watching import watching, whole_watch
 
 pytestmark = WITH_DEFINITIONS
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 Object = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def served(target: Target) -> Iterator[Target]:
-    """The target with `samples` served."""
-    body = definition(target.group)
-    target.make(CRDS, body)
-    place = f"{CRDS}/{body['metadata']['name']}"
-    target.until_condition(place, "Established")
-    path = target.path("samples", group=f"{target.group}/{VERSION}")
-    target.until(lambda: target.http.get(path).status_code == 200, "samples are served")
-    yield target
-    target.delete(place)
-    target.expect_gone(place)
 
 
 def at(target: Target, name_: str = "", sub: str = "") -> str:
@@ -164,6 +148,15 @@ def test_a_custom_resource_is_watched(served: Target) -> None:
         served.until(lambda: "DELETED" in watched.kinds(), "its whole life")
     assert watched.kinds() == ["ADDED", "MODIFIED", "DELETED"]
     assert watched.events[1]["object"]["status"] == {"phase": "Running"}
+
+
+def test_a_watch_from_long_ago_ends_with_a_410(served: Target) -> None:
+    """From before there was the definition. Of ConfigMaps a server that never began anew has all
+    events since its first, while they are few."""
+    watched = whole_watch(served, at(served), resourceVersion="1")
+    assert [event["type"] for event in watched.events] == ["ERROR"]
+    status = watched.events[0]["object"]
+    assert (status["code"], status["reason"]) == (410, "Expired")
 
 
 def test_a_table_has_the_columns_of_the_definition(served: Target) -> None:

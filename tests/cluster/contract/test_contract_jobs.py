@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.cluster.contract.targets import Target, container, job, name, pod
+from tests.cluster.contract.targets import HOLD, Target, container, job, name, pod
 from tests.cluster.contract.watching import watching
 
 JOBS = "batch/v1"
@@ -279,8 +279,8 @@ def test_an_image_that_is_nowhere_is_a_reason_to_wait(target: Target) -> None:
 def test_termination_is_a_signal_and_then_a_kill(target: Target) -> None:
     trap = "trap 'echo asked > /dev/termination-log; exit 9' TERM"
     script = f"{trap}; echo ready; while :; do sleep 0.1; done"
-    body = pod(wanted := name("term"), script)
-    body["metadata"]["finalizers"] = ["trialbus.io/hold"]
+    body = pod(wanted := name("term"), script, terminationGracePeriodSeconds=10)
+    body["metadata"]["finalizers"] = [HOLD]
     target.make(target.path("pods"), body)
     log, path = target.path("pods", wanted, "log"), target.path("pods", wanted)
     target.until(lambda: target.http.get(log).content == b"ready\n", "it waits for a signal")

@@ -3,7 +3,7 @@
 import pytest
 from tests.cluster.contract.conftest import WITH_DEFINITIONS
 from tests.cluster.contract.targets import Target, config_map, name
-from tests.cluster.contract.watching import watching, whole_watch
+from tests.cluster.contract.watching import watching
 
 pytestmark = WITH_DEFINITIONS
 
@@ -133,13 +133,6 @@ def test_what_leaves_a_selection_is_deleted_for_its_watcher(target: Target) -> N
         target.patch(one, {"metadata": {"labels": {"parity": "0"}}})
         target.until(lambda: len(watched.kinds()) == 2, "it left and came back")
     assert watched.kinds() == ["DELETED", "ADDED"]
-
-
-def test_a_watch_from_long_ago_ends_with_a_410(target: Target) -> None:
-    watched = whole_watch(target, target.path("configmaps"), resourceVersion="1")
-    assert [event["type"] for event in watched.events] == ["ERROR"]
-    status = watched.events[0]["object"]
-    assert (status["code"], status["reason"]) == (410, "Expired")
 
 
 def test_a_watch_ends_at_its_timeout_after_a_bookmark_if_others_changed(target: Target) -> None:

@@ -1,7 +1,7 @@
 """One object at a time: create, conflict, update, patch, delete, dry run, and how it is refused."""
 
 import pytest
-from tests.cluster.contract.targets import Target, config_map, job, name, pod_spec
+from tests.cluster.contract.targets import HOLD, Target, config_map, job, name, pod_spec
 
 JOBS = "batch/v1"
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -130,7 +130,7 @@ def test_a_dry_run_checks_and_stores_nothing(target: Target) -> None:
 def test_a_finalizer_holds_what_is_deleted(target: Target) -> None:
     path = target.path("configmaps", wanted := name("held"))
     body = config_map(wanted)
-    body["metadata"]["finalizers"] = ["trialbus.io/hold"]
+    body["metadata"]["finalizers"] = [HOLD]
     target.make(target.path("configmaps"), body)
     target.delete(path)
     assert target.get(path)["metadata"]["deletionTimestamp"]

@@ -48,15 +48,17 @@ def whole_watch(target: Target, path: str, **params: Any) -> Watched:
 
 @contextmanager
 def watching(target: Target, path: str, **params: Any) -> Iterator[Watched]:
-    """Open during the block. params: of the query; timeoutSeconds is 30 unless it is told."""
+    """Open during the block. params: of the query; timeoutSeconds is longer than what is
+    waited for may take, unless it is told."""
     watched = Watched()
-    query = {"watch": "true", "timeoutSeconds": 30, **params}
+    longest_s = int(target.deadline_s) + 30
+    query = {"watch": "true", "timeoutSeconds": longest_s, **params}
     closing = threading.Event()
     answers: list[httpx.Response] = []
 
     def read() -> None:
         try:
-            with target.http.stream("GET", path, params=query, timeout=60.0) as answer:
+            with target.http.stream("GET", path, params=query, timeout=longest_s + 30.0) as answer:
                 answers.append(answer)
                 watched.open.set()
                 for line in answer.iter_lines():

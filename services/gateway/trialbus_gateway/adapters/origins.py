@@ -5,12 +5,12 @@ only to loopback's own names (a name of somebody else's that leads here is refus
 change from a page that it did not serve itself.
 """
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from trialbus.kernel.addresses import is_loopback
 from trialbus_gateway.adapters.failures import failure
 from trialbus_gateway.adapters.http_metrics import REFUSED, ROUTE
 
@@ -42,15 +42,6 @@ class OriginGuard:
         if origin.partition("://")[2] != host:
             return f"pages of {origin[:100]!r} may not change anything here"
         return None
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _hostname(url: str) -> str:

@@ -19,6 +19,7 @@ from trialbus.adapters.kubernetes_api.pace import Pace
 from trialbus.adapters.kubernetes_api.request_metrics import NobodyObserves, RequestObserver
 from trialbus.adapters.kubernetes_api.statuses import error_of
 from trialbus.kernel import limits
+from trialbus.kernel.addresses import is_loopback
 from trialbus.kernel.errors import Transient
 from trialbus.ports.clock import Clock
 
@@ -220,7 +221,8 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
 
 
 def _proxy_of_environment(address: str) -> str | None:
+    """As kubectl: nothing goes to this machine through a proxy, whatever NO_PROXY says."""
     parts = urlsplit(address)
-    if proxy_bypass(parts.netloc):
+    if is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc):
         return None
     return getproxies().get(parts.scheme)

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 from trialbus.adapters.http import Tls
 from trialbus.kernel.access import GIVEN_ROLES, Role
+from trialbus.kernel.addresses import is_loopback
 from trialbus.kernel.errors import Refused
 from trialbus.ports.clock import Clock
 from trialbus.ports.store import Store
 from trialbus_gateway.adapters.access.door import Door, Way
 from trialbus_gateway.adapters.access.static_tokens import StaticTokens
 from trialbus_gateway.adapters.access.trial_bearers import TrialBearers
-from trialbus_gateway.adapters.origins import is_loopback
 
 
 class DoorSettings(Protocol):

@@ -99,8 +99,10 @@ class Record:
     @property
     def stays(self) -> bool:
         """Whether its object is kept when its run has ended. One that was suspended would run again
-        when it is resumed."""
-        return self.kind.retain and self.withdrawn is None
+        when it is resumed, and one that is lost before its pods are over when they are."""
+        lost = self.end is not None and self.end.lost
+        comes_back = self.withdrawn is not None or (lost and not self.pods_are_over)
+        return self.kind.retain and not comes_back
 
     def sees_withdrawal(self) -> bool:
         """Whether its pods were taken from it: its object was suspended after its command had

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from trialbus.contracts.shipping import EXIT_REFUSED, EXIT_UNANSWERED
-from trialbus.kernel.limits import CLUSTER_IMAGE_DEADLINE_S, CLUSTER_PODLESS_S, MAX_MESSAGE_CHARS
+from trialbus.kernel.limits import (
+    CLUSTER_IMAGE_DEADLINE_S,
+    CLUSTER_PODLESS_S,
+    CLUSTER_STOP_DEADLINE_S,
+    MAX_MESSAGE_CHARS,
+)
 from trialbus.kernel.run import RunVerdict, StopReason
 from trialbus_trial_launcher.app.cluster.objects import STOP_ANNOTATION
 from trialbus_trial_launcher.app.cluster.pod_ends import PodSight
@@ -152,7 +157,8 @@ def waiting_of(sight: ObjectSight | None, pods: Collection[PodSight], age_s: flo
 
 
 def overdue(pods: Collection[PodSight], now: float) -> RunEnd | None:
-    """An image that has not come for so long will not; nothing else has a deadline here."""
+    """An image that has not come for so long will not; nor does a node answer again that should
+    long have ended its pods. Nothing else has a deadline here."""
     for pod in pods:
         since = pod.waits_since
         if pod.image_trouble and since is not None and now - since > CLUSTER_IMAGE_DEADLINE_S:
@@ -163,7 +169,19 @@ def overdue(pods: Collection[PodSight], now: float) -> RunEnd | None:
                     :MAX_MESSAGE_CHARS
                 ],
             )
+    primary = [pod for pod in pods if pod.primary]
+    if primary and all(_should_be_gone(pod, now) for pod in primary):
+        pod = primary[-1]
+        why = f" ({pod.taken})" if pod.taken else ""
+        message = f"pod {pod.name} is being deleted{why}, and its node does not answer"
+        return RunEnd(lost=True, message=message[:MAX_MESSAGE_CHARS])
     return None
+
+
+def _should_be_gone(pod: PodSight, now: float) -> bool:
+    """Kubernetes waits for its node for ever, unless somebody deletes the node's object."""
+    until = pod.gone_by
+    return not pod.over and until is not None and now - until > CLUSTER_STOP_DEADLINE_S
 
 
 def _primary(pods: Collection[PodSight]) -> PodSight | None:

@@ -51,7 +51,8 @@ _LOST_CONTAINER = "ContainerStatusUnknown"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSight:
     """run: its run id. primary: it has the labels of the pods whose end counts. over: nothing of it
-    runs. deleted: it is being deleted. taken: why the infrastructure ended it, "" if it did not.
+    runs. deleted: it is being deleted; gone_by: when it is to be gone, seconds since the epoch.
+    taken: why the infrastructure ended it, "" if it did not.
     exit_code, oom, message: of the primary container, once it has ended; message: of the wrapper.
     unready: which init container failed, and how, so that the others never began. waiting, why: a
     reason and a text, while it cannot run, and since when."""
@@ -64,6 +65,7 @@ class PodSight:
     primary: bool = True
     over: bool = False
     deleted: bool = False
+    gone_by: float | None = None
     taken: str = ""
     exit_code: int | None = None
     oom: bool = False
@@ -101,6 +103,7 @@ def pod_sight(
         primary=all(found.get(key) == value for key, value in labels.items()),
         over=phase in ("Succeeded", "Failed"),
         deleted=bool(metadata.get("deletionTimestamp")),
+        gone_by=_time(metadata, "deletionTimestamp"),
         taken=_taken(status) or (_LOST_CONTAINER if lost else ""),
         exit_code=None if lost else _number(ended, "exitCode"),
         oom=ended.get("reason") == _OOM,
