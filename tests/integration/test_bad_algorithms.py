@@ -29,6 +29,8 @@ from trialbus_suggestion.core.catalogue import BUILT_IN
 from trialbus_suggestion.core.registry import Registry
 
 HERE = Path(__file__).stem
+# A process of its own, with the libraries of all algorithms.
+STARTS_WITHIN_S = 60.0
 SPACE = (Parameter(name="x", type="int", min="0", max="100"),)
 
 Start = Callable[..., Awaitable[ProcessCompute]]
@@ -174,7 +176,7 @@ async def test_three_slow_experiments_hold_neither_light_nor_fast_ones(
     slow = [
         asyncio.create_task(ask(compute, "gated", f"slow-{i}", gate=str(gate))) for i in range(3)
     ]
-    await until(lambda: begun(gate), "a slow one computes")
+    await until(lambda: begun(gate), "a slow one computes", within_s=STARTS_WITHIN_S)
     assert len(await ask(compute, "random")) == 1
     assert len(await ask(compute, "tpe")) == 1
     assert not any(it.done() for it in slow)
@@ -195,7 +197,7 @@ async def test_an_experiment_that_turns_slow_is_moved_and_answers_there(
     monkeypatch.setattr("trialbus_suggestion.adapters.lanes.FAST_DEADLINE_S", 0.2)
     compute = await start(processes=2)
     slow = asyncio.create_task(ask(compute, "gated", gate=str(gate)))
-    await until(lambda: begun(gate), "it computes")
+    await until(lambda: begun(gate), "it computes", within_s=STARTS_WITHIN_S)
     [among_the_fast] = compute.worker_pids
     # It is in the way, until it is stopped there.
     assert len(await ask(compute, "tpe")) == 1
@@ -216,7 +218,7 @@ async def test_an_experiment_that_proves_fast_comes_to_the_fast_ones(
         assert time.monotonic() < deadline
     # There a slow one does not hold it.
     slow = asyncio.create_task(ask(compute, "gated", gate=str(gate)))
-    await until(lambda: begun(gate), "it computes")
+    await until(lambda: begun(gate), "it computes", within_s=STARTS_WITHIN_S)
     assert await ask(compute, "plain") == (("0",),)
     let_through(gate)
     await slow
@@ -225,11 +227,12 @@ async def test_an_experiment_that_proves_fast_comes_to_the_fast_ones(
 async def test_one_that_hangs_is_refused_and_those_behind_it_answer(
     start: Start, gate: Path
 ) -> None:
-    compute = await start(processes=2, timeout_s=3.0)
+    # Its libraries must be there in that time, too.
+    compute = await start(processes=2, timeout_s=5.0)
     hanging = asyncio.create_task(ask(compute, "gated", gate=str(gate)))
-    await until(lambda: begun(gate), "it computes")
+    await until(lambda: begun(gate), "it computes", within_s=STARTS_WITHIN_S)
     behind = asyncio.create_task(ask(compute, "plain"))
-    with pytest.raises(Refused, match="the algorithm gave no answer in 3 s"):
+    with pytest.raises(Refused, match="the algorithm gave no answer in 5 s"):
         await hanging
     assert await behind == (("0",),)
 
@@ -292,7 +295,7 @@ async def test_a_machine_that_starts_no_process_is_waited_for(
 async def test_closing_does_not_wait_for_what_computes(start: Start, gate: Path) -> None:
     compute = await start(processes=2)
     slow = asyncio.create_task(ask(compute, "gated", gate=str(gate)))
-    await until(lambda: begun(gate), "it computes")
+    await until(lambda: begun(gate), "it computes", within_s=STARTS_WITHIN_S)
     await compute.close()
     with pytest.raises(Transient, match="closed"):
         await slow
