@@ -158,8 +158,8 @@ async def test_a_run_whose_node_answers_no_more_is_lost_and_begins_anew_on_anoth
         lost, ended = sorted(cluster.runs(), key=lambda it: it.attempt)
         assert (lost.phase, ended.phase) == (RunPhase.LOST, RunPhase.FINISHED)
         assert lost.message == (
-            f"pod {pod} is being deleted (DeletionByTaintManager: Taint manager: deleting due to "
-            "NoExecute taint), and its node does not answer"
+            f"pod {pod} should long be gone (DeletionByTaintManager: Taint manager: deleting due "
+            "to NoExecute taint): its node does not answer"
         )
         # Or it would run again when its node is there again.
         await until(

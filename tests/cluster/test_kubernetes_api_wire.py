@@ -81,7 +81,8 @@ async def test_nothing_goes_to_this_machine_through_a_proxy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.delenv("no_proxy", raising=False)
+    for exempting in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(exempting, raising=False)
 
     async def handler(_request: web.BaseRequest) -> web.StreamResponse:
         return web.json_response({"items": []})

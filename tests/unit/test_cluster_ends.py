@@ -10,9 +10,9 @@ from trialbus.kernel.limits import CLUSTER_STOP_DEADLINE_S
 from trialbus.kernel.run import RunVerdict
 from trialbus_trial_launcher.app.cluster.object_ends import (
     ObjectSight,
+    cut_off,
     end_of,
     is_inconclusive,
-    overdue,
 )
 from trialbus_trial_launcher.app.cluster.pod_ends import PodSight, pod_sight
 
@@ -133,6 +133,8 @@ def test_a_command_that_the_wrapper_stopped_is_no_failure_though_the_launcher_is
     assert (other.stop_reason, other.signal) == ("", 15)
 
 
+NOW = 100.25 + CLUSTER_STOP_DEADLINE_S
+RUNS = ObjectSight(run="u.0.1", is_job=True)
 STUCK = PodSight(run="u.0.1", name="a", deleted=True, gone_by=100.0)
 LIVES = PodSight(run="u.0.1", name="b")
 
@@ -142,17 +144,33 @@ LIVES = PodSight(run="u.0.1", name="b")
     [
         ([STUCK], True),
         ([STUCK, replace(LIVES, primary=False)], True),
+        ([STUCK, pod("b", 0, 99.0)], True),
+        ([STUCK, pod("b", 143, 99.0, deleted=True)], True),
+        # Its controller may be about to make another one behind it, or has made it.
+        ([STUCK, pod("b", 0, 101.0)], False),
+        ([STUCK, LIVES], False),
         ([replace(STUCK, gone_by=100.5)], False),
         ([replace(STUCK, over=True)], False),
-        # Its controller has made another one.
-        ([STUCK, LIVES], False),
         ([replace(STUCK, primary=False), LIVES], False),
         ([replace(STUCK, primary=False)], False),
         ([], False),
     ],
 )
-def test_a_run_is_lost_when_all_of_its_pods_should_long_be_gone(
+def test_a_run_is_lost_when_what_is_left_of_it_should_long_be_gone(
     pods: list[PodSight], lost: bool
 ) -> None:
-    end = overdue(pods, 100.25 + CLUSTER_STOP_DEADLINE_S)
+    end = cut_off(RUNS, pods, NOW)
     assert (end is not None and end.lost) == lost
+
+
+def test_one_that_failed_before_its_others_were_cut_off_has_failed() -> None:
+    end = cut_off(RUNS, [STUCK, pod("b", 3, 99.0)], NOW)
+    assert end is not None
+    assert (end.lost, end.exit_code) == (False, 3)
+
+
+@pytest.mark.parametrize(
+    "sight", [replace(RUNS, stop="EarlyStopped"), replace(RUNS, verdict=RunVerdict.FAILED)]
+)
+def test_an_object_that_is_stopped_or_has_ended_is_not_cut_off(sight: ObjectSight) -> None:
+    assert cut_off(sight, [STUCK], NOW) is None

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from trialbus.kernel.run import RunVerdict
 from trialbus.ports.launcher import ObjectPlan
 from trialbus_trial_launcher.adapters.kubernetes.records import Record, record_of
 from trialbus_trial_launcher.app.cluster.object_ends import ObjectSight, RunEnd
@@ -57,11 +58,11 @@ def test_what_ended_well_as_it_was_suspended_has_ended_well() -> None:
     assert made.withdrawn_are_over
 
 
-def test_the_object_of_a_lost_run_stays_only_when_nothing_of_it_runs() -> None:
+def test_the_object_of_a_lost_run_stays_only_when_it_has_ended() -> None:
     made = record(RUNS, suspended=False)
     made.end = RunEnd()
     assert made.stays
     made.end = RunEnd(lost=True)
-    assert not made.stays
-    made.pods = {"a": replace(RUNS, over=True)}
+    assert not made.stays, "it would run again when its node is there again"
+    made.sight = ObjectSight(run="r", verdict=RunVerdict.FAILED)
     assert made.stays

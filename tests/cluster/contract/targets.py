@@ -218,14 +218,14 @@ def ready(http: httpx.Client, deadline_s: float, double: Double | None = None) -
         target.until(lambda: http.get(account).status_code == 200, "pods have an account")
         yield target
     finally:
+        path = f"/api/v1/namespaces/{target.namespace}"
+        http.delete(path)
         for held in ("pods", "configmaps"):
             # By tests that failed.
             for item in target.get(target.path(held))["items"]:
                 if item["metadata"].get("finalizers") == [HOLD]:
                     free = {"metadata": {"finalizers": None}}
                     target.patch(target.path(held, item["metadata"]["name"]), free)
-        path = f"/api/v1/namespaces/{target.namespace}"
-        http.delete(path)
         target.expect_gone(path)
 
 

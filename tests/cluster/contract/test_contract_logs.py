@@ -83,7 +83,7 @@ def test_no_log_of_what_is_not_there_or_has_no_node(target: Target) -> None:
 
 
 def test_a_log_can_be_followed_to_its_end(target: Target) -> None:
-    pause_s = 1.0 + target.linger_s
+    pause_s = 2.0 + target.linger_s
     script = f"echo one; sleep {pause_s}; echo two; sleep {pause_s}; echo three"
     target.make(target.path("pods"), pod(wanted := name("follow"), script))
     target.until_phase(wanted, "Running")

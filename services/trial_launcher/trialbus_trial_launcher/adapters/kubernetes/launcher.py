@@ -13,13 +13,7 @@ from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.run import StopReason
 from trialbus.ports.clock import Clock
-from trialbus.ports.cluster import (
-    ClusterApi,
-    ClusterError,
-    NoSuchKind,
-    NotFound,
-    Object,
-)
+from trialbus.ports.cluster import ClusterApi, ClusterError, NoSuchKind, NotFound, Object
 from trialbus.ports.launcher import Plan, RunState, RunStatus
 from trialbus_trial_launcher.adapters.kubernetes.creating import Creating, owner_of
 from trialbus_trial_launcher.adapters.kubernetes.folders import NoFolders
@@ -41,7 +35,7 @@ from trialbus_trial_launcher.app.hand import LaunchObserver, NobodyObserves
 # Creations in hand at once; the client paces them besides.
 _CREATIONS_AT_ONCE = 32
 _TAKEN_OVER_AT_ONCE = 16
-# An object that its view has not shown for so long is asked for.
+# An object that its view has not shown for so long is asked for; so are pods that do not go.
 _UNSEEN_S = 5.0
 # How much the news of pods are behind those of their objects, mostly.
 _PODS_LAG_S = 1.0
@@ -307,6 +301,9 @@ class ClusterLauncher(NoFolders):
             self._ledger.finish(record, end)
         elif not record.stop and (end_ := overdue(record.pods.values(), self._clock.now())):
             self._ledger.finish(record, end_)
+        elif now - record.checked_at > _UNSEEN_S and self._leaving.is_cut_off(record):
+            record.checked_at = now
+            self._spawn(self._leaving.confirm_cut_off(record))
         elif not record.expected and now - record.checked_at > _UNSEEN_S:
             record.checked_at = now
             self._spawn(self._check(record))

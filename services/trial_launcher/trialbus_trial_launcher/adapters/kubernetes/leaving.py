@@ -10,7 +10,7 @@ from trialbus.ports.clock import Clock
 from trialbus.ports.cluster import ClusterApi, ClusterError, Object, Resource
 from trialbus_trial_launcher.adapters.kubernetes.logger import Logger
 from trialbus_trial_launcher.adapters.kubernetes.records import Record
-from trialbus_trial_launcher.app.cluster.object_ends import RunEnd, stopped_end
+from trialbus_trial_launcher.app.cluster.object_ends import RunEnd, cut_off, stopped_end
 
 # Every server has them: nothing to ask for, which could fail.
 PODS = Resource(group="", version="v1", kind="Pod", plural="pods", namespaced=True)
@@ -57,7 +57,26 @@ class Leaving:
             else:
                 await self._clock.sleep(_LOOK_EVERY_S)
 
+    def is_cut_off(self, record: Record) -> bool:
+        return self._cut_off(record) is not None
+
+    async def confirm_cut_off(self, record: Record) -> None:
+        """A view may be behind, or blind."""
+        if await self._refresh(record) and (end := self._cut_off(record)) is not None:
+            self._finish(record, end)
+
+    def _cut_off(self, record: Record) -> RunEnd | None:
+        if record.sight is None or record.stop:
+            return None
+        return cut_off(record.sight, record.pods.values(), self._clock.now())
+
     async def _has_left(self, record: Record) -> bool:
+        if not await self._refresh(record):
+            return False
+        return record.pods_are_over if record.withdrawn is None else record.withdrawn_are_over
+
+    async def _refresh(self, record: Record) -> bool:
+        """Whether its pods are as the server has them now."""
         try:
             there = await self.look(record)
         except (Transient, ClusterError) as error:
@@ -66,7 +85,7 @@ class Leaving:
         for name in record.pods.keys() - there:
             # No view has told of its going.
             record.pod_gone(name)
-        return record.pods_are_over if record.withdrawn is None else record.withdrawn_are_over
+        return True
 
 
 def end_of_left(record: Record) -> RunEnd:

@@ -99,10 +99,11 @@ class Record:
     @property
     def stays(self) -> bool:
         """Whether its object is kept when its run has ended. One that was suspended would run again
-        when it is resumed, and one that is lost before its pods are over when they are."""
+        when it is resumed, and one that has not ended, though its run is lost, when its node is
+        there again."""
         lost = self.end is not None and self.end.lost
-        comes_back = self.withdrawn is not None or (lost and not self.pods_are_over)
-        return self.kind.retain and not comes_back
+        goes_on = lost and self.sight is not None and self.sight.verdict is None
+        return self.kind.retain and self.withdrawn is None and not goes_on
 
     def sees_withdrawal(self) -> bool:
         """Whether its pods were taken from it: its object was suspended after its command had

@@ -157,8 +157,7 @@ def waiting_of(sight: ObjectSight | None, pods: Collection[PodSight], age_s: flo
 
 
 def overdue(pods: Collection[PodSight], now: float) -> RunEnd | None:
-    """An image that has not come for so long will not; nor does a node answer again that should
-    long have ended its pods. Nothing else has a deadline here."""
+    """An image that has not come for so long will not; nothing else has a deadline here."""
     for pod in pods:
         since = pod.waits_since
         if pod.image_trouble and since is not None and now - since > CLUSTER_IMAGE_DEADLINE_S:
@@ -169,19 +168,28 @@ def overdue(pods: Collection[PodSight], now: float) -> RunEnd | None:
                     :MAX_MESSAGE_CHARS
                 ],
             )
-    primary = [pod for pod in pods if pod.primary]
-    if primary and all(_should_be_gone(pod, now) for pod in primary):
-        pod = primary[-1]
-        why = f" ({pod.taken})" if pod.taken else ""
-        message = f"pod {pod.name} is being deleted{why}, and its node does not answer"
-        return RunEnd(lost=True, message=message[:MAX_MESSAGE_CHARS])
     return None
 
 
-def _should_be_gone(pod: PodSight, now: float) -> bool:
-    """Kubernetes waits for its node for ever, unless somebody deletes the node's object."""
-    until = pod.gone_by
-    return not pod.over and until is not None and now - until > CLUSTER_STOP_DEADLINE_S
+def cut_off(sight: ObjectSight, pods: Collection[PodSight], now: float) -> RunEnd | None:
+    """Of a run whose last pods should long be gone, but their nodes do not answer. Kubernetes waits
+    for them for ever, unless somebody deletes the nodes' objects."""
+    primary = [pod for pod in pods if pod.primary]
+    stuck = [pod for pod in primary if not pod.over and _long_ago(pod.gone_by, now)]
+    others = [pod for pod in primary if pod not in stuck]
+    # Their controller may begin another one behind those that are over.
+    going_on = [pod for pod in others if not (pod.over and _long_ago(pod.finished_at or 0.0, now))]
+    if sight.stop or sight.verdict is not None or going_on or not stuck:
+        return None
+    if _failed_first(others):
+        return _failed(sight, _primary(others))
+    why = f" ({stuck[-1].taken})" if stuck[-1].taken else ""
+    message = f"pod {stuck[-1].name} should long be gone{why}: its node does not answer"
+    return RunEnd(lost=True, message=message[:MAX_MESSAGE_CHARS])
+
+
+def _long_ago(moment: float | None, now: float) -> bool:
+    return moment is not None and now - moment > CLUSTER_STOP_DEADLINE_S
 
 
 def _primary(pods: Collection[PodSight]) -> PodSight | None:
