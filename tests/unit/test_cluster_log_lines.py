@@ -1,5 +1,8 @@
 """A pod's log, taken up again after lost connections."""
 
+import pytest
+
+from trialbus.kernel.timestamps import in_utc
 from trialbus_trial_launcher.core.log_lines import LogLines
 
 
@@ -82,3 +85,17 @@ def test_a_node_that_writes_its_own_zones_time_may_leave_summer() -> None:
 def test_what_stands_where_a_time_should_is_taken_as_it_is() -> None:
     lines = LogLines()
     assert lines.feed(b"2026-99-99T02:59:59+02:00 a\nnothing b\n") == b"a\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2026-10-25T02:00:05.123456789+01:00", "2026-10-25T01:00:05.123456789Z"),
+        ("2026-12-31T19:30:00-05:00", "2027-01-01T00:30:00Z"),
+        ("2026-01-01T00:00:00.5Z", "2026-01-01T00:00:00.5Z"),
+        ("2026-13-01T00:00:00+01:00", "2026-13-01T00:00:00+01:00"),
+        ("no time", "no time"),
+    ],
+)
+def test_a_time_of_another_zone_keeps_its_digits_in_utc(text: str, utc: str) -> None:
+    assert in_utc(text) == utc

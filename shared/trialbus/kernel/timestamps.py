@@ -1,9 +1,10 @@
 """Times as people and programs write them, to seconds since the epoch."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+_ZONED = re.compile(r"([^.]{19})(\.\d+)?([+-]\d\d:\d\d)", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d+)(?:[Ee][+-]?\d+)?", re.ASCII)
 # The years that RFC 3339 can write in UTC: 1 to 9999.
 _EARLIEST_S = -62_135_596_800.0
@@ -19,6 +20,17 @@ def rfc3339_seconds(text: str) -> float | None:
         return _dated(datetime.fromisoformat(text).timestamp())
     except ValueError:
         return None
+
+
+def in_utc(text: str) -> str:
+    """The same moment of RFC 3339 written with Z, with all digits of its seconds; what is no such
+    time as it is."""
+    zoned = _ZONED.fullmatch(text)
+    seconds = None if zoned is None else rfc3339_seconds(f"{zoned[1]}{zoned[3]}")
+    if zoned is None or seconds is None:
+        return text
+    whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{whole}{zoned[2] or ''}Z"
 
 
 def epoch_seconds(value: object) -> float | None:

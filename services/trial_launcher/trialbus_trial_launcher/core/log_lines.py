@@ -6,13 +6,10 @@ server gives all lines of the last second again; they are passed over up to the 
 taken. If that one is not among them the node has begun a new file meanwhile, and lines are missing.
 """
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from trialbus.kernel.timestamps import rfc3339_seconds
+from trialbus.kernel.timestamps import in_utc
 
-_ZONED = re.compile(rb"([^.]{19})(\.\d+)?([+-]\d\d:\d\d)")
 _FRACTION_DIGITS = 9
 
 
@@ -87,10 +84,7 @@ class LogLines:
 def _ordered(at: bytes) -> bytes:
     """RFC 3339 in UTC, so that later is greater, whatever its number of digits. Nodes write the
     time of their own zone, whose summer ends."""
-    if zoned := _ZONED.fullmatch(at):
-        seconds = rfc3339_seconds((zoned[1] + zoned[3]).decode("ascii", "replace"))
-        if seconds is not None:
-            in_utc = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            at = in_utc.encode() + (zoned[2] or b"")
+    if not at.endswith(b"Z"):
+        at = in_utc(at.decode("ascii", "replace")).encode()
     whole, _, fraction = at.rstrip(b"Z").partition(b".")
     return whole + b"." + fraction.ljust(_FRACTION_DIGITS, b"0")
