@@ -9,7 +9,8 @@ PYTHONS := python3.11 python3 python3.12 python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
-JOBS ?= 2
+# Processes of tests: they wait half of their time.
+JOBS ?= 3
 SEEDS ?= 500
 SPECS ?= 10000
 CALLS ?= 300
