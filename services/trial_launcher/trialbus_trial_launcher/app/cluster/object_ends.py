@@ -174,13 +174,12 @@ def overdue(pods: Collection[PodSight], now: float) -> RunEnd | None:
 def cut_off(sight: ObjectSight, pods: Collection[PodSight], now: float) -> RunEnd | None:
     """Of a run whose last pods should long be gone, but their nodes do not answer. Kubernetes waits
     for them for ever, unless somebody deletes the nodes' objects."""
-    primary = [pod for pod in pods if pod.primary]
-    stuck = [pod for pod in primary if not pod.over and _long_ago(pod.gone_by, now)]
-    others = [pod for pod in primary if pod not in stuck]
-    # Their controller may begin another one behind those that are over.
-    going_on = [pod for pod in others if not (pod.over and _long_ago(pod.finished_at or 0.0, now))]
-    if sight.stop or sight.verdict is not None or going_on or not stuck:
+    stuck = [pod for pod in pods if pod.primary and not pod.over and _long_ago(pod.gone_by, now)]
+    if not stuck or sight.stop or sight.verdict is not None:
         return None
+    others = [pod for pod in pods if pod.primary and pod not in stuck]
+    if not all(pod.over and _long_ago(pod.finished_at or 0.0, now) for pod in others):
+        return None  # one goes on, or their controller may begin another behind those that are over
     if _failed_first(others):
         return _failed(sight, _primary(others))
     why = f" ({stuck[-1].taken})" if stuck[-1].taken else ""
