@@ -2,6 +2,8 @@
 
 import json
 import random
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import httpx
 import pytest
 from tests.cluster.double.faults import Fault, Faults, bad_weather
 from tests.cluster.double.server import Double, running_double
+
+from trialbus.kernel.limits import CLUSTER_REQUESTS_PER_SECOND
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 Object = dict[str, Any]
@@ -186,13 +190,13 @@ def test_requests_and_objects_are_counted(double: Double, http: httpx.Client) ->
     assert double.maxima["configmaps"] == 4
 
 
-def test_it_answers_far_more_than_a_test_asks(double: Double, http: httpx.Client) -> None:
-    """In processor time of its own thread: other work of the machine does not count."""
-    import time
-
-    count = 400
-    before = double.do(time.thread_time)
-    for i in range(count):
-        http.post(CONFIG_MAPS, json=config_map(f"c{i}"))
-    spent_s = double.do(time.thread_time) - before
-    assert count / spent_s > 1000
+def test_it_answers_as_much_as_a_launcher_asks_at_most(double: Double, http: httpx.Client) -> None:
+    """In processor time of its own thread: other work of the machine counts little, and the median
+    of five rounds less."""
+    count, rates = 80, []
+    for number in range(5):
+        before = double.do(time.thread_time)
+        for i in range(count):
+            http.post(CONFIG_MAPS, json=config_map(f"c{number}-{i}"))
+        rates.append(count / (double.do(time.thread_time) - before))
+    assert statistics.median(rates) > CLUSTER_REQUESTS_PER_SECOND
