@@ -121,7 +121,9 @@ def test_the_command_that_repeats_the_best_repeats_it(
 @pytest.mark.parametrize("ended", ["experiment"], indirect=True)
 def test_checkpoints_go_with_their_experiment(stack: RealStack, ended: dict[str, Any]) -> None:
     folder = checkpoints(stack, ended)
-    assert len(list(folder.glob("*[0-9]"))) == ended["status"]["trials"]
+    status = ended["status"]
+    # The goal kills what runs and what waits to: that may have none.
+    assert status["trialsSucceeded"] <= len(list(folder.glob("*[0-9]"))) <= status["trials"]
     stack.api().call("DELETE", experiment_path("kubeflow", ended["metadata"]["name"]))
     _FOUND.clear()
     until_sync(lambda: not folder.exists(), "no checkpoints", within_s=30)
