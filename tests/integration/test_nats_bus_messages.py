@@ -7,6 +7,7 @@ from typing import Any
 
 import nats
 import pytest
+from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from trialbus.adapters.nats_bus import ConnectionOptions, NatsBus, connection, pulling
@@ -16,12 +17,12 @@ from trialbus.kernel import limits
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.ports.bus import Delivery, Inbox
 from trialbus.testkit.bus_probes import DEADLINE_S
-from trialbus.testkit.bus_worlds import forget_streams
+from trialbus.testkit.bus_worlds import forget_streams, provision
 
 pytestmark = pytest.mark.servers
 
 RECOVERY_S = 10.0
-ACK_WAIT_S = 2.0
+ACK_WAIT_S = 10.0
 SERVICE = "experiment"
 TYPES = ["trial.created"]
 PARTITION = subjects.partition_of("n", "e")
@@ -95,7 +96,7 @@ async def test_a_stream_deleted_behind_our_back_is_made_again(
     nats_url: str, connect: Connect
 ) -> None:
     bus = await connect()
-    await bus.provision()
+    await provision(bus)
     admin = await nats.connect(nats_url)
     async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
         assert await inbox.fetch(max_messages=1, timeout_s=0.1) == []
@@ -116,7 +117,7 @@ async def test_provisioning_twice_changes_nothing_and_a_new_size_is_taken(nats_u
         bus = await NatsBus.open(
             ConnectionOptions(servers=[nats_url], name="test"), event_stream_bytes=size
         )
-        await bus.provision()
+        await provision(bus)
         config = (await admin.jetstream().stream_info(subjects.EVENT_STREAM)).config
         assert (config.max_bytes, config.discard) == (size, "old")
         await bus.close()
@@ -135,18 +136,22 @@ async def test_an_inbox_makes_what_it_needs_on_an_empty_server(
 
 
 async def test_what_was_brought_but_never_handed_out_goes_back_when_leaving(
-    connect: Connect,
+    nats_url: str, connect: Connect
 ) -> None:
-    bus, loop = await connect(), asyncio.get_running_loop()
+    bus, admin = await connect(), await nats.connect(nats_url)
+    loop = asyncio.get_running_loop()
     async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
         assert await inbox.fetch(max_messages=10, timeout_s=0.5) == []
         await bus.publish([event(1), event(2), event(3)])
         (first,) = await receive_one(inbox)
+        # The others are here, and not still on their way.
+        await until_async(lambda: given_out(admin), 2)
         left_at = loop.time()
     async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
         await receive(inbox, {it.id for it in (event(1), event(2), event(3))} - {first}, 5.0)
     # Well before the acknowledgement wait is over.
     assert loop.time() - left_at < ACK_WAIT_S / 2
+    await admin.close()
 
 
 async def receive_one(inbox: Inbox) -> list[str]:
@@ -222,7 +227,7 @@ async def test_an_id_cannot_bring_a_header_with_it(connect: Connect) -> None:
 async def test_too_large_a_message_is_poison_and_the_largest_is_taken(connect: Connect) -> None:
     bus = await connect()
     largest = b"x" * limits.MAX_PAYLOAD_BYTES
-    await bus.provision()
+    await provision(bus)
     await bus.publish([Message(subject=event(1).subject, data=largest, id="largest")])
     with pytest.raises(Poison, match="bytes"):
         await bus.publish([Message(subject=event(1).subject, data=largest + b"x", id="larger")])
@@ -235,25 +240,26 @@ async def test_a_fetch_does_not_bring_more_bytes_than_its_limit_into_memory(
     nats_url: str, connect: Connect
 ) -> None:
     bus, admin = await connect(), await nats.connect(nats_url)
-    await bus.provision()
+    await provision(bus)
     data = b"x" * limits.MAX_PAYLOAD_BYTES
     sent = [Message(subject=event(1).subject, data=data, id=str(number)) for number in range(100)]
     await bus.publish(sent)
 
-    async def given_out() -> int:
-        durable = subjects.durable(SERVICE, PARTITION)
-        info = await admin.jetstream().consumer_info(subjects.EVENT_STREAM, durable)
-        return info.num_ack_pending or 0
-
     async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
         batch = await inbox.fetch(max_messages=256, timeout_s=DEADLINE_S)
         most = pulling.MAX_PULL_BYTES // limits.MAX_PAYLOAD_BYTES
-        await until_async(given_out, most - 1)
+        await until_async(lambda: given_out(admin), most - 1)
         # It would grow on while these go to and fro.
-        assert max([await given_out() for _ in range(50)]) <= most
+        assert max([await given_out(admin) for _ in range(50)]) <= most
         rest = {it.id for it in sent} - {it.message.id for it in batch}
         assert len(await receive(inbox, rest, DEADLINE_S)) >= len(rest)
     await admin.close()
+
+
+async def given_out(admin: Client) -> int:
+    durable = subjects.durable(SERVICE, PARTITION)
+    info = await admin.jetstream().consumer_info(subjects.EVENT_STREAM, durable)
+    return info.num_ack_pending or 0
 
 
 async def until_async(count: Callable[[], Awaitable[int]], at_least: int) -> None:

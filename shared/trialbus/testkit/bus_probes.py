@@ -9,8 +9,6 @@ from trialbus.contracts.messages import Message
 from trialbus.ports.bus import Answer, Delivery, Inbox
 
 DEADLINE_S = 20.0
-# The wait of the servers under test: short, so that tests can see its end.
-ACK_WAIT_S = 0.4
 # Long enough for a message to come, if one would.
 QUIET_S = 0.2
 

@@ -36,6 +36,7 @@ MIN_PAUSE_S, MAX_PAUSE_S = 0.05, 1.0
 CLOSE_TIMEOUT_S = 2
 # Until the server has a subscription; it has it at the latest with the next connection.
 _FLUSH_TIMEOUT_S = 2
+_LIBRARY_FLUSH_TIMEOUT_S = 10
 PENDING_BYTES = 2 * 1024 * 1024
 # The server's answer when nobody listens.
 NO_RESPONDERS = "503"
@@ -48,6 +49,15 @@ log = structlog.get_logger(__name__)
 CONNECTION_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 
 OnMessage = Callable[[Msg], None]
+
+
+class _Client(Client):  # type: ignore[misc]
+    """Whose `flush`, and with it the draining of a subscription, waits for what was said before."""
+
+    async def flush(self, timeout: int = _LIBRARY_FLUSH_TIMEOUT_S) -> None:
+        # The library's first ping goes ahead of what it still holds back.
+        await super().flush(timeout)
+        await super().flush(timeout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +259,7 @@ class Connection:
                 await self._on_lost()
 
     async def _connect(self) -> None:
-        client = Client()
+        client = _Client()
         options = self._options
         try:
             await client.connect(
