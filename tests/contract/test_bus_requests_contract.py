@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -80,11 +80,11 @@ async def _some_turns() -> None:
         await asyncio.sleep(0)
 
 
-async def ask_until_answered(bus: Bus, request: Request) -> bytes:
+async def ask_until_answered(bus: Bus, request: Request, *, timeout_s: float = DEADLINE_S) -> bytes:
     async with asyncio.timeout(DEADLINE_S):
         while True:
             try:
-                return await bus.request(request, timeout_s=1.0)
+                return await bus.request(request, timeout_s=timeout_s)
             except Transient:
                 # Until the server knows of the responder.
                 await asyncio.sleep(0)
@@ -128,12 +128,12 @@ async def test_a_responder_that_raises_gives_no_answer_and_serves_the_next(
     world: BusWorld, namespace: str
 ) -> None:
     bus = await world.connect()
-    failures = [RuntimeError("first"), None, RuntimeError("second")]
+    has_failed = asyncio.Event()
 
     async def answer(group: Sequence[Request]) -> Sequence[bytes]:
-        failure = failures.pop()
-        if failure is not None:
-            raise failure
+        if not has_failed.is_set():
+            has_failed.set()
+            raise RuntimeError("the first")
         return [b"ok" for _ in group]
 
     subject = subjects.command(namespace, "e", "stop")
@@ -141,6 +141,8 @@ async def test_a_responder_that_raises_gives_no_answer_and_serves_the_next(
     async with bus.serve(subject, "experiment", answer, max_group=4):
         with pytest.raises(Transient):
             await bus.request(request, timeout_s=QUIET_S)
+        async with asyncio.timeout(DEADLINE_S):
+            await has_failed.wait()
         assert await bus.request(request, timeout_s=DEADLINE_S) == b"ok"
 
 
@@ -176,7 +178,8 @@ async def test_a_responder_may_leave_a_request_to_another_group(
         with pytest.raises(Transient):
             await other.request(asked[1], timeout_s=QUIET_S)
         async with other.serve(subject, "odd", answer_odd, max_group=4):
-            found = await asyncio.gather(*(ask_until_answered(bus, it) for it in asked))
+            asking = (ask_until_answered(bus, it, timeout_s=1.0) for it in asked)
+            found = await asyncio.gather(*asking)
     assert found == [b"even", b"odd", b"even", b"odd"]
 
 
@@ -203,6 +206,52 @@ async def test_leaving_answers_what_has_already_come(world: BusWorld, namespace:
         await leaving
 
 
+async def test_whoever_asks_next_finds_who_serves_over_whichever_connection(
+    world: BusWorld, namespace: str
+) -> None:
+    bus, asker = await world.connect(), await world.connect()
+
+    async def answer(group: Sequence[Request]) -> Sequence[bytes]:
+        return [b"ok" for _ in group]
+
+    for number in range(100):
+        subject = subjects.command(namespace, f"e{number}", "stop")
+        async with bus.serve(subject, "experiment", answer, max_group=1):
+            request = Request(subject=subject, data=b"")
+            assert await asker.request(request, timeout_s=DEADLINE_S) == b"ok"
+
+
+async def test_who_asks_while_the_responder_leaves_is_answered_or_told_that_nobody_is_there(
+    world: BusWorld, namespace: str
+) -> None:
+    bus, asker = await world.connect(), await world.connect()
+    answered = 0
+
+    async def answer(group: Sequence[Request]) -> Sequence[bytes]:
+        return [b"ok" for _ in group]
+
+    async def ask(subject: str) -> None:
+        nonlocal answered
+        with suppress(Transient):
+            await asker.request(Request(subject=subject, data=b""), timeout_s=2 * DEADLINE_S)
+            answered += 1
+
+    for number in range(30):
+        subject = subjects.command(namespace, f"e{number}", "stop")
+        async with AsyncExitStack() as stack:
+            serving = bus.serve(subject, "experiment", answer, max_group=8)
+            await stack.enter_async_context(serving)
+            asking = [asyncio.create_task(ask(subject))]
+            await _some_turns()
+            leaving = asyncio.create_task(stack.aclose())
+            while not leaving.done():
+                asking.append(asyncio.create_task(ask(subject)))
+                await asyncio.sleep(0)
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.gather(leaving, *asking)
+    assert answered > 0
+
+
 async def test_a_tail_follows_in_order_from_now_on(world: BusWorld, namespace: str) -> None:
     bus = await world.connect()
     await bus.publish([event(namespace, 0)])
@@ -224,6 +273,23 @@ async def test_a_tail_from_the_start_sees_what_was_before_and_only_its_pattern(
         assert await first(messages, 5) == before
         await bus.publish([event(namespace, 5)])
         assert await first(messages, 1) == [event(namespace, 5)]
+
+
+async def test_a_tail_tells_how_many_messages_were_stored_when_it_began(
+    world: BusWorld, namespace: str
+) -> None:
+    bus = await world.connect()
+    before = [event(namespace, number) for number in range(300)]
+    await bus.publish([*before, event(namespace, experiment="other")])
+    pattern = subjects.events(namespace=namespace, experiment="e")
+    async with bus.tail(pattern, from_start=True) as tail:
+        await bus.publish([event(namespace, 300)])
+        assert tail.stored == len(before)
+        assert await first(tail, tail.stored) == before
+    nobodys = subjects.events(namespace=unique("namespace"))
+    for nothing, from_start in ((pattern, False), (nobodys, True)):
+        async with bus.tail(nothing, from_start=from_start) as tail:
+            assert tail.stored == 0
 
 
 async def test_a_tail_follows_events_only(world: BusWorld) -> None:

@@ -139,9 +139,9 @@ def test_a_killed_workers_trial_is_given_again(stack: RealStack, client: trialbu
     client.create(for_workers("mortal", trials=1))
     process = start(
         "import threading, trialbus\n"
-        "with trialbus.Client().ask('mortal', lease=1) as trial:\n"
+        "with trialbus.Client().ask('mortal', lease=4) as trial:\n"
         "    print(trial.name, flush=True)\n"
-        "    threading.Event().wait(2.5)\n"
+        "    threading.Event().wait(9)\n"
         "    print('held on', flush=True)\n"
         "    threading.Event().wait()\n",
         stack.folder,
@@ -193,7 +193,14 @@ async def test_an_async_worker_over_nats(stack: RealStack) -> None:
                 await trial.tell(loss=0.5)
     async with trialbus.AsyncClient(stack.status.http) as client:
         assert (await client.wait("by-async", timeout=60)).trials["succeeded"] == 2
-        kinds = [it.type async for it in client.events("by-async")]
+        kinds: list[str] = []
+
+        async def last_is_told() -> bool:
+            kinds[:] = [it.type async for it in client.events("by-async")]
+            return "experiment.succeeded" in kinds
+
+        # Events follow what is stored.
+        await waits.until(last_is_told, "its last event")
         assert kinds[0] == "experiment.created"
 
 
@@ -251,7 +258,14 @@ def test_events_come_in_order_and_end(client: trialbus.Client) -> None:
         with trial:
             trial.tell(0.5)
     assert client.wait("told", timeout=60).ended
-    kinds = [event.type for event in client.events("told")]
+    kinds: list[str] = []
+
+    def last_is_told() -> bool:
+        kinds[:] = [event.type for event in client.events("told")]
+        return "experiment.succeeded" in kinds
+
+    # Events follow what is stored.
+    waits.until_sync(last_is_told, "its last event")
     assert kinds[0] == "experiment.created"
     assert kinds.count("trial.succeeded") == 2
     followed = []

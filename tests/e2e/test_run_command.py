@@ -77,7 +77,7 @@ def _processes_of(folder: Path) -> dict[int, str]:
 
 def assert_nothing_left(folder: Path) -> None:
     """The supervisor frees the folder just before its own last moments."""
-    until_sync(lambda: not _processes_of(folder), "nothing left", within_s=5)
+    until_sync(lambda: not _processes_of(folder), "nothing left", within_s=30)
 
 
 def _start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -162,7 +162,8 @@ def test_a_stack_that_is_up_serves_the_other_commands(folder: Path) -> None:
         name = trials[0]["metadata"]["name"]
         assert command("logs", name).startswith("loss=")
         assert "succeeded" in command("explain", name)
-        assert "experiment.succeeded" in command("events", "gated")
+        # Events follow what is stored.
+        until_sync(lambda: "experiment.succeeded" in command("events", "gated"), "its last event")
         command("delete", "gated")
         command("wait", "gated", "--for=Deleted", "--timeout=60s")
     finally:

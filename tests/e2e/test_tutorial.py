@@ -32,6 +32,7 @@ PAGES = {
     "own-script": "examples/median-stop.yaml",
 }
 DEADLINE_S = 240.0
+LOOKS = 30
 LONG, SHORT = "--epochs=2000", "--epochs=400"
 
 
@@ -76,7 +77,8 @@ def _lines(text: str) -> list[str]:
 def run_steps(steps: list[Step], folder: Path) -> list[Done]:
     """Run all in one shell, as a person would."""
     script = "".join(
-        f'{{ {step.command}\n}} 2>&1; code=$?; echo "{MARK}$code"; (exit $code)\n' for step in steps
+        f'{{ {settled(step.command)}\n}} 2>&1; code=$?; echo "{MARK}$code"; (exit $code)\n'
+        for step in steps
     )
     tools = _tools(folder / "bin")
     environ = program_environ(folder / "lib") | {"PATH": f"{tools}:{os.environ['PATH']}"}
@@ -95,6 +97,14 @@ def run_steps(steps: list[Step], folder: Path) -> list[Done]:
         Done(printed=printed, code=int(code))
         for printed, code in zip(parts[::2], parts[1::2], strict=False)
     ]
+
+
+def settled(command: str) -> str:
+    """Events follow what is stored: they are listed once the last one is there."""
+    if not command.startswith("trialbus events ") or "--follow" in command:
+        return command
+    looks = f"for _ in $(seq {LOOKS}); do {command} | grep -q experiment.succeeded && break; done"
+    return f"{looks}; {command}"
 
 
 def _tools(folder: Path) -> Path:

@@ -7,7 +7,17 @@ from typing import Protocol
 
 from trialbus.contracts.messages import Message, Request
 
-__all__ = ["Answer", "Backlog", "Bus", "Delivery", "Inbox", "Message", "Request", "Responder"]
+__all__ = [
+    "Answer",
+    "Backlog",
+    "Bus",
+    "Delivery",
+    "Inbox",
+    "Message",
+    "Request",
+    "Responder",
+    "Tail",
+]
 
 
 class Delivery(Protocol):
@@ -45,6 +55,18 @@ class Backlog:
 
     pending: int
     in_hand: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail(AsyncIterator[Message]):
+    """The messages of `Bus.tail`. stored: how many of them there were when it began; they come
+    first, and fewer only if the stream loses some meanwhile."""
+
+    messages: AsyncIterator[Message]
+    stored: int
+
+    async def __anext__(self) -> Message:
+        return await anext(self.messages)
 
 
 # Answers a group of requests, one reply for each, in order; None: it is for others to answer.
@@ -88,9 +110,7 @@ class Bus(Protocol):
         each of the group is answered alone, so that one bad request is nobody else's. What is to be
         answered later is waited for beside the groups, and given up when the service leaves."""
 
-    def tail(
-        self, subject: str, *, from_start: bool
-    ) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+    def tail(self, subject: str, *, from_start: bool) -> AbstractAsyncContextManager[Tail]:
         """Follow the event stream in order, for people and web pages; nothing is acknowledged."""
 
     async def provision(self) -> None:

@@ -1,6 +1,6 @@
 """The bus and the store as a service sees them: every call timed, and part of its trace."""
 
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
@@ -11,7 +11,7 @@ from trialbus.contracts.messages import Message, Request
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import MAX_SPAN_LINKS
 from trialbus.kernel.traces import TraceContext, parse_traceparent
-from trialbus.ports.bus import Answer, Backlog, Bus, Inbox, Responder
+from trialbus.ports.bus import Answer, Backlog, Bus, Inbox, Responder, Tail
 from trialbus.ports.clock import Clock
 from trialbus.ports.store import CollectionSpec, Document, Outcome, Query, Store, Unstorable, Write
 from trialbus.ports.tracing import Attribute, SpanKind
@@ -209,9 +209,7 @@ class ObservedBus:
         found = (parse_traceparent(it.headers.get(TRACEPARENT)) for it in requests)
         return [context for context in found if context is not None and context.sampled]
 
-    def tail(
-        self, subject: str, *, from_start: bool
-    ) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+    def tail(self, subject: str, *, from_start: bool) -> AbstractAsyncContextManager[Tail]:
         return self._bus.tail(subject, from_start=from_start)
 
     async def provision(self) -> None:

@@ -176,7 +176,7 @@ async def gateway_world(
         parts,
         default=DEFAULT,
         interpreter="/py",
-        following=Following(parts, heartbeat_s=0.05, quiet_s=0.05),
+        following=Following(parts, heartbeat_s=0.05),
     )
     commanding, changes = Commanding(parts, CATALOGUE, deadline_s=3.0), Changes(parts)
     working = Working(parts, deadline_s=3.0, attempt_s=0.1)

@@ -23,7 +23,7 @@ from trialbus.contracts.envelope import (
 from trialbus.contracts.messages import Message, Request
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Transient
-from trialbus.ports.bus import Backlog, Responder
+from trialbus.ports.bus import Backlog, Responder, Tail
 from trialbus.testkit.memory_queues import Durable, Fate, Faults, Signal, after_each, bound
 from trialbus.testkit.memory_services import Asked, Service
 
@@ -108,6 +108,9 @@ class MemoryBus:
 
     def leave_all(self, client: "MemoryClient") -> None:
         self._services = [it for it in self._services if it.client is not client]
+
+    def stored(self, pattern: str) -> int:
+        return sum(subjects.matches(pattern, it.subject) for it in self.events)
 
     def follow(self, pattern: str, *, from_start: bool) -> AsyncIterator[Message]:
         """From now on: what is stored after this call is followed, whenever it is read."""
@@ -248,12 +251,12 @@ class MemoryClient:
             task.cancel()
 
     @asynccontextmanager
-    async def tail(
-        self, subject: str, *, from_start: bool
-    ) -> AsyncIterator[AsyncIterator[Message]]:
+    async def tail(self, subject: str, *, from_start: bool) -> AsyncIterator[Tail]:
         subjects.stored_pattern(subject)
         await self.reach()
-        yield self._while_linked(self.server.follow(subject, from_start=from_start))
+        messages = self._while_linked(self.server.follow(subject, from_start=from_start))
+        stored = self.server.stored(subject) if from_start else 0
+        yield Tail(messages=messages, stored=stored)
 
     async def provision(self) -> None:
         await self.reach()

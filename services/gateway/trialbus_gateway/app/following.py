@@ -12,12 +12,13 @@ from trialbus.contracts.messages import Message
 from trialbus.kernel.errors import Poison
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import Experiment
+from trialbus.ports.bus import Tail
 from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.streams import with_pauses
 
 HEARTBEAT_S = 15.0
-# The stored events come in one burst; after this long without one they are out.
-QUIET_S = 0.5
+# How many events are stored is known. This long without one, and the rest of them was lost.
+QUIET_S = 10.0
 
 CloudEvent = dict[str, Any]
 
@@ -60,15 +61,12 @@ class Following:
         self, state: Experiment, *, follow: bool, after: str
     ) -> AsyncGenerator[CloudEvent | None, None]:
         """Raises _UnknownEventError when all that is stored has come and `after` was not there."""
-        asked_at = told_at = self._parts.clock.now()
-        # Silence shows that what is stored is out, as long as that has to be known.
-        pause_s = self._heartbeat_s if follow and not after else self._quiet_s
+        asked_at = self._parts.clock.now()
+        pause_s = self._heartbeat_s if follow else self._quiet_s
         subject = subjects.events(namespace=state.namespace, experiment=state.name)
         async with AsyncExitStack() as stack:
-            messages = await stack.enter_async_context(
-                self._parts.bus.tail(subject, from_start=True)
-            )
-            paused = await stack.enter_async_context(aclosing(with_pauses(messages, pause_s)))
+            tail = await stack.enter_async_context(self._parts.bus.tail(subject, from_start=True))
+            paused = await stack.enter_async_context(aclosing(_with_ends(tail, pause_s)))
             yield None
             async for message in paused:
                 if message is None:
@@ -76,9 +74,7 @@ class Following:
                         raise _UnknownEventError
                     if not follow:
                         return
-                    if self._parts.clock.now() - told_at >= self._heartbeat_s - pause_s:
-                        told_at = self._parts.clock.now()
-                        yield None
+                    yield None
                     continue
                 event = self._of(state, message)
                 if event is None:
@@ -103,6 +99,21 @@ class Following:
             )
             return None
         return event if event.uid == state.id else None
+
+
+async def _with_ends(tail: Tail, pause_s: float) -> AsyncGenerator[Message | None, None]:
+    """Every message; None when all that was stored has come, and whenever `pause_s` went by
+    without one."""
+    left = tail.stored
+    async with aclosing(with_pauses(tail, pause_s)) as paused:
+        if left == 0:
+            yield None
+        async for message in paused:
+            yield message
+            if message is not None:
+                left -= 1
+                if left == 0:
+                    yield None
 
 
 def structured(message: Message, event: Event) -> CloudEvent:

@@ -4,13 +4,13 @@ The second of two locks: routes say what they need, and whatever leaves for anot
 here as well, also from routes that are written later.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from trialbus.contracts.work import Reports, WorkVerb
 from trialbus.kernel.access import Action
 from trialbus.kernel.errors import Poison
-from trialbus.ports.bus import Backlog, Bus, Inbox, Message, Request, Responder
+from trialbus.ports.bus import Backlog, Bus, Inbox, Message, Request, Responder, Tail
 from trialbus_gateway.app import reach
 from trialbus_gateway.app.failures import Forbidden, NotThere, Unreadable
 from trialbus_gateway.core.identities import Identity
@@ -65,9 +65,7 @@ class GuardedBus:
             gather_s=gather_s,
         )
 
-    def tail(
-        self, subject: str, *, from_start: bool
-    ) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+    def tail(self, subject: str, *, from_start: bool) -> AbstractAsyncContextManager[Tail]:
         """Raises NotThere, Forbidden."""
         if reach.current().is_limited:
             reach.demand(Action.READ, subject.split(".")[_NAMESPACE])

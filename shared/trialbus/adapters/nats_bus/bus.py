@@ -1,7 +1,7 @@
 """The bus over NATS: JetStream for events, request and reply for commands and metric chunks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from trialbus.adapters.nats_bus.connection import Connection, ConnectionOptions
@@ -22,7 +22,7 @@ from trialbus.contracts.messages import Message, Request
 from trialbus.contracts.queues import QUEUES
 from trialbus.kernel import limits
 from trialbus.kernel.errors import NotPermitted
-from trialbus.ports.bus import Backlog, Responder
+from trialbus.ports.bus import Backlog, Responder, Tail
 
 CONNECT_WAIT_S = 5.0
 
@@ -169,7 +169,5 @@ class NatsBus:
             gather_s=gather_s,
         )
 
-    def tail(
-        self, subject: str, *, from_start: bool
-    ) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+    def tail(self, subject: str, *, from_start: bool) -> AbstractAsyncContextManager[Tail]:
         return tailing(self._connection, self.provision, subject, from_start=from_start)

@@ -24,6 +24,7 @@ from trialbus.adapters.nats_bus.streams import (
 from trialbus.contracts import jetstream_api, subjects
 from trialbus.contracts.messages import Message
 from trialbus.kernel import limits
+from trialbus.ports.bus import Tail
 
 # The server forgets a follower that has gone without a word.
 INACTIVE_S = 2 * EXPIRES_S
@@ -43,12 +44,14 @@ class _Position:
         self._stream_created = ""
         self._consumer: str | None = None
         self._next = 1
+        # Of the messages that it was begun for, how many the server had then.
+        self.stored = 0
 
     async def begin(self, *, from_start: bool) -> None:
         info = await self._stream_info()
         self._stream_created = info["created"]
         self._next = 1 if from_start else info["state"]["last_seq"] + 1
-        self._consumer = await self._create()
+        self._consumer, self.stored = await self._create()
 
     async def look_after(self) -> str:
         """The first time as it began; later a new consumer, because the old one is in doubt."""
@@ -58,7 +61,8 @@ class _Position:
         created = (await self._stream_info())["created"]
         if created != self._stream_created:
             self._stream_created, self._next = created, 1
-        return await self._create()
+        name, _ = await self._create()
+        return name
 
     def passed(self, sequence: int) -> bool:
         """Whether the message is new to the follower; notes that it was seen."""
@@ -77,7 +81,8 @@ class _Position:
         await self._provision()
         return await call_api(self._connection, call)
 
-    async def _create(self) -> str:
+    async def _create(self) -> tuple[str, int]:
+        """Its name, and how many messages wait for it."""
         # Named by us, because the server holds a request to the name in its subject.
         name = secrets.token_hex(_NAME_BYTES)
         config = {
@@ -92,19 +97,20 @@ class _Position:
         }
         stream = subjects.EVENT_STREAM
         body = {"stream_name": stream, "config": config, "action": "create"}
-        await call_api(self._connection, jetstream_api.create_consumer(stream, name), body)
-        return name
+        call = jetstream_api.create_consumer(stream, name)
+        info = await call_api(self._connection, call, body)
+        return name, info["num_pending"]
 
 
 @asynccontextmanager
 async def tailing(
     connection: Connection, provision: Provision, pattern: str, *, from_start: bool
-) -> AsyncIterator[AsyncIterator[Message]]:
+) -> AsyncIterator[Tail]:
     """See `Bus.tail`. Raises Transient when it cannot begin; after that it goes on trying."""
     position = _Position(connection, provision, pattern)
     await position.begin(from_start=from_start)
     async with Pull(connection, subjects.EVENT_STREAM, position.look_after) as pull:
-        yield _messages(pull, position)
+        yield Tail(messages=_messages(pull, position), stored=position.stored)
 
 
 async def _messages(pull: Pull, position: _Position) -> AsyncIterator[Message]:
