@@ -23,6 +23,7 @@ from trialbus.kernel.trial import Trial, TrialPhase
 from trialbus.local.supervisor import SERVICES
 from trialbus.ports.store import Query
 from trialbus.testkit.real_stack import RealStack, experiment_object, find_experiment
+from trialbus.testkit.run_probes import is_alive
 from trialbus.testkit.waits import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
@@ -36,6 +37,8 @@ TRIAL_S = 0.2
 LONG_S = 3.0
 # From the last fault to the end: what is left to do takes a few seconds.
 END_DEADLINE_S = 90.0
+# Of the one who waits from before the first fault to the end.
+WAIT_S = 200
 
 
 @pytest.fixture
@@ -112,7 +115,9 @@ async def test_a_killed_process_of_each_kind_loses_and_doubles_nothing(stack: Re
     victims = [*SERVICES, *SERVERS]
     restarts = dict.fromkeys(victims, 1)
     work.begin()
-    waiting = asyncio.create_task(stack.cli("wait", work.name, "--timeout=200s"))
+    waiting = asyncio.create_task(
+        stack.cli("wait", work.name, f"--timeout={WAIT_S}s", within_s=WAIT_S + 40)
+    )
     for number, victim in enumerate(victims, start=1):
         await work.until_begun(number * work.trials // (len(victims) + 2))
         killed = stack.kill(victim)
@@ -148,18 +153,20 @@ async def test_a_wiped_message_store_loses_nothing(stack: RealStack) -> None:
     work.begin()
     for share in (0.3, 0.6):
         await work.until_begun(int(share * work.trials))
-        wipe_while_stopped(stack)
+        await wipe_while_stopped(stack)
     async with stack.store() as store:
         print(f"ended {await work.until_ended(store):.2f} s after the last wipe")
         await check_exactness(work, store)
 
 
-def wipe_while_stopped(stack: RealStack) -> None:
+async def wipe_while_stopped(stack: RealStack) -> None:
     """As if the disk were lost: the server is killed and starts on an empty store."""
     supervisor = stack.status.pid
     os.kill(supervisor, signal.SIGSTOP)  # it must not be quicker than the wipe
     try:
-        stack.kill("nats-server")
+        killed = stack.kill("nats-server")
+        # Until it is dead it may write.
+        await until(lambda: not is_alive(killed), "nats-server is dead")
         store = stack.data / "nats" / "data" / "jetstream"
         assert any(store.iterdir())
         shutil.rmtree(store)
@@ -247,4 +254,4 @@ async def check_that_down_leaves_nothing(stack: RealStack) -> None:
     assert done.code == 0, done.err
     # The supervisor goes last of all, when it has said that the folder is free.
     assert set(stack.processes()) <= {supervisor}
-    await stack.until_nothing_runs(within_s=5)
+    await stack.until_nothing_runs(within_s=30)

@@ -1,13 +1,17 @@
 """What commands tell of an experiment: its trouble, its end, that there was nothing to do."""
 
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from trialbus.cli import following, watching
 from trialbus.cli.api import Api
+from trialbus.cli.choices import Goal
+from trialbus.cli.failures import TIMED_OUT, StackGone
 from trialbus.cli.trouble import trouble
+from trialbus.cli.waiting import wait
 from trialbus.testkit.fake_gateway import (
     Answer,
     FakeGateway,
@@ -95,7 +99,8 @@ def test_wait_tells_by_its_code_what_became_of_it(
 ) -> None:
     gateway.says(f"GET {NAMED}", (200, {}))
     gateway.says(f"GET {NAMED}/progress", _progress("Running"), _progress(phase))
-    arguments = ["wait", "tune", "--for", goal, "--timeout", "200ms"]
+    timeout = "200ms" if code == TIMED_OUT else "60s"
+    arguments = ["wait", "tune", "--for", goal, "--timeout", timeout]
     assert command_code(gateway, *arguments) == code
     told = {
         0: f"default/tune is {phase}",
@@ -103,6 +108,36 @@ def test_wait_tells_by_its_code_what_became_of_it(
         124: f"tune is not {goal} after 0.2 s",
     }
     assert capsys.readouterr().err == f"{told[code]}\n"
+
+
+def test_wait_bears_a_gateway_that_is_away_from_its_first_question_on(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away: Answer = (503, {"message": "it is away"})
+    gateway.says(f"GET {NAMED}", away, (404, {"message": "no such experiment"}))
+    elsewhere = {"items": [{"metadata": {"name": "tune", "namespace": "team"}}]}
+    gateway.says("GET /v1/experiments", away, (200, elsewhere))
+    there = NAMED.replace("default", "team")
+    gateway.says(f"GET {there}/progress", away, _progress("Succeeded"))
+    assert command_code(gateway, "wait", "tune") == 0
+    assert capsys.readouterr().err == "team/tune is Succeeded\n"
+
+
+def test_wait_gives_up_a_gateway_that_stays_away(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "AWAY_DEADLINE_S", 0.05)
+    gateway.says(f"GET {NAMED}", (503, {"message": "it is away"}))
+    assert command_code(gateway, "wait", "tune") == 1
+    assert capsys.readouterr().err == "it is away\n"
+
+
+def test_wait_for_a_stack_that_has_ended_says_so_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    api = Api(f"http://127.0.0.1:{port}", remedy="", has_ended=lambda: True)
+    with pytest.raises(StackGone):
+        wait(api, "tune", Goal.SUCCEEDED, namespace=None, within_s=None)
 
 
 def test_wait_for_deleted_is_over_when_it_is_gone(gateway: FakeGateway) -> None:

@@ -74,6 +74,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import trialbus", ()),
         ("from trialbus import report_metrics, checkpoint_dir, should_stop", ()),
         ("from trialbus import Client, AsyncClient, tune", ("pydantic",)),
+        ("import trialbus.cli.main", ()),
     ],
 )
 def test_importing_it_loads_nothing_heavy(statement: str, but_for: tuple[str, ...]) -> None:

@@ -135,7 +135,7 @@ def _run_on(
     if before.ended and not answer["created"]:
         _say(out, "", *_how_to_start_anew())
     if as_json:
-        print_json(api.get(experiment_path(namespace, name)))
+        print_json(patiently(lambda: api.get(experiment_path(namespace, name))))
     return OK if progress.phase == "Succeeded" else FAILED
 
 

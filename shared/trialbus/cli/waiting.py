@@ -8,7 +8,7 @@ from trialbus.cli.choices import Goal
 from trialbus.cli.failures import FAILED, OK, REFUSED, TIMED_OUT, CommandFailed, NotFound
 from trialbus.cli.names import find_experiment
 from trialbus.cli.progress import Progress
-from trialbus.cli.watching import Silent, watch
+from trialbus.cli.watching import Silent, patiently, watch
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001, "": 1.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|h|m|s))+|\d+(?:\.\d+)?")
@@ -18,7 +18,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s|)")
 def wait(api: Api, name: str, goal: Goal, *, namespace: str | None, within_s: float | None) -> int:
     """OK: it is so. FAILED: it ended otherwise. TIMED_OUT: not in time. Says which on stderr."""
     try:
-        place, name = find_experiment(api, name, namespace)
+        place, name = patiently(lambda: find_experiment(api, name, namespace))
         seen = watch(
             api,
             place,

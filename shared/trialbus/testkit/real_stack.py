@@ -74,15 +74,22 @@ class RealStack:
             start_new_session=True,
         )
 
-    def call(self, *arguments: str) -> Finished:
+    def call(self, *arguments: str, within_s: float = COMMAND_DEADLINE_S) -> Finished:
+        """A command to its end; AssertionError, with all that it has said, after `within_s`."""
         began = time.monotonic()
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=COMMAND_DEADLINE_S)
+        try:
+            out, err = process.communicate(timeout=within_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            out, err = process.communicate()
+            told = f"{' '.join(arguments)}: no end within {within_s:g} s\n{out}{err}"
+            raise AssertionError(told) from error
         took_s = time.monotonic() - began
         return Finished(code=process.returncode, out=out, err=err, took_s=took_s)
 
-    async def cli(self, *arguments: str) -> Finished:
-        return await asyncio.to_thread(self.call, *arguments)
+    async def cli(self, *arguments: str, within_s: float = COMMAND_DEADLINE_S) -> Finished:
+        return await asyncio.to_thread(self.call, *arguments, within_s=within_s)
 
     def up(self) -> None:
         done = self.call("up")
@@ -90,8 +97,10 @@ class RealStack:
 
     def down(self) -> None:
         """Also of a stack that a failed test has left in any state."""
-        self.call("down")
-        self.kill_the_rest()
+        try:
+            self.call("down")
+        finally:
+            self.kill_the_rest()
 
     def write(self, experiment: dict[str, Any]) -> str:
         """The experiment's file (JSON is YAML)."""
