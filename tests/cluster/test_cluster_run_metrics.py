@@ -37,6 +37,19 @@ async def test_trials_are_counted_from_their_objects_to_their_ends(double: Doubl
         assert tells(cluster, metrics.ADOPTIONS) == tells(cluster, metrics.SPAWN_FAILURES) == 0
 
 
+async def test_a_pod_that_is_seen_before_its_launch_is_known_has_started(double: Double) -> None:
+    async with cluster_world(double) as cluster:
+        # Pods are followed from the first trial on.
+        await cluster.apply(wanted("first", job()))
+        await cluster.ended("first")
+        late = Fault(kind="hold", moment="after", hold_s=0.5, verb="create", resource="jobs")
+        double.faults.add(late)
+        await cluster.apply(wanted("overtaken", job()))
+        await cluster.ended("overtaken")
+        await until(lambda: tells(cluster, metrics.RUNS_ENDED) == 2, "two ends")
+        assert tells(cluster, metrics.LAUNCHED) == tells(cluster, metrics.STARTED) == 2
+
+
 async def test_what_waits_for_a_node_is_told_as_waiting(double: Double) -> None:
     hung = Outcome(stuck="Unschedulable", stuck_message="0/1 nodes are available")
     async with cluster_world(double, run=lambda _: hung) as cluster:

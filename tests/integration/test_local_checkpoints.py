@@ -235,7 +235,7 @@ async def test_a_stop_reaches_a_run_that_is_still_copying(
         return any(name.startswith("7.unfinished-") for name in names_in(own.parent))
 
     await until(copies, "a copy", within_s=WAIT_S)
-    await launcher.stop("u.7.1", reason="GoalReached", grace_s=5.0)
+    await launcher.stop("u.7.1", reason="GoalReached", grace_s=60.0)
     status = await end_of(launcher, "u.7.1")
     assert (status.signal, status.stop_reason) == (signal.SIGTERM, "GoalReached")
     assert names_in(own.parent) == ["3"]

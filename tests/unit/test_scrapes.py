@@ -2,7 +2,8 @@
 
 import math
 
-from trialbus_trial_launcher.core.scrapes import Sample, news
+from trialbus.kernel.errors import Transient
+from trialbus_trial_launcher.core.scrapes import Sample, Unusable, WhyNone, news
 
 
 def sample(name: str, value: float, at: float | None = None, **labels: str) -> Sample:
@@ -34,3 +35,24 @@ def test_what_has_not_changed_is_no_news() -> None:
         sample("loss", 1.0, 6.0, part="c"),
     ]
     assert news(changed, ["loss"], last) == changed
+
+
+def test_what_was_wrong_with_an_answer_outlasts_that_there_was_none() -> None:
+    why = WhyNone()
+    why.failed(Transient("not yet"))
+    assert why.text == "not yet"
+    why.failed(Unusable("status 404"))
+    why.failed(Transient("not any more"))
+    assert why.text == "status 404"
+    why.failed(Unusable("status 500"))
+    assert why.text == "status 500"
+
+
+def test_an_answer_without_samples_is_told_and_one_with_them_is_no_trouble() -> None:
+    why = WhyNone()
+    why.came([])
+    why.failed(Transient("not any more"))
+    assert why.text == "its answer had no samples"
+    why.came([sample("loss", 0.5)])
+    why.failed(Transient("not any more"))
+    assert not why.text

@@ -7,6 +7,7 @@ from typing import Any
 
 from trialbus.kernel.errors import Transient
 from trialbus.kernel.limits import MAX_SCRAPE_BYTES, SCRAPE_TIMEOUT_S
+from trialbus_trial_launcher.core.scrapes import Unusable
 
 _HEADERS = {"Accept": "text/plain;version=0.0.4;q=1,*/*;q=0.1"}
 
@@ -19,7 +20,8 @@ class Scraper:
         self._client: Any = None
 
     async def get(self, url: str, headers: Sequence[tuple[str, str]]) -> bytes:
-        """The body. Raises Transient, saying why there is none. headers: besides our own."""
+        """The body. Raises Transient, saying why there is none; Unusable where there was an
+        answer. headers: besides our own."""
         # It loads slowly, and only few experiments need it.
         import httpx  # noqa: PLC0415
 
@@ -36,7 +38,7 @@ class Scraper:
                 self._client.stream("GET", url, headers=list(headers)) as answer,
             ):
                 if answer.status_code != httpx.codes.OK:
-                    raise Transient(f"it answered with status {answer.status_code}")
+                    raise Unusable(f"it answered with status {answer.status_code}")
                 return await _body(answer)
         except TimeoutError:
             raise Transient(f"no answer in {SCRAPE_TIMEOUT_S:g} s") from None
@@ -53,5 +55,5 @@ async def _body(answer: Any) -> bytes:
     async for piece in answer.aiter_bytes():
         body += piece
         if len(body) > MAX_SCRAPE_BYTES:
-            raise Transient(f"its answer is longer than {MAX_SCRAPE_BYTES} bytes")
+            raise Unusable(f"its answer is longer than {MAX_SCRAPE_BYTES} bytes")
     return bytes(body)

@@ -93,11 +93,15 @@ class Hand:
         if held is None:
             return
         now = self._clock.now()
+        is_overtaken = held.running and held.launched_at is None
         held.launched_at, held.ours = now, True
         waited_s = now - held.opened_at
         self._telemetry.observe(metrics.LAUNCHED, waited_s, held.trace, place=self._place)
         if self._place == "process":
             self.running(run_id)
+        elif is_overtaken:
+            # The news of its pod came before the answer to the creation of its object.
+            self._telemetry.observe(metrics.STARTED, 0.0, held.trace, place=self._place)
 
     def failed(self, run_id: str, why: LaunchFailure) -> None:
         if self._held(run_id) is not None:

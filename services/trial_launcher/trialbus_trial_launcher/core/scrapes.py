@@ -9,6 +9,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from trialbus.kernel.errors import Transient
+
 
 class Sample(NamedTuple):
     """labels: in order of their names. at: if the trial gave a time."""
@@ -23,6 +25,30 @@ class Sample(NamedTuple):
         """What it is one value of."""
         inside = ",".join(f'{label}="{text}"' for label, text in self.labels)
         return f"{self.name}{{{inside}}}"
+
+
+class Unusable(Transient):
+    """There was an answer, but no samples."""
+
+
+class WhyNone:
+    """Why the scrapes of a run gave nothing. What was wrong with an answer says more than that
+    there was none: every endpoint is away at first, and in the end."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._has_answered = False
+
+    def came(self, samples: Collection[Sample]) -> None:
+        self.text = "" if samples else "its answer had no samples"
+        self._has_answered = True
+
+    def failed(self, error: Transient) -> None:
+        if isinstance(error, Unusable):
+            self._has_answered = True
+        elif self._has_answered:
+            return
+        self.text = str(error)
 
 
 def news(

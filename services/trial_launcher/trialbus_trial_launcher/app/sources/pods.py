@@ -18,7 +18,7 @@ from trialbus_trial_launcher.app.sources.custom import PushSource
 from trialbus_trial_launcher.app.sources.files import OutputSource
 from trialbus_trial_launcher.app.sources.scraping import Get, samples_in
 from trialbus_trial_launcher.app.sources.source import Watched, told
-from trialbus_trial_launcher.core.scrapes import Sample, news
+from trialbus_trial_launcher.core.scrapes import Sample, WhyNone, news
 
 
 class ShippedSource(PushSource):
@@ -81,7 +81,7 @@ class PodScrapeSource(PushSource):
         self._parts = parts
         self._interval_s = parts.settings.scrape_interval_s
         self._next_at = 0.0
-        self._trouble = ""
+        self._why_none = WhyNone()
         self._seen: list[str] = []
         self._last: dict[str, tuple[float, float | None]] = {}
 
@@ -93,9 +93,9 @@ class PodScrapeSource(PushSource):
         try:
             samples = await self._scrape()
         except Transient as error:
-            self._trouble = str(error)
+            self._why_none.failed(error)
             return
-        self._trouble = ""
+        self._why_none.came(samples)
         self._seen = self._seen or sorted({sample.name for sample in samples})
         fresh = news(samples, self._watched.metrics, self._last)[:MAX_CHUNK_POINTS]
         if fresh:
@@ -107,7 +107,7 @@ class PodScrapeSource(PushSource):
         asked = f"asked its pod at port {endpoint.port}{endpoint.path} for samples named {metric!r}"
         if self._seen:
             return f"{asked}{told(self._seen, self._watched.metrics)}"
-        return f"{asked}; {self._trouble or 'it ended before it answered'}"
+        return f"{asked}; {self._why_none.text or 'it ended before it answered'}"
 
     async def _scrape(self) -> Sequence[Sample]:
         endpoint = self._endpoint

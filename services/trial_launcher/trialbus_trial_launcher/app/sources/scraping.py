@@ -13,7 +13,7 @@ from trialbus.ports.clock import Clock
 from trialbus.ports.launcher import RunStatus
 from trialbus_trial_launcher.app.sources.source import Watched, told
 from trialbus_trial_launcher.app.sources.spooling import Spool
-from trialbus_trial_launcher.core.scrapes import Sample, news
+from trialbus_trial_launcher.core.scrapes import Sample, Unusable, WhyNone, news
 from trialbus_trial_launcher.core.spool import MAX_LINE_POINTS, SpoolReader, spool_line
 
 # Beside the run: the port that it was given.
@@ -23,7 +23,7 @@ _LOOPBACK = "127.0.0.1"
 _PORT_CHARS = 8
 
 # The body of the answer to a GET with these headers. Raises Transient with the reason when there is
-# none.
+# none, Unusable when there was an answer.
 Get = Callable[[str, Sequence[tuple[str, str]]], Awaitable[bytes]]
 
 
@@ -55,7 +55,7 @@ class ScrapeSource:
         self._spool = Spool(watched.launcher, watched.run_id)
         self._next_at = 0.0
         self._url = ""
-        self._trouble = ""
+        self._why_none = WhyNone()
         self._seen: list[str] = []
         self._last: dict[str, tuple[float, float | None]] = {}
         self._is_recovered = False
@@ -75,9 +75,9 @@ class ScrapeSource:
             body = await self._get(await self._address(), self._endpoint.headers)
             samples = await asyncio.to_thread(samples_in, body)
         except Transient as error:
-            self._trouble = str(error)
+            self._why_none.failed(error)
         else:
-            self._trouble = ""
+            self._why_none.came(samples)
             await self._take(samples, self._clock.now())
         self._next_at = self._clock.monotonic() + self._interval_s
 
@@ -94,8 +94,8 @@ class ScrapeSource:
         looked = f"asked {await self._address()} for samples named {metric!r}"
         if self._seen:
             return f"{looked}{told(self._seen, self._watched.metrics)}"
-        if self._trouble:
-            return f"{looked}; it gave none: {self._trouble}"
+        if why_none := self._why_none.text:
+            return f"{looked}; it gave none: {why_none}"
         return f"{looked}; it ended before it answered"
 
     async def _recover(self) -> None:
@@ -165,7 +165,7 @@ def _names(samples: Sequence[Sample]) -> list[str]:
 
 
 def samples_in(body: bytes) -> list[Sample]:
-    """In a text of Prometheus's format. Raises Transient: the next answer may be whole."""
+    """In a text of Prometheus's format. Raises Unusable: the next answer may be whole."""
     try:
         return [
             Sample(
@@ -178,4 +178,4 @@ def samples_in(body: bytes) -> list[Sample]:
             for sample in family.samples
         ]
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise Transient(f"its answer is no text of Prometheus: {error}") from error
+        raise Unusable(f"its answer is no text of Prometheus: {error}") from error
