@@ -14,8 +14,16 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from trialbus.local.servers import ServerHandle, running_mongod, running_nats
+
+# Laws are not about time, and the first draw in a fresh checkout builds Hypothesis' tables for
+# seconds: on a busy machine a deadline of 200 ms would fail tests that hold.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("tests")
 
 
 def pytest_configure() -> None:

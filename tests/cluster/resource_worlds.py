@@ -48,8 +48,11 @@ class Kept:
     api: ClusterApi
     leaving: AsyncExitStack
 
-    async def start(self, *, namespaces: str = "", accept: str = "") -> Callable[[], Any]:
-        """One gateway's sync, with these settings; returns what stops it."""
+    async def start(
+        self, *, namespaces: str = "", accept: str = "", silence_s: float = 0.4
+    ) -> Callable[[], Any]:
+        """One gateway's sync, with these settings; returns what stops it. silence_s: after which
+        others take its place."""
         parts = self.world.parts
         changes = Changes(parts)
         kept = CustomResources(
@@ -63,7 +66,7 @@ class Kept:
             rest_s=0.02,
             sweep_s=0.2,
             retry_s=0.05,
-            keeping=ResourceKeeping(parts, beat_s=0.05, silence_s=0.4),
+            keeping=ResourceKeeping(parts, beat_s=0.05, silence_s=silence_s),
         )
         task = asyncio.create_task(kept.run())
 

@@ -330,6 +330,7 @@ def test_no_namespaces_are_all_of_them() -> None:
 # -- whatever happens
 
 
+@pytest.mark.timeout(300)
 async def test_the_view_equals_the_servers_after_any_changes_and_faults(double: Double) -> None:
     async with opened(double.kubeconfig, clock=HastyClock()) as api:
         for seed in SEEDS:

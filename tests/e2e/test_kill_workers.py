@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -115,8 +115,9 @@ async def test_asked_trials_bear_the_death_of_anybody(stack: RealStack) -> None:
             victim = victims[number % len(victims)]
             if victim == "worker":
                 crew.kill_one(rng)
-            elif stack.process(victim).pid is not None:
-                stack.kill(victim)
+            elif (pid := stack.process(victim).pid) is not None:
+                with suppress(ProcessLookupError):  # it has just ended of the kill before
+                    os.kill(pid, signal.SIGKILL)
             killed[victim] += 1
             await until(partial(is_past, due), "the next kill is due")
         async with stack.store() as store:

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -336,13 +337,19 @@ def test_the_address_stays_over_a_restart_of_the_stack_if_it_can(tmp_path: Path)
     stack = RealStack(tmp_path)
     try:
         stack.up()
-        kubectl, before = Kubectl(stack, tmp_path, NAMESPACE), stack.status
-        stack.call("down")
-        stack.up()
-        assert (stack.status.http, stack.status.grpc) == (before.http, before.grpc)
+        for _ in range(2):  # another stack of this machine may draw the port while it is free
+            kubectl, before = Kubectl(stack, tmp_path, NAMESPACE), stack.status
+            stack.call("down")
+            stack.up()
+            if stays := (stack.status.http, stack.status.grpc) == (before.http, before.grpc):
+                break
+        assert stays, (before, stack.status)
         assert kubectl("get", "experiments", "-o", "name") == ""
         stack.call("down")
-        with socket.create_server(("127.0.0.1", int(before.http.rpartition(":")[2]))):
+        with ExitStack() as taken:
+            with suppress(OSError):  # another stack has it: that is as good
+                port = int(before.http.rpartition(":")[2])
+                taken.enter_context(socket.create_server(("127.0.0.1", port)))
             stack.up()
             assert stack.status.http != before.http
     finally:

@@ -226,8 +226,12 @@ class Canaries:
 
     def look_at_files(self, folder: Path, *, but: frozenset[Path] = frozenset()) -> int:
         looked = 0
-        for path in folder.rglob("*"):
-            if path not in but and path.is_file() and not path.is_symlink():
+        # Not `rglob`: the stack is at work, and a folder that is gone would end it.
+        files = (Path(below, name) for below, _, names in os.walk(folder) for name in names)
+        for path in files:
+            if path in but or not path.is_file() or path.is_symlink():
+                continue
+            with suppress(FileNotFoundError):  # it went after it was listed
                 self.look(f"{path.relative_to(folder)} file", path.read_bytes())
                 looked += 1
         return looked

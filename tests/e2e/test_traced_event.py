@@ -304,10 +304,10 @@ async def test_what_a_pods_wrapper_claims_and_ships_is_in_the_trace_of_its_trial
     path = "POST /v1/trials/{trial}/attempts/{attempt}"
     await until(is_whole, f"trace {trace} is whole", within_s=20.0)
     asked = [it for it in spans() if it.parent_id == run.span_id and it.kind == "server"]
-    assert [(it.service, it.name) for it in asked] == [
-        ("trialbus-gateway", f"{path}/claim"),
-        ("trialbus-gateway", f"{path}/output"),
-    ]
+    claim, *outputs = [(it.service, it.name) for it in asked]
+    assert claim == ("trialbus-gateway", f"{path}/claim")
+    # On a busy machine the wrapper ships before the end, too.
+    assert set(outputs) == {("trialbus-gateway", f"{path}/output")}
     # What was shipped is stored beneath the run, as on one machine.
     stored = [
         it

@@ -244,7 +244,7 @@ async def test_no_server_outlives_a_parent_killed_with_9(tmp_path: Path) -> None
     )
     try:
         assert parent.stdout is not None
-        line = await asyncio.wait_for(parent.stdout.readline(), DEADLINE_S)
+        line = await asyncio.wait_for(parent.stdout.readline(), 2 * DEADLINE_S)
         servers = [psutil.Process(int(pid)) for pid in line.split()]
         assert [server.name() for server in servers] == ["nats-server", "mongod"]
     finally:

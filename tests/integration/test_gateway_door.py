@@ -64,7 +64,7 @@ async def test_a_watch_tells_no_change_of_another_tenant(access: AccessWorld) ->
         access.call(
             access.tokens["reader"],
             "GET",
-            f"{path}?watch=true&resourceVersion={version}&timeoutSeconds=2",
+            f"{path}?watch=true&resourceVersion={version}&timeoutSeconds=6",
         )
     )
     for namespace in (THEIRS, OURS):

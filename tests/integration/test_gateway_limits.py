@@ -44,9 +44,8 @@ def bearer(token: str) -> dict[str, str]:
 async def test_who_asks_too_often_is_told_when_to_come_again(tmp_path: Path) -> None:
     async with access_world(tmp_path, rate=2) as access:
         reader, client = access.tokens["reader"], access.world.client
-        found = [await access.call(reader, "GET", "/v1/status") for _ in range(6)]
-        assert [status for status, _ in found[:4]] == [200] * 4
-        assert 429 in {status for status, _ in found}
+        found = [await access.call(reader, "GET", "/v1/status") for _ in range(4)]
+        assert [status for status, _ in found] == [200] * 4
         for path in ("/v1/status", "/api"):
             answer = await client.get(path, headers=bearer(reader))
             while answer.status_code == 200:

@@ -306,7 +306,7 @@ def by_metric(points: Sequence[Point]) -> dict[str, list[tuple[float, float, str
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     written=outputs,
     pushed=pushes,

@@ -189,4 +189,4 @@ def check_step(before: Experiment, after: Experiment) -> None:
 
 
 TestLiving = Living.TestCase
-TestLiving.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestLiving.settings = settings(max_examples=60, stateful_step_count=60)

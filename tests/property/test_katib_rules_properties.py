@@ -125,7 +125,7 @@ def _as_a_document(parsed: ParsedExperiment) -> Experiment:
     )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(mutants(), st.sampled_from(Place), st.sampled_from([JOB, "", "[", "a: b"]))
 def test_any_experiment_is_taken_and_kept_or_refused_with_reasons(
     obj: Object, place: Place, template: str
@@ -142,14 +142,14 @@ def test_any_experiment_is_taken_and_kept_or_refused_with_reasons(
     assert EXPERIMENT.decode(EXPERIMENT.encode(state)) == state
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(alphabet='a.|#()[]{}"\\=!<>%@:~, 1\n', max_size=30))
 def test_any_text_is_a_path_or_has_a_problem(text: str) -> None:
     wrong = path_problem(text)
     assert wrong is None or wrong
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.recursive(
     st.sampled_from(["a", "b.c", "#", "@this", "0", "a*", r"a\.b"]),
     lambda inner: (

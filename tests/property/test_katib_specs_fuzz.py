@@ -32,7 +32,6 @@ Path_ = tuple[str | int, ...]
 SPECS = int(os.environ.get("TRIALBUS_SPECS", "150"))
 many = settings(
     max_examples=SPECS,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,
 )

@@ -88,7 +88,7 @@ def _grafted(made_up: dict[str, Any], draw: st.DataObject) -> dict[str, Any]:
 def test_no_call_is_a_server_error(label: str, address: str) -> None:
     operation = OPERATIONS[label]
 
-    @settings(max_examples=CALLS, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=CALLS, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(), draw=st.data())
     def calls(case: AnyCase, draw: st.DataObject) -> None:
         near = near_the_truth(case, draw)

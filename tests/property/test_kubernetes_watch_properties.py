@@ -278,7 +278,7 @@ async def play(
             return client.objects, listed
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(kind=Kind.TRIALS, selector="", capacity=1000, steps=LATE)
 @example(kind=Kind.EXPERIMENTS, selector="", capacity=1000, steps=LATE)
 @example(kind=Kind.TRIALS, selector="", capacity=1000, steps=BRIEF)

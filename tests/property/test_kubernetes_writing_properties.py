@@ -67,7 +67,6 @@ def all_told(folder: Path, method: str, bodies: list[tuple[str, Any]]) -> list[i
 
 
 RELAXED = settings(
-    deadline=None,
     max_examples=20,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -138,7 +138,7 @@ def test_no_call_is_a_server_error_and_every_answer_is_documented(
 ) -> None:
     operation = OPERATIONS[label]
 
-    @settings(max_examples=CALLS, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=CALLS, suppress_health_check=list(HealthCheck))
     @given(case=cases(operation), draw=st.data())
     def calls(case: AnyCase, draw: st.DataObject) -> None:
         near = near_the_truth(case, draw)

@@ -94,7 +94,7 @@ EVENTS = st.lists(st.tuples(st.sampled_from(["a/tfevents", "b/tfevents"]), TAGS)
 
 
 @given(EVENTS, st.lists(st.integers(1, 400), min_size=1, max_size=20), FATES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_each_event_is_spooled_once_whatever_dies_whenever(
     events: list[tuple[str, str]], growths: list[int], fates: list[str]
 ) -> None:
@@ -139,7 +139,7 @@ def test_each_event_is_spooled_once_whatever_dies_whenever(
 
 
 @given(st.lists(st.integers(0, 2), max_size=20), FATES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_each_change_of_an_endpoint_is_spooled_once_whatever_dies_whenever(
     values: list[int], fates: list[str]
 ) -> None:

@@ -103,7 +103,7 @@ def mutants(draw: st.DrawFn) -> Any:
     return obj
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(mutants())
 def test_a_changed_experiment_is_taken_or_refused_and_then_runs(obj: Any) -> None:
     try:
@@ -120,7 +120,7 @@ def test_a_changed_experiment_is_taken_or_refused_and_then_runs(obj: Any) -> Non
         assert render_object(parsed.spec.template, trial, values)["metadata"]["name"] == "t"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(values)
 def test_garbage_as_an_experiment_is_refused(value: Any) -> None:
     with pytest.raises(Refused):
@@ -130,7 +130,7 @@ def test_garbage_as_an_experiment_is_refused(value: Any) -> None:
 yaml_like = st.text(alphabet=string.printable + "&*!{}[]:?-|>%\"'#\t\n é\0\ud7ff", max_size=80)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(yaml_like | st.lists(st.sampled_from(
     ["a: ", "- ", "? ", "&x ", "*x ", "!t ", "{", "}", "[", "]", "\n", "  ", "\n  ", "<<: ", "'",
      '"', "|\n", "#", "---\n", "1", ", ", "x", "~", "0x", "1e9", ".inf"]), max_size=30
@@ -139,7 +139,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     _is_json(text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=100))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     _is_json(data)
@@ -171,7 +171,7 @@ objects = st.dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(objects, st.booleans())
 def test_json_comes_back_as_it_went_in(value: dict[str, Any], ascii_only: bool) -> None:
     data = json.dumps(value, ensure_ascii=ascii_only).encode()

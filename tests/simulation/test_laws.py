@@ -229,7 +229,7 @@ def test_law_4_is_broken_where_older_ends_are_heard(
 
     monkeypatch.setattr(deciding, "_follow", follow)
     monkeypatch.setattr("trialbus_experiment.app.views.run_id", lambda u, i, _: run_id(u, i, 1))
-    assert broken_within(play, replace(Story(), limit_s=90.0), 6) is not None
+    assert broken_within(play, replace(Story(), limit_s=45.0), 6) is not None
 
 
 # 5: exact budgets --------------------------------------------------------------------------------

@@ -148,18 +148,27 @@ async def test_an_owner_that_came_back_elsewhere_is_found(tmp_path: Path) -> Non
 
 
 async def test_the_clients_deadline_goes_on_to_the_owner(tmp_path: Path) -> None:
-    cancelled = asyncio.Event()
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+    calls = 0
 
-    async def never(_request: Any) -> Message:
+    async def never_again(request: Any) -> Message:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            return await done(request)
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
             cancelled.set()
         raise AssertionError
 
-    async with owner(tmp_path, never), gateway(tmp_path) as channel:
+    async with owner(tmp_path, never_again), gateway(tmp_path) as channel:
+        # Connections are made before it has to be quick.
+        await stop(channel)
         with pytest.raises(Transient):
-            await stop(channel, timeout_s=0.3)
+            await stop(channel, timeout_s=1.0)
+        await asyncio.wait_for(begun.wait(), 10)
         await asyncio.wait_for(cancelled.wait(), 10)
 
 

@@ -76,18 +76,20 @@ async def test_each_call_is_told_by_its_method_and_status() -> None:
         for name in ERRORS:
             with pytest.raises(Exception):  # noqa: B017 - each its own
                 await report(channel, name)
+        # A call is told when it is over, which is after its answer was sent.
+        await until(lambda: told(telemetry, metrics.GRPC) == 2 + len(ERRORS), "all are told")
         assert told(telemetry, metrics.GRPC, method=METHOD, code="OK") == 2
         for name in ERRORS:
             assert told(telemetry, metrics.GRPC, method=METHOD, code=name) == 1, name
-        assert told(telemetry, metrics.GRPC) == 2 + len(ERRORS)
         assert 0 < told_seconds(telemetry, metrics.GRPC) < 10
 
 
 async def test_a_call_that_nobody_waits_for_any_more_is_told_as_cancelled() -> None:
     telemetry = Telemetry("metrics_collector")
     async with served(telemetry) as channel:
+        await report(channel, "fine")  # so that they are connected
         with pytest.raises(Transient):
-            await report(channel, "waits", timeout_s=0.1)
+            await report(channel, "waits", timeout_s=0.5)
         await until(lambda: told(telemetry, metrics.GRPC, code="CANCELLED") == 1, "it is told")
 
 
@@ -99,7 +101,7 @@ async def test_unknown_methods_are_one_series() -> None:
                 await channel.unary_unary(f"/api.v1.beta1.DBManager/M{number}")(b"", timeout=10)
             with pytest.raises(grpc.aio.AioRpcError):
                 await channel.unary_unary(f"/any.S{number}/Get")(b"", timeout=10)
+        await until(lambda: told(telemetry, metrics.GRPC) == 60, "all are told")
     assert [it.labels for it in series(telemetry, metrics.GRPC)] == [
         {"method": "unmatched", "code": "UNIMPLEMENTED"}
     ]
-    assert told(telemetry, metrics.GRPC) == 60

@@ -75,7 +75,6 @@ class Service:
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     world = StillWorld(clock=BusyClock())
-    world.bus.ack_wait_s = 0.05
     made = Service(world)
     made.gate.set()
     ack = MemoryDelivery.ack

@@ -163,7 +163,7 @@ async def test_who_has_waited_long_enough_is_told_of_what_is_being_given_just_no
     leasing = Leasing(world.parts(), "/c")
     taken = await ask(leasing, "others", OPEN)
     later = asyncio.create_task(
-        say(leasing, (WorkVerb.ASK, Ask(id="a", wait=0.05))), name="the worker"
+        say(leasing, (WorkVerb.ASK, Ask(id="a", wait=0.5))), name="the worker"
     )
     serving = asyncio.ensure_future(leasing.tasks[0]())
     await asyncio.sleep(0)
@@ -184,7 +184,7 @@ async def test_who_has_waited_long_enough_is_told_of_what_is_being_given_just_no
     await leasing.look([UID])
     await slow.waiting.wait()
     # Its time runs out while the commit is on its way.
-    over = time.monotonic() + 0.1
+    over = time.monotonic() + 0.6
     await until(lambda: time.monotonic() >= over, "its time has run out")
     slow.go_on.set()
     [reply] = await later

@@ -1,11 +1,11 @@
 """Who wrote which field, and what server-side apply makes of it."""
 
-import time
 from copy import deepcopy
 from typing import Any
 
 import pytest
 
+from trialbus.testkit.processor_time import cpu_s
 from trialbus_gateway.adapters.kubernetes.managed_fields import (
     ANCIENT,
     APPLY,
@@ -221,9 +221,9 @@ def test_thousands_of_fields_are_withdrawn_at_once() -> None:
     many = {f"a{number}": "" for number in range(10_000)}
     live = apply({}, thing(annotations=many, labels={"a": "b"}), "me", T1)
     before = deepcopy(live)
-    start = time.process_time()
-    left = apply(live, thing(labels={"a": "b"}), "me", T2)
-    assert time.process_time() - start < 0.5
+    config = thing(labels={"a": "b"})
+    assert cpu_s(lambda: apply(live, config, "me", T2)) < 0.5
+    left = apply(live, config, "me", T2)
     assert "annotations" not in left["metadata"]
     assert left["metadata"]["labels"] == {"a": "b"}
     assert live == before

@@ -106,7 +106,11 @@ RULES = [
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     known = Catalogue(algorithms={}, stopping_rules={it.name: it for it in (*BUILT_IN, *RULES)})
     monkeypatch.setattr(runtime_catalogue, "installed_catalogue", lambda: known)
-    monkeypatch.setattr("trialbus_early_stopping.main.RULE_DEADLINE_S", 0.2)
+    deadline_s(monkeypatch, 10.0)
+
+
+def deadline_s(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr("trialbus_early_stopping.main.RULE_DEADLINE_S", seconds)
 
 
 async def with_rule(name: str) -> StoppingWorld:
@@ -131,7 +135,11 @@ def failure_in(world: StoppingWorld) -> Document:
         ("foreign", "TypeError: its factory gave Foreign, not a StoppingRule"),
     ],
 )
-async def test_a_rule_that_fails_is_said_once_and_left_alone(rule: str, reason: str) -> None:
+async def test_a_rule_that_fails_is_said_once_and_left_alone(
+    rule: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if rule == "endless":
+        deadline_s(monkeypatch, 0.2)
     world = await with_rule(rule)
     reactor = await world.start()
     assert await react(reactor) == {}

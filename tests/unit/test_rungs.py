@@ -14,6 +14,7 @@ from trialbus.kernel.spec import AlgorithmSpec
 from trialbus.kernel.suggestion import Mark
 from trialbus.kernel.trial import TrialPhase
 from trialbus.runtime.catalogue import load_catalogue
+from trialbus.testkit.processor_time import ROUNDS, cpu_s
 from trialbus_suggestion.core.registry import Registry
 
 NAMES = ("hyperband", "asha", "async-hyperband")
@@ -261,9 +262,9 @@ def test_ten_thousand_trials_are_no_burden(name: str) -> None:
             done += 1
     each_s = (time.process_time() - started) / done
     assert each_s < 0.001
-    fresh = Registry().create(search.study)
-    fresh.restore(search.points, search.marks)
+    # What a round finds is not what the one before it has learned.
+    restored = [Registry().create(search.study) for _ in range(ROUNDS)]
+    for fresh in restored:
+        fresh.restore(search.points, search.marks)
     request = ProposalRequest(number=1, first=done, count=1, watermark=0, seed=1)
-    began = time.process_time()
-    fresh.propose(request, Random(1))
-    assert time.process_time() - began < 0.005
+    assert cpu_s(lambda: restored.pop().propose(request, Random(1))) < 0.005

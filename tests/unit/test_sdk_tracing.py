@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from trialbus.adapters.opentelemetry import current_ids, open_tracing
+from trialbus.adapters.opentelemetry import current_ids, exporting, open_tracing
 from trialbus.adapters.opentelemetry.exporting import BoundedQueue, PatientExporter
 from trialbus.adapters.opentelemetry.tracing import SdkTracing
 from trialbus.kernel.traces import TraceContext, run_span
@@ -233,20 +233,24 @@ def test_spans_go_to_the_receiver_and_closing_waits_for_them() -> None:
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_a_receiver_that_is_away_or_silent_keeps_nobody_from_his_end(silent: bool) -> None:
+def test_a_receiver_that_is_away_or_silent_keeps_nobody_from_his_end(
+    silent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Far longer than closing may take, on a busy machine too.
+    monkeypatch.setattr(exporting, "_SEND_DEADLINE_S", 15.0)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         if silent:
             listener.listen()
         port = listener.getsockname()[1]
         tracing = open_tracing("gateway", endpoint=f"http://127.0.0.1:{port}", ratio=1.0)
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         for _ in range(100):
             with tracing.span("work", root=True):
                 pass
-        assert time.monotonic() - began < 1.0
+        assert time.process_time() - worked < 1.0
         tracing.close()
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 10
 
 
 class Deaf(SpanExporter):

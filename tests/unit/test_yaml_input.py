@@ -1,13 +1,13 @@
 """Hostile and ordinary documents: what is refused, in which words, in what time and memory."""
 
 import json
-import time
 import tracemalloc
 
 import pytest
 
 from trialbus.contracts.yaml_input import check_json, load_document, load_documents
 from trialbus.kernel.errors import Refused
+from trialbus.testkit.processor_time import cpu_s
 
 MAX_SECONDS = 0.25
 MAX_BYTES = 64 * 1024 * 1024
@@ -129,13 +129,17 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_document_is_refused_in_bounded_time(name: str) -> None:
     data, words = HOSTILE[name]
-    start = time.process_time()
-    with pytest.raises(Refused) as caught:
-        load_document(data)
-    seconds = time.process_time() - start
-    assert words in str(caught.value)
-    assert all(len(str(problem)) < 400 for problem in caught.value.problems)
-    assert seconds < MAX_SECONDS
+    refusals: list[Refused] = []
+
+    def load() -> None:
+        with pytest.raises(Refused) as caught:
+            load_document(data)
+        refusals.append(caught.value)
+
+    assert cpu_s(load) < MAX_SECONDS
+    for refusal in refusals:
+        assert words in str(refusal)
+        assert all(len(str(problem)) < 400 for problem in refusal.problems)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -14,6 +14,7 @@ from tests.cluster.double.faults import Fault, Faults, bad_weather
 from tests.cluster.double.server import Double, running_double
 
 from trialbus.kernel.limits import CLUSTER_REQUESTS_PER_SECOND
+from trialbus.testkit.waits import until_sync
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 Object = dict[str, Any]
@@ -75,16 +76,17 @@ def test_a_connection_can_break(
 def test_a_connection_can_be_held(double: Double, http: httpx.Client) -> None:
     double.faults.add(Fault(kind="hold", moment="after", verb="create"))
     with pytest.raises(httpx.ReadTimeout):
-        http.post(CONFIG_MAPS, json=config_map("a"), timeout=0.3)
-    assert there(double, "a")
+        http.post(CONFIG_MAPS, json=config_map("a"), timeout=httpx.Timeout(10, read=0.3))
+    until_sync(lambda: there(double, "a"), "it is made")
 
 
 def read(http: httpx.Client, **query: Any) -> list[str]:
-    """The types of the events of a watch, until it ends or is silent for half a second."""
+    """The types of the events of a watch, until it ends or is silent for two seconds."""
     kinds: list[str] = []
     params = {"watch": "true", "resourceVersion": "0", **query}
+    silence = httpx.Timeout(10, read=2)
     try:
-        with http.stream("GET", CONFIG_MAPS, params=params, timeout=0.5) as answer:
+        with http.stream("GET", CONFIG_MAPS, params=params, timeout=silence) as answer:
             for line in answer.iter_lines():
                 kinds.append(json.loads(line)["type"])
     except httpx.ReadTimeout:
