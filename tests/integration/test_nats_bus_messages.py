@@ -1,7 +1,7 @@
 """The bus on a healthy server: what it makes there, what it refuses, and what it bounds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,7 +12,7 @@ from nats.js.errors import NotFoundError
 
 from trialbus.adapters.nats_bus import ConnectionOptions, NatsBus, connection, pulling
 from trialbus.contracts import subjects
-from trialbus.contracts.messages import Message
+from trialbus.contracts.messages import Message, Request
 from trialbus.kernel import limits
 from trialbus.kernel.errors import Poison, Transient
 from trialbus.ports.bus import Delivery, Inbox
@@ -144,8 +144,9 @@ async def test_what_was_brought_but_never_handed_out_goes_back_when_leaving(
         assert await inbox.fetch(max_messages=10, timeout_s=0.5) == []
         await bus.publish([event(1), event(2), event(3)])
         (first,) = await receive_one(inbox)
-        # The others are here, and not still on their way.
+        # The others are sent, and with the next answer on the same connection they are here.
         await until_async(lambda: given_out(admin), 2)
+        await bus.backlog(SERVICE)
         left_at = loop.time()
     async with bus.inbox(SERVICE, TYPES, PARTITION) as inbox:
         await receive(inbox, {it.id for it in (event(1), event(2), event(3))} - {first}, 5.0)
@@ -254,6 +255,33 @@ async def test_a_fetch_does_not_bring_more_bytes_than_its_limit_into_memory(
         rest = {it.id for it in sent} - {it.message.id for it in batch}
         assert len(await receive(inbox, rest, DEADLINE_S)) >= len(rest)
     await admin.close()
+
+
+async def test_a_call_that_is_cancelled_at_any_moment_leaves_the_connection_as_it_was(
+    connect: Connect,
+) -> None:
+    bus = await connect()
+    await provision(bus)
+
+    async def answer(group: Sequence[Request]) -> Sequence[bytes]:
+        return [b"" for _ in group]
+
+    async def serve() -> None:
+        async with bus.serve(subjects.commands("stop"), SERVICE, answer, max_group=1):
+            await asyncio.Event().wait()
+
+    for turns in range(40):
+        serving = asyncio.create_task(serve())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        await bus.backlog(SERVICE)
+    # Nor is anything left of what was cancelled.
+    subject = subjects.command("n", "e", "stop")
+    with pytest.raises(Transient, match="nobody answers"):
+        await bus.request(Request(subject=subject, data=b""), timeout_s=DEADLINE_S)
+    assert bus.reconnects == 0
 
 
 async def given_out(admin: Client) -> int:

@@ -52,12 +52,23 @@ OnMessage = Callable[[Msg], None]
 
 
 class _Client(Client):  # type: ignore[misc]
-    """Whose `flush`, and with it the draining of a subscription, waits for what was said before."""
+    """Whose `flush`, and with it the draining of a subscription, waits for what was said before,
+    and may be given up."""
 
-    async def flush(self, timeout: int = _LIBRARY_FLUSH_TIMEOUT_S) -> None:
+    async def flush(self, timeout: float = _LIBRARY_FLUSH_TIMEOUT_S) -> None:
+        """Raises nats.errors.Error."""
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
         # The library's first ping goes ahead of what it still holds back.
-        await super().flush(timeout)
-        await super().flush(timeout)
+        for _ in range(2):
+            pong = loop.create_future()
+            await self._send_ping(pong)
+            # Never cancelled: at the answer to a ping that was, the library stops to read for good.
+            await asyncio.wait([pong], timeout=max(0.0, deadline - loop.time()))
+            if not pong.done():
+                raise nats.errors.FlushTimeoutError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,10 +182,16 @@ class Connection:
         route = Route(subject, queue, on_message)
         self._routes.append(route)
         if self._client is not None and self.connected:
-            with suppress(*CONNECTION_ERRORS):
+            try:
                 await _attach(self._client, route)
                 # Whoever asks next, over whichever connection, is to find it.
                 await self._client.flush(timeout=_FLUSH_TIMEOUT_S)
+            except asyncio.CancelledError:
+                # Nobody has it to unsubscribe.
+                await self.unsubscribe(route)
+                raise
+            except CONNECTION_ERRORS as error:
+                log.info("not_yet_subscribed", subject=subject, error=repr(error))
         return route
 
     async def unsubscribe(self, route: Route, *, drain: bool = False) -> None:

@@ -58,8 +58,8 @@ class Pull:
         self._route: Route | None = None
 
     async def __aenter__(self) -> Self:
-        self._connection.watch(self._news.set)
         self._route = await self._connection.subscribe(f"{self._inbox}.*", self._on_message)
+        self._connection.watch(self._news.set)
         return self
 
     async def __aexit__(self, *_: object) -> None:

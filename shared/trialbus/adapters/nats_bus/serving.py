@@ -180,8 +180,8 @@ async def serving(
 ) -> AsyncIterator[None]:
     """See `Bus.serve`."""
     server = _Server(connection, responder, max_group, max_groups, Company(gather_s))
-    task = asyncio.create_task(server.run(), name=f"serve {subject}")
     route = await connection.subscribe(subject, server.on_request, queue=queue)
+    task = asyncio.create_task(server.run(), name=f"serve {subject}")
     try:
         yield
     finally:
