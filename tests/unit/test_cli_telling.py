@@ -132,6 +132,16 @@ def test_wait_gives_up_a_gateway_that_stays_away(
     assert capsys.readouterr().err == "it is away\n"
 
 
+@pytest.mark.parametrize("away", [NAMED, f"{NAMED}/progress"])
+def test_the_timeout_of_wait_holds_while_the_gateway_is_away(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str], away: str
+) -> None:
+    gateway.says(f"GET {NAMED}", (200, {}))
+    gateway.says(f"GET {away}", (503, {"message": "it is away"}))
+    assert command_code(gateway, "wait", "tune", "--timeout=200ms") == TIMED_OUT
+    assert capsys.readouterr().err == "tune is not Succeeded after 0.2 s\n"
+
+
 def test_wait_for_a_stack_that_has_ended_says_so_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 
 from trialbus.cli.api import Api
 from trialbus.cli.choices import Goal
@@ -17,15 +18,16 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s|)")
 
 def wait(api: Api, name: str, goal: Goal, *, namespace: str | None, within_s: float | None) -> int:
     """OK: it is so. FAILED: it ended otherwise. TIMED_OUT: not in time. Says which on stderr."""
+    over = None if within_s is None else time.monotonic() + within_s
     try:
-        place, name = patiently(lambda: find_experiment(api, name, namespace))
+        place, name = patiently(lambda: find_experiment(api, name, namespace), over=over)
         seen = watch(
             api,
             place,
             name,
             Silent(),
             until=lambda progress: _decided(progress, goal),
-            within_s=within_s,
+            within_s=None if over is None else over - time.monotonic(),
         )
     except NotFound:
         if goal is Goal.DELETED:

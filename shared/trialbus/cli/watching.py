@@ -67,25 +67,31 @@ def watch(
     """
     began = time.monotonic()
     pace = Pace()
+    over = None if within_s is None else began + within_s
     while True:
-        progress = patiently(lambda: read_progress(api, namespace, name))
+        progress = patiently(lambda: read_progress(api, namespace, name), over=over)
         now = time.monotonic()
         pace = pace.seen(progress, now)
         display.show(progress, now - began, pace.left_s(progress))
         if until(progress):
             return progress
-        if within_s is not None and now - began > within_s:
+        if over is not None and now > over:
             raise TimeoutError
         time.sleep(LOOK_S)
 
 
-def patiently(call: Callable[[], T]) -> T:
-    """Repeat while the gateway is away, which may be a restart, for a minute."""
+def patiently(call: Callable[[], T], *, over: float | None = None) -> T:
+    """Repeat while the gateway is away, which may be a restart, for a minute.
+
+    over: of the monotonic clock. Raises TimeoutError if it is still away then."""
     deadline = time.monotonic() + AWAY_DEADLINE_S
     while True:
         try:
             return call()
-        except Unreachable:
-            if time.monotonic() > deadline:
+        except Unreachable as error:
+            now = time.monotonic()
+            if over is not None and now > over:
+                raise TimeoutError from error
+            if now > deadline:
                 raise
         time.sleep(LOOK_S)
