@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from trialbus.cli.cluster_doctor import checks
 from trialbus.cli.doctor import Check
+from trialbus.cli.doctor_commands import OF_CLUSTER
 from trialbus.cli.failures import REFUSED, CommandFailed
 from trialbus.cli.main import app
 from trialbus.contracts.cluster_permissions import PERMISSIONS, TRIAL_KIND_VERSIONS, TRIAL_KINDS
@@ -118,6 +119,10 @@ def test_the_command_ends_with_1_when_something_is_missing(
     assert "trial_launcher: pods in the cluster" in missing
     gateway = runner.invoke(app, ["doctor", "--cluster", "--service", "gateway"])
     assert gateway.exit_code == 0, gateway.output
+
+
+def test_the_services_that_it_names_are_those_of_the_bus() -> None:
+    assert (TRIAL_LAUNCHER, GATEWAY) == OF_CLUSTER
 
 
 def test_a_service_that_needs_no_cluster_is_refused() -> None:

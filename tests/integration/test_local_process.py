@@ -317,6 +317,7 @@ async def test_five_hundred_runs_leave_no_descriptor_no_zombie_and_no_timer(
     assert names_in(folder) == [RUN]
 
 
+@pytest.mark.alone
 async def test_the_end_of_a_run_is_known_within_milliseconds(
     launcher: LocalProcessLauncher,
 ) -> None:
@@ -326,8 +327,7 @@ async def test_the_end_of_a_run_is_known_within_milliseconds(
         await launcher.start([RunPlan(run_id=run_id, command=shell("date +%s.%N"))])
         await end_of(launcher, run_id)
         delays.append(time.time() - float(await output_of(launcher, run_id)))
-    # Looking for it at intervals would take longer in half of the cases; a busy machine may, too.
-    assert sorted(delays)[4] < 0.05
+    assert sorted(delays)[10] < 0.05
 
 
 async def test_what_crashed_launchers_left_half_made_is_removed(folder: Path) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from trialbus.contracts import subjects
 from trialbus.contracts.envelope import decode_event
 from trialbus.contracts.messages import Message
-from trialbus.kernel.errors import Poison
+from trialbus.kernel.errors import Poison, Transient
 from trialbus.kernel.events import Event
 from trialbus.kernel.experiment import Experiment
 from trialbus.ports.bus import Tail
@@ -17,7 +17,8 @@ from trialbus.runtime.parts import Parts
 from trialbus_gateway.app.streams import with_pauses
 
 HEARTBEAT_S = 15.0
-# How many events are stored is known. This long without one, and the rest of them was lost.
+# How many events are stored is known. This long without one although the bus is there, and the rest
+# of them was lost.
 QUIET_S = 10.0
 
 CloudEvent = dict[str, Any]
@@ -40,9 +41,10 @@ class Following:
     ) -> AsyncGenerator[CloudEvent | None, None]:
         """Those of this very experiment, oldest first; None: still there, nothing new.
 
-        The first item is None and comes when the stream is open; before it Transient may be
-        raised. Without `follow` it ends after what was there when it was asked for. after: id of
-        the last event that the asker has; if the stream does not have it, all come again.
+        The first item is None and comes when the stream is open. Without `follow` it ends after
+        what was there when it was asked for. after: id of the last event that the asker has; if the
+        stream does not have it, all come again. Raises Transient: before the first item, and amid a
+        list that would else end without the rest.
         """
         async with aclosing(self._events(state, follow=follow, after=after)) as events:
             is_known = True
@@ -70,6 +72,8 @@ class Following:
             yield None
             async for message in paused:
                 if message is None:
+                    if not (follow or self._parts.bus.connected):
+                        raise Transient("the bus is away amid the stored events")
                     if after:
                         raise _UnknownEventError
                     if not follow:

@@ -39,15 +39,22 @@ class Scraper:
             ):
                 if answer.status_code != httpx.codes.OK:
                     raise Unusable(f"it answered with status {answer.status_code}")
-                return await _body(answer)
+                try:
+                    return await _body(answer)
+                except httpx.HTTPError as error:
+                    raise Unusable(f"its answer broke off: {_said(error)}") from error
         except TimeoutError:
             raise Transient(f"no answer in {SCRAPE_TIMEOUT_S:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Transient(f"no answer: {str(error) or type(error).__name__}") from error
+            raise Transient(f"no answer: {_said(error)}") from error
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.aclose()
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 async def _body(answer: Any) -> bytes:

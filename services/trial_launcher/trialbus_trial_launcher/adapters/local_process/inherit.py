@@ -6,7 +6,7 @@ is killed and when. Links are copied as links, never followed; those into FROM l
 """
 
 # Nothing but the standard library, and of that what starts fast.
-# ruff: noqa: PTH102, PTH104, PTH112, PTH115, PTH118, PTH120, PTH123, PTH208, PTH211
+# ruff: noqa: PTH102, PTH104, PTH112, PTH115, PTH118, PTH120, PTH208, PTH211
 
 import errno
 import os
@@ -15,7 +15,6 @@ import signal
 import sys
 
 _UNFINISHED = ".unfinished-"
-_PIECE_BYTES = 1024 * 1024
 _NOT_STARTED = 126
 _NOT_FOUND = 127
 
@@ -65,17 +64,11 @@ def _copy(source: str, target: str, moved: tuple[str, str]) -> None:
             elif entry.is_dir():
                 _copy(entry.path, to, moved)
             elif entry.is_file():  # a socket or pipe is of a process that has ended
-                _copy_file(entry.path, to)
+                shutil.copyfile(entry.path, to, follow_symlinks=False)
                 _to_disk(to)
                 shutil.copystat(entry.path, to, follow_symlinks=False)
     shutil.copystat(source, target, follow_symlinks=False)
     _to_disk(target)
-
-
-def _copy_file(source: str, target: str) -> None:
-    """In pieces, between which a stop is heard: `shutil.copyfile` makes them of two gigabytes."""
-    with open(source, "rb") as reading, open(target, "wb") as writing:
-        shutil.copyfileobj(reading, writing, _PIECE_BYTES)
 
 
 def _led(link: str, moved: tuple[str, str]) -> str:
