@@ -44,12 +44,15 @@ test: setup $(VENV)/.stamp-katib-client ## Run all tests, the real servers inclu
 	@if grep -rqs --include='*.py' 'pytest[.]mark[.]alone' tests; then $(PYTEST) -m alone $(ARGS); fi
 	@$(PYTEST) -m 'not alone' -n $(JOBS) --dist worksteal $(ARGS)
 
-.PHONY: verify
-verify: setup ## Check format, lint, types, import rules, generated files, docs and style
+.PHONY: lint
+lint: setup ## Check format, lint, types and import rules
 	$(BIN)/ruff format --check --quiet $(CODE)
 	$(BIN)/ruff check --quiet $(CODE)
 	$(BIN)/mypy --strict --no-error-summary $(TYPED)
 	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+
+.PHONY: verify
+verify: lint ## Check what `make lint` does, and by tests: generated files, docs, style and charts
 	$(PYTEST) -n $(JOBS) tests/tidy tests/charts
 
 # IMAGE is one with a shell that the cluster's nodes have: docs/how-to/test-on-a-cluster.md.
