@@ -113,11 +113,11 @@ async def test_an_object_made_anew_while_nobody_looked_is_another_experiment(kep
     assert state.spec.max_trial_count == 8
 
 
-async def test_one_gateway_keeps_them_and_another_takes_over(kept: Kept) -> None:
-    # No pause of a busy machine is a silence.
-    first = await kept.start(silence_s=5.0)
+async def test_one_gateway_keeps_them_and_another_takes_over_when_it_leaves(kept: Kept) -> None:
+    # Nobody is taken for silent.
+    first = await kept.start(silence_s=600.0)
     await until(lambda: kept.world.store.documents(RESOURCE_KEEPERS.name), "a keeper")
-    await kept.start(silence_s=5.0)
+    await kept.start(silence_s=600.0)
     kept.double.create(katib())
     await kept.until_made()
     [before] = kept.world.store.documents(RESOURCE_KEEPERS.name)
@@ -126,6 +126,16 @@ async def test_one_gateway_keeps_them_and_another_takes_over(kept: Kept) -> None
     await kept.until_made("later")
     [after] = kept.world.store.documents(RESOURCE_KEEPERS.name)
     assert before["holder"] != after["holder"]
+
+
+async def test_a_gateway_takes_over_from_one_that_is_silent(kept: Kept) -> None:
+    documents = ResourceDocuments(kept.world.store.client("one that was killed"))
+    assert await documents.keep(None, "one that was killed")
+    kept.double.create(katib())
+    await kept.start()
+    await kept.until_made()
+    [keeper] = kept.world.store.documents(RESOURCE_KEEPERS.name)
+    assert keeper["holder"] != "one that was killed"
 
 
 async def test_without_definitions_it_waits_for_them(tmp_path: Path, double: Double) -> None:

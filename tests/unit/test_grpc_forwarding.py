@@ -147,7 +147,7 @@ async def test_an_owner_that_came_back_elsewhere_is_found(tmp_path: Path) -> Non
                 await stop(channel)
 
 
-async def test_the_clients_deadline_goes_on_to_the_owner(tmp_path: Path) -> None:
+async def test_a_call_that_is_over_for_its_client_is_over_for_the_owner(tmp_path: Path) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
     calls = 0
 
