@@ -9,7 +9,7 @@ import pytest
 
 from trialbus.contracts import subjects
 from trialbus.contracts.messages import Request
-from trialbus.contracts.shipping import Claim, ClaimReply, Output, OutputReply
+from trialbus.contracts.shipping import MAX_PLACE, Claim, ClaimReply, Output, OutputReply
 from trialbus.testkit.access_world import AccessWorld, access_world
 
 
@@ -141,6 +141,8 @@ async def test_refused_output_says_whether_the_command_may_go_on(
         (b"x" * (128 * 1024 + 1), "", 413),
         (b"", "?from=-1", 400),
         (b"", "?from=9999999999999999", 400),
+        (b"a\n", f"?from={MAX_PLACE - 1}", 400),
+        (b"", "?note=bm90%0A", 400),
         (b"", "?note=a%0d%0ab", 400),
         (b"", f"?note={'a' * 2049}", 400),
         (b"", "?final=perhaps", 400),

@@ -10,7 +10,8 @@ import pytest
 
 from trialbus.contracts.collections import EVIDENCE
 from trialbus.contracts.messages import Request
-from trialbus.contracts.shipping import ClaimReply, Output, OutputReply
+from trialbus.contracts.shipping import MAX_PLACE, ClaimReply, Output, OutputReply
+from trialbus.kernel.errors import Poison
 from trialbus.kernel.experiment import Experiment, ExperimentPhase, OpenState
 from trialbus.kernel.run import RunPhase
 from trialbus.kernel.spec import (
@@ -360,3 +361,12 @@ async def test_a_note_of_somebody_else_is_refused(world: World, text: str) -> No
     await world.begin()
     reply = await world.replica().ship(b"loss=1\n", note=text)
     assert (reply.refused, reply.over, world.values()) == ("the note is none of ours", False, [])
+
+
+@pytest.mark.parametrize(("start", "data"), [("-1", b""), ("x", b""), (str(MAX_PLACE), b"x")])
+def test_a_piece_without_a_place_in_its_stream_is_poison(start: str, data: bytes) -> None:
+    output = Output(run="r.0.1", start=0, data=data)
+    request = output.request("trialbus.v1.output.n.e.t")
+    headers = {**request.headers, "trialbus-from": start}
+    with pytest.raises(Poison):
+        Output.of(Request(subject=request.subject, data=data, headers=headers))

@@ -147,8 +147,10 @@ class Output:
         """Raises Poison."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         run, start = headers.get(_RUN, ""), headers.get(_FROM, "")
-        if not run or not (start.isascii() and start.isdigit()) or int(start) > MAX_PLACE:
+        if not run or not (start.isascii() and start.isdigit()):
             raise Poison("the piece of output says neither whose it is nor where it begins")
+        if int(start) + len(request.data) > MAX_PLACE:
+            raise Poison(f"the piece of output ends beyond {MAX_PLACE}")
         return cls(
             run=run,
             start=int(start),

@@ -79,7 +79,8 @@ class Text(Parameter):
         """Raises Unreadable."""
         if not self.least_chars <= len(text) <= self.most_chars:
             raise self.refusal(text, f"of {self.least_chars} to {self.most_chars} characters")
-        if self.pattern is not None and not re.search(self.pattern, text):
+        # Searched for, Python's `$` would also be before a last line feed.
+        if self.pattern is not None and not re.fullmatch(self.pattern, text):
             raise self.refusal(text, f"of the pattern {self.pattern}")
 
 

@@ -124,11 +124,14 @@ class ShippingRoutes:
         data = await limited(request)
         if len(data) > MAX_OUTPUT_BYTES:
             raise TooLarge(f"the body is larger than {MAX_OUTPUT_BYTES} bytes")
+        start = FROM.of(request) or 0
+        if start + len(data) > MAX_PLACE:
+            raise FROM.refusal(str(start), f"a place with room for the body before {MAX_PLACE}")
         shipped = await self._shipping.output(
             trial_of(request),
             _attempt_of(request),
             data,
-            start=FROM.of(request) or 0,
+            start=start,
             final=FINAL.of(request),
             note=NOTE.of(request) or "",
         )
