@@ -2,27 +2,14 @@
 
 import pytest
 
-from trialbus.kernel.run import Run, RunPhase
 from trialbus.runtime import metrics
 from trialbus.runtime.parts import Parts
-from trialbus.testkit.still_world import UID, StillWorld
+from trialbus.testkit.shipping_world import run
+from trialbus.testkit.still_world import StillWorld
 from trialbus.testkit.told_metrics import observed, told
 from trialbus_trial_launcher.app.hand import Hand
 
-RUN = Run(
-    id=f"{UID}.0.1",
-    uid=UID,
-    index=0,
-    attempt=1,
-    version=1,
-    namespace="team",
-    experiment="tune",
-    trial="tune-a",
-    phase=RunPhase.RUNNING,
-    host="cluster",
-    boot_id="",
-    created_at=990.0,
-)
+RUN = run()
 
 
 @pytest.fixture
